@@ -1,0 +1,5 @@
+"""Bytes in, normalised events out: one folder a feed family, and what they share.
+
+Every received datagram or message goes to the capture first; the capture is the log that each sink
+(Kafka, QuestDB) follows on its own.
+"""

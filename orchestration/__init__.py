@@ -1,0 +1,1 @@
+"""Dagster: historical loads and the daily reconciliation, as assets with checks and schedules."""

@@ -1,0 +1,1 @@
+"""QuestDB: the schema (one numbered ``.sql`` a step), the writer, the reader."""

@@ -1,0 +1,1 @@
+"""What a user edits: rules (``rules/*.sql``), instruments, limits, research."""

@@ -1,0 +1,1 @@
+"""Events in, signals out: Flink tables over the tick topics, the rule compiler and linter, the jobs."""

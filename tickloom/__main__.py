@@ -1,0 +1,6 @@
+"""``python -m tickloom``: the same as the ``tickloom`` command."""
+
+from tickloom.cli import main
+
+if __name__ == "__main__":
+    main()

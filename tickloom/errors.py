@@ -1,0 +1,125 @@
+"""Every exception Tickloom raises on purpose, one tree.
+
+    TickloomError
+    ├── SettingsError            a settings file or variable that cannot be used
+    ├── SetupError               a piece of the set-up (jar, JRE, port, disk) is missing or wrong
+    ├── ServiceError             a server of the stack is not there, or answers wrongly
+    │   └── ServiceTimeout       ... within the time it was given
+    ├── FeedError                what came on the wire cannot be trusted
+    │   ├── DecodeError          bytes that are no message of the protocol
+    │   ├── SequenceGap          messages that never came
+    │   └── CaptureError         a raw capture that cannot be read back
+    ├── CodecError               a Kafka record that is no tick batch
+    ├── PriceRangeError          a price or size outside what travels exactly
+    ├── StorageError             QuestDB refused, or holds what it should not
+    ├── RuleError                a rule file that is refused, with file, line and fix
+    └── ExecutionError           orders and risk
+        ├── OrderStateError      a transition that FIX does not know
+        ├── JournalError         the order journal cannot be read or written
+        └── LimitsError          a limits file that is refused whole
+
+An error carries its evidence as attributes and its message ends with what to do next.
+"""
+
+from __future__ import annotations
+
+
+class TickloomError(Exception):
+    """Root of all errors raised on purpose. The command line prints it without a traceback."""
+
+
+class SettingsError(TickloomError):
+    """A settings file or an environment variable that cannot be used."""
+
+
+class SetupError(TickloomError):
+    """A piece of the set-up is missing or wrong."""
+
+
+class ServiceError(TickloomError):
+    """A server of the stack is not there, or answers wrongly."""
+
+
+class ServiceTimeout(ServiceError):
+    """A server did not become healthy in the time it was given."""
+
+
+class FeedError(TickloomError):
+    """What came on the wire cannot be trusted."""
+
+
+class DecodeError(FeedError):
+    """Bytes that are no message of the protocol.
+
+    Attributes
+    ----------
+    venue, reason : str
+    offset : int
+        Byte offset of the offending message inside its packet or file; -1 if unknown.
+    """
+
+    def __init__(self, venue: str, reason: str, offset: int = -1) -> None:
+        self.venue, self.reason, self.offset = venue, reason, offset
+        where = f" at byte {offset}" if offset >= 0 else ""
+        super().__init__(f"{venue}: {reason}{where}")
+
+
+class SequenceGap(FeedError):
+    """Messages ``expected`` up to, not including, ``received`` never came."""
+
+    def __init__(self, venue: str, expected: int, received: int) -> None:
+        self.venue, self.expected, self.received = venue, expected, received
+        super().__init__(
+            f"{venue}: messages {expected} to {received - 1} are missing "
+            f"({received - expected} in all); the books that they touched are not trusted until a snapshot"
+        )
+
+
+class CaptureError(FeedError):
+    """A raw capture that cannot be read back."""
+
+
+class CodecError(TickloomError):
+    """A Kafka record that is no tick batch of this schema version."""
+
+
+class PriceRangeError(TickloomError):
+    """A price or size that would change on its way through a double; see :mod:`tickloom.prices`."""
+
+
+class StorageError(TickloomError):
+    """QuestDB refused a statement or a batch, or holds what it should not."""
+
+
+class RuleError(TickloomError):
+    """A rule file that is refused.
+
+    Attributes
+    ----------
+    path : str
+        The rule file.
+    line : int
+        1-based line of the finding; 0 where it is about the whole file.
+    reason, fix : str
+        What is wrong, and what to write instead.
+    """
+
+    def __init__(self, path: str, line: int, reason: str, fix: str) -> None:
+        self.path, self.line, self.reason, self.fix = path, line, reason, fix
+        super().__init__(f"{path}:{line}: {reason}. Fix: {fix}")
+
+
+class ExecutionError(TickloomError):
+    """Orders and risk."""
+
+
+class OrderStateError(ExecutionError):
+    """A transition between order states that FIX does not know."""
+
+
+class JournalError(ExecutionError):
+    """The order journal cannot be read or written. No order leaves without it."""
+
+
+class LimitsError(ExecutionError):
+    """A limits file that is refused whole."""

@@ -1,0 +1,278 @@
+"""The facts that flow through Tickloom: market events in columns, and single facts at the edges.
+
+Inside, events are numpy structured arrays, one a kind, with symbols as indices into a
+:class:`SymbolTable`; Numba kernels, the wire codec and the QuestDB writer work on these. At the
+edges (a signal, an order, an execution) a fact is a frozen dataclass. A correction is a new event.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import date
+from enum import IntEnum, StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+SEQ_PER_DAY = 10**10  # source messages a venue may send in a session
+
+
+class Side(IntEnum):
+    """Of an aggressor (trade) or of a book level. The texts are what SQL users see."""
+
+    NONE = 0
+    BUY = 1
+    SELL = 2
+
+
+SIDE_TEXTS = ("none", "buy", "sell")
+
+
+class Condition(IntEnum):
+    """How a trade came about."""
+
+    REGULAR = 0
+    HIDDEN = 1  # against an order that was not displayed (ITCH P)
+    CROSS = 2  # an auction (ITCH Q)
+    BROKEN = 3  # a trade taken back (ITCH B): venue_id names it
+
+
+CONDITION_TEXTS = ("regular", "hidden", "cross", "broken")
+
+
+class StatusCode(IntEnum):
+    """State of an instrument, or of the whole venue where the symbol is empty."""
+
+    OTHER = 0
+    TRADING = 1
+    HALTED = 2
+    PAUSED = 3
+    QUOTATION_ONLY = 4
+    SESSION_START = 5
+    SYSTEM_HOURS_START = 6
+    MARKET_OPEN = 7
+    MARKET_CLOSE = 8
+    SYSTEM_HOURS_END = 9
+    SESSION_END = 10
+    BOOK_SYNCED = 11  # the book was rebuilt from a snapshot and is trusted
+    BOOK_LOST = 12  # the book is not trusted until it is synced again
+    SHORT_SALE_RESTRICTED = 13
+    SHORT_SALE_FREE = 14
+
+
+STATUS_TEXTS = tuple(code.name.lower() for code in StatusCode)
+
+
+class GapReason(IntEnum):
+    """Why messages are missing."""
+
+    SEQUENCE = 0  # numbers were skipped and nobody could resend them
+    DISCONNECT = 1  # the connection was down; how much is missing is not known
+    MALFORMED = 2  # something came that could not be decoded
+    BOOK = 3  # the book contradicted itself (crossed, unknown level)
+
+
+GAP_TEXTS = tuple(code.name.lower() for code in GapReason)
+
+_HEAD = [("ts_event", "<i8"), ("ts_recv", "<i8"), ("seq", "<i8"), ("symbol", "<i4")]
+
+#: Executed trades. price, size: nanos. venue_id: the venue's own trade id (0: none).
+TRADE_DTYPE = np.dtype(
+    [*_HEAD, ("price", "<i8"), ("size", "<i8"), ("venue_id", "<i8"), ("side", "<i1"), ("condition", "<i1")]
+)
+#: Best bid and offer after the message. Prices and sizes: nanos; NO_PRICE and 0 on an empty side.
+QUOTE_DTYPE = np.dtype(
+    [
+        *_HEAD,
+        ("bid_price", "<i8"),
+        ("bid_size", "<i8"),
+        ("ask_price", "<i8"),
+        ("ask_size", "<i8"),
+        ("venue_id", "<i8"),
+    ]
+)
+#: A price level's new total size (0: gone). side BUY is the bid. venue_id: update id or order reference.
+DELTA_DTYPE = np.dtype([*_HEAD, ("price", "<i8"), ("size", "<i8"), ("venue_id", "<i8"), ("side", "<i1")])
+#: status: StatusCode; reason: the venue's own code, at most 8 ASCII bytes.
+STATUS_DTYPE = np.dtype([*_HEAD, ("status", "<i1"), ("reason", "S8")])
+#: Source messages first_missing to last_missing (inclusive; source numbers, not seq) never came.
+GAP_DTYPE = np.dtype([*_HEAD, ("first_missing", "<i8"), ("last_missing", "<i8"), ("reason", "<i1")])
+
+Records = NDArray[np.void]
+
+
+class SymbolTable:
+    """Names and their indices. Grows only; index 0 is the empty name (the venue as a whole)."""
+
+    def __init__(self, names: list[str] | None = None) -> None:
+        self.names: list[str] = [""]
+        self._index: dict[str, int] = {"": 0}
+        for name in names or []:
+            self.index(name)
+
+    def index(self, name: str) -> int:
+        """Index of ``name``, which is added where it is new."""
+        found = self._index.get(name)
+        if found is None:
+            found = self._index[name] = len(self.names)
+            self.names.append(name)
+        return found
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def empty(dtype: np.dtype[np.void]) -> Records:
+    """No records of that kind."""
+    return np.empty(0, dtype=dtype)
+
+
+@dataclass(slots=True)
+class EventBlock:
+    """Some consecutive events of one venue and session, one structured array a kind, in seq order."""
+
+    venue: str
+    session: str
+    symbols: SymbolTable
+    trades: Records = field(default_factory=lambda: empty(TRADE_DTYPE))
+    quotes: Records = field(default_factory=lambda: empty(QUOTE_DTYPE))
+    deltas: Records = field(default_factory=lambda: empty(DELTA_DTYPE))
+    statuses: Records = field(default_factory=lambda: empty(STATUS_DTYPE))
+    gaps: Records = field(default_factory=lambda: empty(GAP_DTYPE))
+
+    def kinds(self) -> dict[str, Records]:
+        """Table name to records, in a fixed order."""
+        return {
+            "trades": self.trades,
+            "quotes": self.quotes,
+            "book_deltas": self.deltas,
+            "statuses": self.statuses,
+            "gaps": self.gaps,
+        }
+
+    def __len__(self) -> int:
+        return sum(len(records) for records in self.kinds().values())
+
+    def select(self, keep: dict[str, NDArray[np.bool_]]) -> EventBlock:
+        """The events for which the mask of their kind is true; kinds without a mask are dropped."""
+        kinds = self.kinds()
+        chosen = {name: kinds[name][mask] for name, mask in keep.items()}
+        return EventBlock(
+            self.venue,
+            self.session,
+            self.symbols,
+            chosen.get("trades", empty(TRADE_DTYPE)),
+            chosen.get("quotes", empty(QUOTE_DTYPE)),
+            chosen.get("book_deltas", empty(DELTA_DTYPE)),
+            chosen.get("statuses", empty(STATUS_DTYPE)),
+            chosen.get("gaps", empty(GAP_DTYPE)),
+        )
+
+
+def make_seq(session_date: date, source_seq: int) -> int:
+    """``seq`` of a source message: yymmdd followed by ten digits of the source's own number.
+
+    It orders a session, is unique over days, stays below 2**53 (so JSON and spreadsheets show it
+    whole) until 2090, and a reader sees day and message in it: 2611210000012345.
+    """
+    if not 0 <= source_seq < SEQ_PER_DAY:
+        raise ValueError(f"source sequence {source_seq} does not fit ten digits")
+    return seq_base(session_date) + source_seq
+
+
+def seq_base(session_date: date) -> int:
+    """What to add to a source number of that day."""
+    day = (session_date.year % 100) * 10_000 + session_date.month * 100 + session_date.day
+    return day * SEQ_PER_DAY
+
+
+def source_seq(seq: int) -> int:
+    """The source's own message number inside a ``seq``."""
+    return seq % SEQ_PER_DAY
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A rule fired. Times in ns, prices as doubles as the rule saw them."""
+
+    signal_id: str
+    rule: str
+    version: str
+    symbol: str
+    side: str
+    strength: float
+    ref_price: float
+    first_seq: int
+    last_seq: int
+    venue: str
+    ts_event: int
+    ts_signal: int
+
+
+def signal_id(rule: str, version: str, symbol: str, first_seq: int, last_seq: int) -> str:
+    """Identity of a signal: the same rule over the same ticks gives the same id on every engine."""
+    return hashlib.sha256(f"{rule}|{version}|{symbol}|{first_seq}|{last_seq}".encode()).hexdigest()
+
+
+class OrderState(StrEnum):
+    """OrdStatus (FIX 4.4, tag 39), and UNKNOWN for an order whose fate is not known."""
+
+    PENDING_NEW = "pending_new"
+    NEW = "new"
+    PARTIALLY_FILLED = "partially_filled"
+    FILLED = "filled"
+    PENDING_CANCEL = "pending_cancel"
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One revision of an order. quantity, prices: nanos. ``revision`` counts state changes from 0."""
+
+    order_id: str
+    signal_id: str
+    rule: str
+    venue: str
+    symbol: str
+    side: str
+    quantity: int
+    limit_price: int
+    state: OrderState
+    filled_quantity: int
+    average_price: int
+    reason: str
+    ts: int
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One fill. ``execution_id`` is the venue's and unique on it. price, quantity: nanos."""
+
+    execution_id: str
+    order_id: str
+    venue: str
+    symbol: str
+    side: str
+    price: int
+    quantity: int
+    ts: int
+    ts_recv: int
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """What is held of an instrument. quantity signed, nanos; P&L in nanos of the quote currency."""
+
+    venue: str
+    symbol: str
+    quantity: int
+    average_price: int
+    realised_pnl: int
+    unrealised_pnl: int
+    mid: int
+    ts: int

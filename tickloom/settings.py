@@ -1,0 +1,313 @@
+"""Settings: one class a process or server, read from one TOML file and the environment.
+
+The file is ``tickloom.toml`` in the working directory, or what ``TICKLOOM_CONFIG`` names. Each
+class reads its own ``[section]``; a variable ``TICKLOOM_<SECTION>_<KEY>`` overrides the file, and
+an argument overrides both. An unknown section or key is refused with the nearest known name: a
+typo must not silently leave a default in force.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from tickloom.errors import SettingsError
+
+CONFIG_VARIABLE = "TICKLOOM_CONFIG"
+CONFIG_DEFAULT = Path("tickloom.toml")
+
+Port = int
+
+
+class ProcessSettings(BaseSettings):
+    """Base of all settings classes. Use :meth:`load`, which turns every mistake into a SettingsError."""
+
+    section: ClassVar[str] = ""
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.model_config["env_prefix"] = f"TICKLOOM_{cls.section.upper()}_"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        table = read_config().get(cls.section, {})
+        return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=table)
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Self:
+        """Read file, environment and ``overrides``, in rising order of precedence.
+
+        Raises
+        ------
+        SettingsError
+            Naming the section, the key, what is wrong with it and the nearest known key.
+        """
+        try:
+            return cls(**overrides)
+        except ValidationError as error:
+            raise SettingsError(_explain(cls, error)) from None
+
+    def environment(self) -> dict[str, str]:
+        """These settings as environment variables: how the stack hands them to a child process."""
+        prefix = self.model_config["env_prefix"]
+        dumped = self.model_dump(mode="json")
+        return {
+            f"{prefix}{name.upper()}": value if isinstance(value, str) else json.dumps(value)
+            for name, value in dumped.items()
+            if value is not None
+        }
+
+
+class StackSettings(ProcessSettings):
+    """The local stack: where its state lives and which services it runs."""
+
+    section: ClassVar[str] = "stack"
+    data_dir: Path = Path("var")
+    start_timeout_s: float = Field(120.0, gt=0)
+    stop_timeout_s: float = Field(20.0, gt=0)
+    restart_backoff_ms: int = Field(500, ge=0)
+    restart_backoff_ms_max: int = Field(10_000, ge=0)
+    memory_mb_min: int = 5_000
+    disk_mb_min: int = 3_000
+
+
+class QuestDbSettings(ProcessSettings):
+    """Where QuestDB is, and how large its heap may be when the stack runs it."""
+
+    section: ClassVar[str] = "questdb"
+    host: str = "127.0.0.1"
+    http_port: Port = 9000
+    pg_port: Port = 8812
+    health_port: Port = 9003
+    user: str = "admin"
+    password_file: Path | None = None
+    heap_mb: int = 512
+
+    def password(self) -> str:
+        """The password: the file's first line, else QuestDB's default for a server on loopback."""
+        if self.password_file is None:
+            return "quest"
+        try:
+            return self.password_file.read_text().splitlines()[0]
+        except (OSError, IndexError) as error:
+            raise SettingsError(f"questdb.password_file {self.password_file}: {error}") from None
+
+    @property
+    def http_url(self) -> str:
+        return f"http://{self.host}:{self.http_port}"
+
+    @property
+    def dsn(self) -> str:
+        """libpq connection string of the PostgreSQL-wire endpoint."""
+        return f"host={self.host} port={self.pg_port} user={self.user} password={self.password()} dbname=qdb"
+
+
+class KafkaSettings(ProcessSettings):
+    """Where the broker is, and how topics are cut."""
+
+    section: ClassVar[str] = "kafka"
+    host: str = "127.0.0.1"
+    port: Port = 9092
+    controller_port: Port = 9093
+    tick_partitions: int = Field(4, ge=1, le=256)
+    replication: int = Field(1, ge=1)
+    retention_hours: int = Field(48, ge=1)
+    heap_mb: int = 512
+
+    @property
+    def bootstrap(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+class FlinkSettings(ProcessSettings):
+    """Where the Flink session cluster is, and how it is cut."""
+
+    section: ClassVar[str] = "flink"
+    host: str = "127.0.0.1"
+    rest_port: Port = 8081
+    rpc_port: Port = 6123
+    blob_port: Port = 6124
+    taskmanager_rpc_port: Port = 6122
+    taskmanager_data_port: Port = 6121
+    slots: int = Field(8, ge=1)
+    parallelism: int = Field(1, ge=1)
+    checkpoint_interval_ms: int = Field(5_000, ge=100)
+    watermark_interval_ms: int = Field(50, ge=1)
+    jobmanager_heap_mb: int = 512
+    taskmanager_heap_mb: int = 768
+
+    @property
+    def rest_url(self) -> str:
+        return f"http://{self.host}:{self.rest_port}"
+
+
+class IngestSettings(ProcessSettings):
+    """What every ingester shares; each feed's class adds its own addresses."""
+
+    linger_ms: float = Field(2.0, gt=0)
+    batch_events_max: int = Field(1_000, ge=1)
+    heartbeat_ms: int = Field(200, ge=10)
+    lateness_ms: int = Field(0, ge=0)
+    idle_ms: int = Field(5_000, ge=0)
+    questdb_flush_ms: int = Field(200, ge=1)
+    questdb_flush_rows_max: int = Field(50_000, ge=1)
+    capture_segment_mb: int = Field(256, ge=1)
+    session_date: str = Field("", pattern=r"^(\d{4}-\d{2}-\d{2})?$")
+    metrics_port: Port = 0
+
+
+class ItchSettings(IngestSettings):
+    """The ITCH 5.0 ingester: MoldUDP64 in."""
+
+    section: ClassVar[str] = "itch"
+    venue: str = "XNAS"
+    host: str = "127.0.0.1"
+    port: Port = 26400
+    multicast_group: str = ""
+    rerequest_host: str = "127.0.0.1"
+    rerequest_port: Port = 26401
+    gap_timeout_ms: int = Field(1_000, ge=1)
+    receive_buffer_bytes: int = 16 * 1024 * 1024
+    metrics_port: Port = 9401
+
+
+class BinanceSettings(IngestSettings):
+    """The Binance-format websocket ingester. Instruments are canonical names of ``venue``."""
+
+    section: ClassVar[str] = "binance"
+    venue: str = "BINANCE"
+    market: Literal["spot", "usdm"] = "spot"
+    instruments: tuple[str, ...] = ("BTC-USDT", "ETH-USDT")
+    websocket_url: str = "wss://stream.binance.com:9443"
+    rest_url: str = "https://api.binance.com"
+    lateness_ms: int = Field(500, ge=0)
+    reconnect_ms: int = Field(200, ge=1)
+    reconnect_ms_max: int = Field(30_000, ge=1)
+    silence_ms_max: int = Field(20_000, ge=100)
+    metrics_port: Port = 9402
+
+
+class ExchangeSettings(ProcessSettings):
+    """The simulated exchange."""
+
+    section: ClassVar[str] = "exchange"
+    host: str = "127.0.0.1"
+    port: Port = 26500
+    venues: tuple[str, ...] = ("XNAS", "BINANCE")
+    latency_ms: float = Field(0.0, ge=0)
+    metrics_port: Port = 9404
+
+
+class ExecutionSettings(ProcessSettings):
+    """The Faust agent that turns signals into orders and holds all risk."""
+
+    section: ClassVar[str] = "execution"
+    enabled: bool = False  # live order entry is off until somebody switches it on
+    venues: tuple[str, ...] = ("XNAS", "BINANCE")
+    limits_file: Path = Path("strategies/limits.toml")
+    web_port: Port = 6066
+    metrics_port: Port = 9403
+
+
+class DagsterSettings(ProcessSettings):
+    """Dagster's webserver."""
+
+    section: ClassVar[str] = "dagster"
+    host: str = "127.0.0.1"
+    port: Port = 3000
+
+
+class SyntheticSettings(ProcessSettings):
+    """The seeded generator of market sessions. All it makes is synthetic and says so."""
+
+    section: ClassVar[str] = "synthetic"
+    seed: int = 20_240_808
+    duration_s: float = Field(240.0, gt=0)  # of market time
+    speed: float = Field(4.0, gt=0)  # market seconds a real second
+    websocket_port: Port = 26410
+    rest_port: Port = 26411
+
+
+SECTIONS: dict[str, type[ProcessSettings]] = {
+    cls.section: cls
+    for cls in (
+        StackSettings,
+        QuestDbSettings,
+        KafkaSettings,
+        FlinkSettings,
+        ItchSettings,
+        BinanceSettings,
+        ExchangeSettings,
+        ExecutionSettings,
+        DagsterSettings,
+        SyntheticSettings,
+    )
+}
+
+
+def config_path() -> Path | None:
+    """The settings file in force, or None where there is none."""
+    named = os.environ.get(CONFIG_VARIABLE)
+    if named:
+        return Path(named)
+    return CONFIG_DEFAULT if CONFIG_DEFAULT.exists() else None
+
+
+def read_config() -> dict[str, dict[str, Any]]:
+    """Parse the settings file and refuse what no class knows.
+
+    Raises
+    ------
+    SettingsError
+        The file is missing, is no TOML, or has an unknown section.
+    """
+    path = config_path()
+    if path is None:
+        return {}
+    try:
+        tables = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}. Mend {CONFIG_VARIABLE} or create the file.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path}: not TOML: {error}. Mend that line.") from None
+    for name in tables:
+        if name not in SECTIONS:
+            raise SettingsError(f"{path}: unknown section [{name}]{_nearest(name, SECTIONS)}.")
+    return tables
+
+
+def _nearest(name: str, known: Any) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(sorted(known))}"
+
+
+def _explain(cls: type[ProcessSettings], error: ValidationError) -> str:
+    lines = []
+    for finding in error.errors():
+        key = ".".join(str(part) for part in finding["loc"])
+        if finding["type"] == "extra_forbidden":
+            lines.append(f"unknown key {key!r}{_nearest(key, cls.model_fields)}")
+        else:
+            lines.append(f"{key} = {finding['input']!r}: {finding['msg']}")
+    where = config_path() or "settings"
+    return f"{where}: [{cls.section}] " + "; ".join(lines)

@@ -1,0 +1,74 @@
+"""Kafka topics: names, partitions, retention. Ticks go by venue, so that each has its own watermark."""
+
+from __future__ import annotations
+
+import zlib
+
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from tickloom.errors import ServiceError
+from tickloom.settings import KafkaSettings
+
+SIGNALS = "signals"
+ORDERS = "orders"
+EXECUTIONS = "executions"
+POSITIONS = "positions"
+
+
+def ticks(venue: str) -> str:
+    """Trades, quotes, statuses and gaps of a venue."""
+    return f"ticks.{venue}"
+
+
+def book(venue: str) -> str:
+    """Book deltas of a venue: many, and not what most rules read."""
+    return f"book.{venue}"
+
+
+def shard(symbol: str, partitions: int) -> int:
+    """Partition of a symbol's events: CRC-32 of its name, so that every language agrees."""
+    return zlib.crc32(symbol.encode()) % partitions
+
+
+def ensure_topics(names: list[str], settings: KafkaSettings, timeout_s: float = 30.0) -> None:
+    """Create those of ``names`` that are not there yet. Idempotent.
+
+    Raises
+    ------
+    ServiceError
+        The broker is not there or refuses.
+    """
+    admin = AdminClient({"bootstrap.servers": settings.bootstrap, "log_level": 0})
+    config = {
+        "retention.ms": str(settings.retention_hours * 3_600_000),
+        # ticks are replayed with the times of their day: retention must go by when they were written
+        "message.timestamp.type": "LogAppendTime",
+    }
+    wanted = [
+        NewTopic(
+            name,
+            num_partitions=settings.tick_partitions,
+            replication_factor=settings.replication,
+            config=config,
+        )
+        for name in names
+    ]
+    try:
+        known = admin.list_topics(timeout=timeout_s).topics
+        missing = [topic for topic in wanted if topic.topic not in known]
+        for name, future in (
+            admin.create_topics(missing, operation_timeout=timeout_s) if missing else {}
+        ).items():
+            try:
+                future.result(timeout=timeout_s)
+            except Exception as error:  # the client wraps everything in KafkaException
+                if "TOPIC_ALREADY_EXISTS" not in str(error):
+                    raise ServiceError(
+                        f"Kafka at {settings.bootstrap} did not create {name}: {error}"
+                    ) from error
+    except ServiceError:
+        raise
+    except Exception as error:
+        raise ServiceError(
+            f"Kafka at {settings.bootstrap} does not answer ({error}). Is it up? See `tickloom status`."
+        ) from error
