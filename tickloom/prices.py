@@ -33,7 +33,7 @@ def parse_nanos(text: str | bytes) -> int:
     """
     raw = text.decode() if isinstance(text, bytes) else text
     negative = raw.startswith("-")
-    whole, _, fraction = raw.lstrip("-").partition(".")
+    whole, _, fraction = raw.removeprefix("-").partition(".")
     if not (whole + fraction).isdigit() or not (whole + fraction).isascii():
         raise ValueError(f"{raw!r} is no decimal number")
     if len(fraction) > 9:

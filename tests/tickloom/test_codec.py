@@ -1,0 +1,169 @@
+"""The wire codec against fastavro, which knows nothing of it."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import fastavro
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tickloom import prices
+from tickloom.codec import EVENT_FIELDS, SCHEMA, TickBatch, decode, encode
+from tickloom.errors import CodecError, PriceRangeError
+from tickloom.events import (
+    DELTA_DTYPE,
+    GAP_DTYPE,
+    QUOTE_DTYPE,
+    STATUS_DTYPE,
+    TRADE_DTYPE,
+    EventBlock,
+    Records,
+    SymbolTable,
+    empty,
+)
+
+LONGS = st.integers(-(2**63) + 1, 2**63 - 1)
+NANOS = st.integers(-(2**22) * 10**9 + 1, 2**22 * 10**9 - 1) | st.just(int(prices.NO_PRICE))
+DOUBLES = {"price", "size", "bid_price", "bid_size", "ask_price", "ask_size"}
+
+
+def _value(name: str, dtype: np.dtype[Any]) -> st.SearchStrategy[Any]:
+    if name == "symbol":
+        return st.integers(0, 3)
+    if name in DOUBLES:
+        return NANOS
+    if dtype.kind == "S":
+        return st.text("ABCH1234", max_size=8).map(str.encode)
+    if dtype.itemsize == 1:
+        return st.integers(-128, 127)
+    return LONGS
+
+
+def _records(dtype: np.dtype[np.void]) -> st.SearchStrategy[Records]:
+    assert dtype.names is not None
+    row = st.tuples(*(_value(name, dtype[name]) for name in dtype.names))
+    return st.lists(row, max_size=8).map(lambda rows: np.array(rows, dtype=dtype))
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> TickBatch:
+    symbols = SymbolTable(["ALFA", "BTC-USDT", "Ünicode"])
+    block = EventBlock(
+        draw(st.text(max_size=5)),
+        draw(st.text(max_size=12)),
+        symbols,
+        *(
+            draw(_records(dtype))
+            for dtype in (TRADE_DTYPE, QUOTE_DTYPE, DELTA_DTYPE, STATUS_DTYPE, GAP_DTYPE)
+        ),
+    )
+    return TickBatch(draw(st.integers(0, 255)), draw(LONGS), draw(LONGS), draw(LONGS), block)
+
+
+def _as_fastavro(batch: TickBatch) -> dict[str, Any]:
+    """The same batch as the plain dictionary that fastavro writes, by the events' own definitions."""
+    block = batch.block
+    record: dict[str, Any] = {
+        "venue": block.venue,
+        "session": block.session,
+        "shard": batch.shard,
+        "first_seq": batch.first_seq,
+        "last_seq": batch.last_seq,
+        "watermark": batch.watermark,
+    }
+    for field, rows in zip(EVENT_FIELDS, block.kinds().values(), strict=True):
+        record[field] = []
+        for row in rows:
+            event: dict[str, Any] = {}
+            for name, _ in EVENT_FIELDS[field]:
+                value = row[name]
+                if name == "symbol":
+                    event[name] = block.symbols.names[value]
+                elif name in DOUBLES:
+                    event[name] = float("nan") if value == prices.NO_PRICE else int(value) / 10**9
+                else:
+                    event[name] = value.decode() if isinstance(value, bytes) else int(value)
+            record[field].append(event)
+    return record
+
+
+@settings(max_examples=150, deadline=None)
+@given(batches())
+def test_bytes_are_those_of_fastavro(batch: TickBatch) -> None:
+    """The Numba encoder writes, byte for byte, what fastavro writes for the same events and schema."""
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, SCHEMA, _as_fastavro(batch))
+    assert encode(batch) == out.getvalue()
+
+
+@settings(max_examples=150, deadline=None)
+@given(batches())
+def test_decode_returns_the_same_events(batch: TickBatch) -> None:
+    """A batch comes back with every field equal, prices to the last unit of 1e-9."""
+    back = decode(encode(batch))
+    assert (back.shard, back.first_seq, back.last_seq, back.watermark) == (
+        batch.shard,
+        batch.first_seq,
+        batch.last_seq,
+        batch.watermark,
+    )
+    for name, rows in batch.block.kinds().items():
+        again = back.block.kinds()[name]
+        assert [back.block.symbols.names[i] for i in again["symbol"]] == [
+            batch.block.symbols.names[i] for i in rows["symbol"]
+        ]
+        for field in rows.dtype.names or ():
+            if field != "symbol":
+                assert (again[field] == rows[field]).all(), (name, field)
+
+
+def _small() -> bytes:
+    trades = np.zeros(3, TRADE_DTYPE)
+    trades["symbol"] = 1
+    trades["price"] = 152_400_000_000
+    block = EventBlock("XNAS", "20261121.S", SymbolTable(["ALFA"]), trades)
+    return encode(TickBatch(0, 1, 3, 99, block))
+
+
+@pytest.mark.parametrize("cut", range(len(_small())))
+def test_every_truncation_is_an_error(cut: int) -> None:
+    """A record cut off at any byte raises CodecError and nothing else."""
+    with pytest.raises(CodecError):
+        decode(_small()[:cut])
+
+
+def test_trailing_bytes_are_an_error() -> None:
+    """Bytes behind the batch mean another schema, not something to pass over."""
+    with pytest.raises(CodecError, match="behind the batch"):
+        decode(_small() + b"\x00")
+
+
+def test_price_that_a_double_would_change_is_refused() -> None:
+    """9,007,198.123456781 cannot be carried by a double to 1e-9, so the encoder refuses it."""
+    trades = np.zeros(1, TRADE_DTYPE)
+    trades["price"] = 9_007_198_123_456_781
+    with pytest.raises(PriceRangeError, match=r"9007198\.123456781"):
+        encode(TickBatch(0, 1, 1, 0, EventBlock("X", "S", SymbolTable(), trades)))
+
+
+def test_blocks_with_a_byte_length_are_read() -> None:
+    """Avro lets a writer give an array block's size with a negative count; such a record is read too."""
+    raw = _small()
+    at = raw.index(b"\x06\x08ALFA")  # count 3 as a zigzag varint, then the first symbol
+    end = len(raw) - 5  # trades' end mark and four empty arrays
+    body = raw[at + 1 : end]
+    assert len(body) < 8192
+    size = len(body) * 2
+    patched = raw[:at] + b"\x05" + bytes([size & 0x7F | 0x80, size >> 7]) + body + raw[end:]
+    assert (decode(patched).block.trades == decode(raw).block.trades).all()
+
+
+def test_an_empty_batch_is_a_heartbeat() -> None:
+    """Without events a record still carries its last seq and watermark."""
+    back = decode(encode(TickBatch(2, 7, 7, 123, EventBlock("XNAS", "S", SymbolTable()))))
+    assert (back.last_seq, back.watermark, len(back.block)) == (7, 123, 0)
+    assert back.block.trades.dtype == empty(TRADE_DTYPE).dtype
