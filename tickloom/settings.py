@@ -101,7 +101,8 @@ class QuestDbSettings(ProcessSettings):
     health_port: Port = 9003
     user: str = "admin"
     password_file: Path | None = None
-    heap_mb: int = 512
+    heap_mb: int = Field(512, ge=128)
+    log_levels: str = "ADVISORY,CRITICAL,ERROR"  # what the server writes of itself; INFO is a line a query
 
     def password(self) -> str:
         """The password: the file's first line, else QuestDB's default for a server on loopback."""
@@ -153,8 +154,14 @@ class FlinkSettings(ProcessSettings):
     parallelism: int = Field(1, ge=1)
     checkpoint_interval_ms: int = Field(5_000, ge=100)
     watermark_interval_ms: int = Field(50, ge=1)
-    jobmanager_heap_mb: int = 512
-    taskmanager_heap_mb: int = 768
+    jobmanager_heap_mb: int = Field(512, ge=128)
+    taskmanager_heap_mb: int = Field(768, ge=256)
+    managed_mb: int = Field(256, ge=64)  # sorters of bounded runs, and Python workers
+    network_mb: int = Field(128, ge=64)
+    metaspace_mb: int = Field(256, ge=128)
+    heartbeat_interval_ms: int = Field(2_000, ge=100)
+    heartbeat_timeout_ms: int = Field(15_000, ge=1_000)  # two busy cores can hold a JVM up for seconds
+    restart_delay_ms: int = Field(1_000, ge=0)
 
     @property
     def rest_url(self) -> str:
@@ -230,9 +237,10 @@ class ExecutionSettings(ProcessSettings):
 
 
 class DagsterSettings(ProcessSettings):
-    """Dagster's webserver."""
+    """Dagster's webserver, and the first day that can be loaded."""
 
     section: ClassVar[str] = "dagster"
+    first_day: str = Field("2024-01-01", pattern=r"^\d{4}-\d{2}-\d{2}$")
     host: str = "127.0.0.1"
     port: Port = 3000
 

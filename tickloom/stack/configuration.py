@@ -1,0 +1,89 @@
+"""All settings of a stack in one value: what the services listen on, and what children are told."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Self
+
+from tickloom.settings import (
+    SECTIONS,
+    BinanceSettings,
+    DagsterSettings,
+    ExchangeSettings,
+    ExecutionSettings,
+    FlinkSettings,
+    ItchSettings,
+    KafkaSettings,
+    ProcessSettings,
+    QuestDbSettings,
+    StackSettings,
+    SyntheticSettings,
+)
+from tickloom.stack.ports import free_ports
+
+
+@dataclass(frozen=True, slots=True)
+class StackConfiguration:
+    """One settings object a section, named as the section is.
+
+    :meth:`environment` goes to the children, so that they see just these settings, whatever file
+    or variables they would find themselves.
+    """
+
+    stack: StackSettings
+    questdb: QuestDbSettings
+    kafka: KafkaSettings
+    flink: FlinkSettings
+    itch: ItchSettings
+    binance: BinanceSettings
+    exchange: ExchangeSettings
+    execution: ExecutionSettings
+    dagster: DagsterSettings
+    synthetic: SyntheticSettings
+
+    @classmethod
+    def load(cls, **overrides: dict[str, Any]) -> Self:
+        """Read file and environment; ``overrides`` by section, e.g. ``kafka={"port": 19092}``.
+
+        The data directory becomes absolute: children may run elsewhere.
+
+        Raises
+        ------
+        SettingsError
+            Whatever :meth:`ProcessSettings.load` refuses.
+        """
+        loaded: dict[str, Any] = {
+            name: kind.load(**overrides.get(name, {}))
+            for name, kind in SECTIONS.items()
+            if name in {field.name for field in dataclasses.fields(cls)}
+        }
+        stack: StackSettings = loaded["stack"]
+        loaded["stack"] = stack.model_copy(update={"data_dir": stack.data_dir.absolute()})
+        return cls(**loaded)
+
+    def with_free_ports(self) -> Self:
+        """The same with every port replaced by one that is free now: for tests and second stacks."""
+        keys = [(name, key) for name, part in self._sections().items() for key in port_keys(type(part))]
+        found = dict(zip(keys, free_ports(len(keys)), strict=True))
+        return dataclasses.replace(
+            self,
+            **{
+                name: part.model_copy(update={key: found[name, key] for key in port_keys(type(part))})
+                for name, part in self._sections().items()
+            },
+        )
+
+    def environment(self) -> dict[str, str]:
+        """All settings as ``TICKLOOM_*`` variables."""
+        return {
+            name: value for part in self._sections().values() for name, value in part.environment().items()
+        }
+
+    def _sections(self) -> dict[str, ProcessSettings]:
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+
+def port_keys(kind: type[ProcessSettings]) -> list[str]:
+    """The keys of ``kind`` that hold a port."""
+    return [key for key in kind.model_fields if key == "port" or key.endswith("_port")]
