@@ -1,0 +1,41 @@
+"""Captured records in, events out: what every feed's decoder offers to the pipeline."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Protocol
+
+from ingest.capture import CaptureBatch
+from tickloom.events import EventBlock
+
+
+class Decoder(Protocol):
+    """Turns a capture into events. It has state, and no other input than the capture.
+
+    So the same capture gives the same events, however it is cut into batches: a restart replays the
+    capture through a fresh decoder and goes on behind what was published.
+
+    Attributes
+    ----------
+    venue, session : str
+    watermark_ns : int
+        No later event has a ``ts_event`` below it; never goes back. 0 before the first event.
+    last_seq : int
+        The highest seq that was decoded, event or not.
+    counters : Counter[str]
+        ``decoded`` messages, ``duplicate``, ``malformed``, ``unknown_type``, ``gap_messages``,
+        ``crossed``, ... : every way in which input can be odd has a name of its own.
+    ended : bool
+        The venue said that the session is over.
+    """
+
+    venue: str
+    session: str
+    watermark_ns: int
+    last_seq: int
+    counters: Counter[str]
+    ended: bool
+
+    def decode(self, batch: CaptureBatch) -> EventBlock:
+        """Events of the next records, each kind in seq order. Never raises on bad input: it counts."""
+        ...
