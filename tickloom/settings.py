@@ -83,6 +83,12 @@ class StackSettings(ProcessSettings):
 
     section: ClassVar[str] = "stack"
     data_dir: Path = Path("var")
+    # all but binance, which connects to the outside
+    services: tuple[str, ...] = (
+        "questdb", "kafka", "flink-jobmanager", "flink-taskmanager", "exchange", "agent", "itch",
+        "dagster-webserver", "dagster-daemon",
+    )  # fmt: skip
+    maven_repository: str = ""  # where set-up takes jars from; empty: Maven Central
     start_timeout_s: float = Field(120.0, gt=0)
     stop_timeout_s: float = Field(20.0, gt=0)
     restart_backoff_ms: int = Field(500, ge=0)

@@ -4,5 +4,3 @@
 server is launched, ``applications`` does the same for our own processes and Dagster's, ``guard``
 keeps one process tree from outliving its owner, ``supervisor`` runs a set of services.
 """
-
-

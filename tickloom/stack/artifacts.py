@@ -250,7 +250,7 @@ def _fetch_one(jar: Jar, cache: Path, staging: Path, repository: str, progress: 
         )
     target = cache / jar.path
     target.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(file, target)
+    file.replace(target)
 
 
 def _context(repo_cache: Path, repository: str, progress: Progress | None) -> Any:
@@ -312,4 +312,4 @@ def _sha256(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    print(f"{LOCK}: {len(write_lock())} jars")
+    print(f"{LOCK}: {len(write_lock())} jars")  # noqa: T201 (this is its command line)

@@ -66,13 +66,11 @@ class StackConfiguration:
         """The same with every port replaced by one that is free now: for tests and second stacks."""
         keys = [(name, key) for name, part in self._sections().items() for key in port_keys(type(part))]
         found = dict(zip(keys, free_ports(len(keys)), strict=True))
-        return dataclasses.replace(
-            self,
-            **{
-                name: part.model_copy(update={key: found[name, key] for key in port_keys(type(part))})
-                for name, part in self._sections().items()
-            },
-        )
+        moved: dict[str, Any] = {
+            name: part.model_copy(update={key: found[name, key] for key in port_keys(type(part))})
+            for name, part in self._sections().items()
+        }
+        return dataclasses.replace(self, **moved)
 
     def environment(self) -> dict[str, str]:
         """All settings as ``TICKLOOM_*`` variables."""

@@ -5,7 +5,6 @@ Its storage is formatted before the first start, as KRaft demands (Kafka documen
 
 from __future__ import annotations
 
-
 import subprocess
 from pathlib import Path
 
@@ -82,7 +81,7 @@ def properties(settings: KafkaSettings, directory: Path) -> dict[str, str | int]
         "advertised.listeners": f"PLAINTEXT://{listener}",
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "inter.broker.listener.name": "PLAINTEXT",
-        "log.dirs": directory / "logs",
+        "log.dirs": str(directory / "logs"),
         # a topic that nobody declared is a typo
         "auto.create.topics.enable": "false",
         "num.partitions": settings.tick_partitions,

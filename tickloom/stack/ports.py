@@ -7,8 +7,6 @@ from collections.abc import Mapping
 
 import psutil
 
-from tickloom.errors import SetupError
-
 UDP_MARK = "(udp)"
 
 
@@ -72,9 +70,3 @@ def taken(ports: Mapping[str, int]) -> list[str]:
                 f"TICKLOOM_{section.upper()}_{name.upper()} to a free one"
             )
     return lines
-
-
-def refuse_taken(ports: Mapping[str, int]) -> None:
-    """Raise a SetupError that names every taken port."""
-    if lines := taken(ports):
-        raise SetupError("; ".join(lines))

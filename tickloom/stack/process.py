@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -47,8 +48,11 @@ class GuardedProcess:
             with log_file.open("ab") as log:
                 # -I -S: nothing of the environment or of site-packages can break or slow the guard
                 self._guard = subprocess.Popen(
-                    [sys.executable, "-I", "-S", guard.__file__, str(control_read), str(report_write)]
-                    + [self.marker, *argv],
+                    [
+                        *(sys.executable, "-I", "-S", guard.__file__),
+                        *(str(control_read), str(report_write), self.marker),
+                        *argv,
+                    ],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -78,10 +82,8 @@ class GuardedProcess:
 
     def signal(self, number: int) -> None:
         """Send a signal to the command. One that has ended already does not mind."""
-        try:
+        with contextlib.suppress(OSError):
             os.write(self._control, bytes([number]))
-        except OSError:
-            pass
 
     def poll(self) -> int | None:
         """None while it runs; then its exit code, or minus the signal that ended it.

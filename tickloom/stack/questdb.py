@@ -43,7 +43,11 @@ def service(settings: QuestDbSettings, data_dir: Path) -> Service:
             port_accepts(settings.host, settings.pg_port),
         ),
         environment=environment(settings),
-        ports={"questdb.http_port": settings.http_port, "questdb.pg_port": settings.pg_port, "questdb.health_port": settings.health_port},
+        ports={
+            "questdb.http_port": settings.http_port,
+            "questdb.pg_port": settings.pg_port,
+            "questdb.health_port": settings.health_port,
+        },
         prepare=lambda: directory.mkdir(parents=True, exist_ok=True),
         address=settings.http_url,
     )

@@ -6,73 +6,47 @@ pool beside it. Everything a caller asks for is a wish (``wanted``) that the thr
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Self
+
+import structlog
 
 from tickloom.clock import NS_PER_MS, NS_PER_S, Clock, SystemClock
-from tickloom.errors import ServiceError, ServiceTimeout, TickloomError
+from tickloom.errors import ServiceError, ServiceTimeout, SetupError, TickloomError
 from tickloom.settings import StackSettings
 from tickloom.stack import ports
 from tickloom.stack.logs import tail, trim
 from tickloom.stack.process import GuardedProcess, exit_text, sweep
 from tickloom.stack.service import Service
+from tickloom.stack.state import RUNNING, ServiceStatus, State, lock, read_state, write_state
 
 TICK_S = 0.02
 PROBE_STARTING_NS = 100 * NS_PER_MS
 PROBE_HEALTHY_NS = 5 * NS_PER_S
 LOG_TRIM_NS = 10 * NS_PER_S
+PORT_TRIES = 5
+PORT_RETRY_S = 0.3
 FIRST_LAUNCHES_MAX = 3  # of a service that was never healthy: it is not going to be
 STEADY_NS = 30 * NS_PER_S  # healthy for so long: the next crash is a new one, its backoff starts anew
 
+log = structlog.get_logger(__name__)
+
 # Of the caller's environment: each makes a JVM or a server behave as somebody else configured it.
 FOREIGN_VARIABLES = (
-    "CLASSPATH", "FLINK_CONF_DIR", "FLINK_ENV_JAVA_OPTS", "FLINK_HOME", "FLINK_PROPERTIES", "HADOOP_CLASSPATH",
-    "JAVA_HOME", "JAVA_OPTS", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "JVM_ARGS", "KAFKA_HEAP_OPTS", "KAFKA_OPTS",
-    "_JAVA_OPTIONS",
+    "CLASSPATH", "FLINK_CONF_DIR", "FLINK_ENV_JAVA_OPTS", "FLINK_HOME", "FLINK_PROPERTIES",
+    "HADOOP_CLASSPATH", "JAVA_HOME", "JAVA_OPTS", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "JVM_ARGS",
+    "KAFKA_HEAP_OPTS", "KAFKA_OPTS", "_JAVA_OPTIONS",
 )  # fmt: skip
 
 
-class State(StrEnum):
-    """Where a service is in its life."""
-
-    STOPPED = "stopped"
-    WAITING = "waiting"  # for what it depends on
-    STARTING = "starting"
-    HEALTHY = "healthy"
-    UNHEALTHY = "unhealthy"  # runs, was healthy, and does not answer now
-    BACKOFF = "backoff"  # ended by itself, will be launched again
-    STOPPING = "stopping"
-    FAILED = "failed"  # will not be launched again
-
-
-RUNNING = (State.STARTING, State.HEALTHY, State.UNHEALTHY, State.STOPPING)
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceStatus:
-    """What ``status`` shows of one service."""
-
-    name: str
-    state: State
-    pid: int  # 0 where there is no process
-    restarts: int
-    detail: str
-    address: str
-    ports: Mapping[str, int]
-    log_file: Path
-
-
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Runner:
     service: Service
     log_file: Path
@@ -172,7 +146,7 @@ class Stack:
         try:
             with self._changed:
                 idle = [self._runner(name) for name in wanted if self._runner(name).state not in RUNNING]
-                ports.refuse_taken({key: port for one in idle for key, port in one.service.ports.items()})
+                self._claim_ports({key: port for one in idle for key, port in one.service.ports.items()})
                 for runner in idle:
                     runner.wanted, runner.was_healthy, runner.crashes = True, False, 0
                     self._set(runner, State.WAITING)
@@ -267,11 +241,14 @@ class Stack:
     # ---- the supervising thread
 
     def _run(self) -> None:
-        with ThreadPoolExecutor(max_workers=8, thread_name_prefix="stack") as pool:
+        with ThreadPoolExecutor(max_workers=2 * len(self._runners) + 1, thread_name_prefix="stack") as pool:
             while not self._closing.wait(TICK_S):
                 with self._changed:
                     for runner in self._runners.values():
-                        self._step(runner, pool)
+                        try:
+                            self._step(runner, pool)
+                        except Exception:  # a bug here must not leave the others without supervision
+                            log.exception("supervision", service=runner.service.name)
                 now_ns = self._clock.monotonic_ns()
                 if now_ns >= self._trim_at_ns:
                     self._trim_at_ns = now_ns + LOG_TRIM_NS
@@ -286,7 +263,7 @@ class Stack:
         elif runner.process is not None:
             code = runner.process.poll()
             if code is not None:
-                self._ended(runner, code, now_ns)
+                self._ended(runner, code)
             elif runner.state is State.STOPPING:
                 if now_ns >= runner.kill_at_ns:
                     runner.process.kill()
@@ -333,30 +310,32 @@ class Stack:
         try:
             runner.process = launch.result()
         except Exception as error:  # whatever it is, it belongs to this service, not to the others
-            runner.wanted = runner.wanted and not isinstance(error, TickloomError)
-            self._set(runner, State.FAILED, str(error) or repr(error))
-            runner.wanted = False
+            gives_up = isinstance(error, TickloomError) and not runner.was_healthy
+            self._crashed(runner, str(error) or repr(error), gives_up=gives_up)
         else:
             self._write_state()
 
-    def _ended(self, runner: _Runner, code: int, now_ns: int) -> None:
+    def _ended(self, runner: _Runner, code: int) -> None:
         runner.process = None
         if runner.state is State.STOPPING or not runner.wanted:
             self._set(runner, State.STOPPED, exit_text(code))
-            return
+        else:
+            self._crashed(runner, exit_text(code), gives_up=not runner.service.restart)
+
+    def _crashed(self, runner: _Runner, why: str, *, gives_up: bool) -> None:
+        now_ns = self._clock.monotonic_ns()
         if runner.was_healthy and now_ns - runner.healthy_ns >= STEADY_NS:
             runner.crashes = 0
         runner.crashes += 1
-        gives_up = not runner.was_healthy and runner.crashes >= FIRST_LAUNCHES_MAX
-        if not runner.service.restart or gives_up:
-            self._set(runner, State.FAILED, exit_text(code))
+        if gives_up or (not runner.was_healthy and runner.crashes >= FIRST_LAUNCHES_MAX):
+            self._set(runner, State.FAILED, why)
             return
         delay_ms = min(
             self.settings.restart_backoff_ms * 2 ** min(runner.crashes - 1, 16),
             self.settings.restart_backoff_ms_max,
         )
         runner.retry_at_ns = now_ns + delay_ms * NS_PER_MS
-        self._set(runner, State.BACKOFF, f"{exit_text(code)}, again in {delay_ms} ms")
+        self._set(runner, State.BACKOFF, f"{why}, again in {delay_ms} ms")
 
     def _probe(self, runner: _Runner, pool: ThreadPoolExecutor, now_ns: int) -> None:
         if runner.probe is None:
@@ -412,7 +391,8 @@ class Stack:
                 left_s = (deadline_ns - self._clock.monotonic_ns()) / NS_PER_S
                 if left_s <= 0 or self._thread is None:
                     raise ServiceTimeout(
-                        f"{name} is not healthy in time: {runner.state} {runner.detail}. {self._log_end(runner)}"
+                        f"{name} is not healthy in time: {runner.state} {runner.detail}. "
+                        f"{self._log_end(runner)}"
                     )
                 self._changed.wait(min(left_s, 1.0))
             if runner.state is State.FAILED:
@@ -434,6 +414,14 @@ class Stack:
             log_file=runner.log_file,
         )
 
+    def _claim_ports(self, wanted: Mapping[str, int]) -> None:
+        for _ in range(PORT_TRIES):  # the guards of a stack that was killed may still be at it
+            lines = ports.taken(wanted)
+            if not lines:
+                return
+            self._changed.wait(PORT_RETRY_S)
+        raise SetupError("; ".join(lines))
+
     def _open(self) -> None:
         if self._thread is not None:
             return
@@ -443,7 +431,8 @@ class Stack:
                 f"a stack runs on {self.data_dir} already: see `tickloom status`, end it with `tickloom down`"
             )
         for entry in read_state(self.data_dir).get("services", {}).values():
-            sweep(entry["marker"]) if entry.get("marker") else None
+            if marker := entry.get("marker"):
+                sweep(marker)
         self._ordered_stop = False
         self._closing.clear()
         self._thread = threading.Thread(target=self._run, name="stack", daemon=True)
@@ -474,40 +463,4 @@ class Stack:
             for runner in self._runners.values()
         }
         state = {"supervisor": os.getpid(), "written_ns": self._clock.now_ns(), "services": entries}
-        path = self.data_dir / "run" / "stack.json"
-        scratch = path.with_suffix(".new")
-        scratch.write_text(json.dumps(state, indent=1))
-        os.replace(scratch, path)
-
-
-def lock(data_dir: Path) -> IO[str] | None:
-    """Take the data directory for one supervisor: an open file to keep, or None if another has it.
-
-    Raises
-    ------
-    ServiceError
-        The directory cannot be written.
-    """
-    path = data_dir / "run" / "lock"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a")
-    except OSError as error:
-        raise ServiceError(
-            f"{path}: {error.strerror}. Set TICKLOOM_STACK_DATA_DIR to a directory that can be written."
-        ) from None
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        return None
-    return file
-
-
-def read_state(data_dir: Path) -> dict[str, Any]:
-    """What the supervisor of ``data_dir`` wrote last; empty if there was none."""
-    try:
-        state: dict[str, Any] = json.loads((data_dir / "run" / "stack.json").read_text())
-    except (OSError, ValueError):
-        return {}
-    return state
+        write_state(self.data_dir, state)

@@ -27,7 +27,8 @@ def test_kafka_creates_no_topic_by_itself(kafka: KafkaSettings) -> None:
     admin.create_topics([NewTopic("declared", 3, 1)])["declared"].result(20)
     assert len(admin.list_topics(timeout=20).topics["declared"].partitions) == 3
     unknown = admin.list_topics("misspelt", timeout=20).topics["misspelt"].error
-    assert unknown is not None and "UNKNOWN" in unknown.str().upper().replace(" ", "_")
+    assert unknown is not None
+    assert "UNKNOWN" in unknown.str().upper().replace(" ", "_")
 
 
 def test_flink_offers_the_slots_of_the_settings(flink: FlinkSettings) -> None:
