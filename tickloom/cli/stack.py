@@ -222,24 +222,21 @@ def _rows(data_dir: Path) -> list[dict[str, Any]]:
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
     table = Table(box=None, pad_edge=False)
-    for title in ("service", "state", "pid", "restarts", "address", "ports"):
-        table.add_column(title, justify="right" if title in ("pid", "restarts") else "left")
+    for title in ("service", "state", "pid", "restarts", "address"):
+        table.add_column(title, justify="right" if title in ("pid", "restarts") else "left", no_wrap=True)
     table.add_column("", overflow="fold")
     for row in rows:
+        address = f"{row['address']} {LABELS.get(row['name'], '')}".strip()
+        ports = "" if row["address"] else " ".join(str(port) for port in row["ports"].values())
         table.add_row(
-            LABELS.get(row["name"], row["name"]),
+            row["name"],
             f"[{COLOURS.get(row['state'], 'default')}]{row['state']}[/]",
             str(row["pid"] or ""),
             str(row["restarts"] or ""),
-            row["address"],
-            " ".join(str(port) for port in row["ports"].values()),
+            address or ports,
             row["detail"],
         )
     console.print(table)
 
 
-LABELS = {
-    "questdb": "questdb (console)",
-    "flink-jobmanager": "flink-jobmanager (UI)",
-    "dagster-webserver": "dagster-webserver (UI)",
-}
+LABELS = {"questdb": "(console)", "flink-jobmanager": "(web UI)", "dagster-webserver": "(web UI)"}

@@ -25,15 +25,15 @@ PATIENCE_S = 60.0
 
 #: Serves HTTP; a child process of its own, in a session of its own, has its pid in ./NAME.child
 WITH_GRANDCHILD = """
-import http.server, pathlib, subprocess, sys
+import http.server as http, pathlib, subprocess, sys
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
 pathlib.Path(sys.argv[2]).write_text(str(child.pid))
-http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), http.server.SimpleHTTPRequestHandler).serve_forever()
+http.HTTPServer(("127.0.0.1", int(sys.argv[1])), http.SimpleHTTPRequestHandler).serve_forever()
 """
 IGNORES_SIGTERM = """
-import http.server, signal, sys
+import http.server as http, signal, sys
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), http.server.SimpleHTTPRequestHandler).serve_forever()
+http.HTTPServer(("127.0.0.1", int(sys.argv[1])), http.SimpleHTTPRequestHandler).serve_forever()
 """
 
 
