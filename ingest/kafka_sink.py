@@ -1,0 +1,246 @@
+"""Events in, tick batches on Kafka out: sharded by symbol, in order, each once.
+
+Two topics a venue (``ticks.<V>``, and ``book.<V>`` for book deltas), one Avro record a batch. Once
+means: the producer is idempotent, so a broker that comes back gets nothing twice; and a restart
+reads the last record of each partition and goes on behind its ``last_seq``, which is exact because
+a batch never ends inside a seq.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from confluent_kafka import KafkaException, Producer
+from numpy.typing import NDArray
+
+from ingest.kafka_tail import Tail, read_tails
+from tickloom import topics
+from tickloom.clock import NS_PER_MS, Clock, SystemClock
+from tickloom.codec import TickBatch, encode
+from tickloom.errors import ServiceError
+from tickloom.events import EventBlock, Records, SymbolTable
+from tickloom.settings import IngestSettings, KafkaSettings
+
+QUEUE_KB_MAX = 64 * 1024  # unsent records; beyond it the sink waits, and the capture is the buffer
+QUEUE_RECORDS_MAX = 50_000
+_TICK_TABLES = ("trades", "quotes", "statuses", "gaps")
+_BOOK_TABLES = ("book_deltas",)
+_FIELD = {"book_deltas": "deltas"}  # table to EventBlock field, where they differ
+
+Pieces = dict[str, Records]
+
+
+class KafkaSink:
+    """An EventSink over confluent-kafka. One thread uses it, for one venue.
+
+    Parameters
+    ----------
+    kafka : KafkaSettings
+    settings : IngestSettings
+        ``batch_events_max``, ``linger_ms`` (the least time between two writes), ``heartbeat_ms``.
+    """
+
+    name = "kafka"
+
+    def __init__(
+        self, kafka: KafkaSettings, settings: IngestSettings, venue: str, clock: Clock | None = None
+    ) -> None:
+        self.interval_ms = settings.linger_ms
+        self._kafka = kafka
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self._routes = ((topics.ticks(venue), _TICK_TABLES), (topics.book(venue), _BOOK_TABLES))
+        self._producer: Any = None
+        self._failure: Any = None
+        self._shards = np.zeros(0, dtype=np.int64)
+        self._shards_of: SymbolTable | None = None
+        self._tails: dict[tuple[str, int], Tail] = {}
+        self._sent_ns: dict[tuple[str, int], int] = {}
+        self._watermark = 0
+
+    def resume_after(self, venue: str, session: str) -> dict[str, int]:
+        """Keys are ``topic/partition``. Creates the topics; this sink itself drops what is there.
+
+        Raises
+        ------
+        ServiceError
+            The broker is away, or a topic has another number of partitions than the settings say.
+        """
+        names = [topic for topic, _ in self._routes]
+        topics.ensure_topics(names, self._kafka)
+        self._tails = read_tails(names, session, self._kafka)
+        self._watermark = 0
+        self._sent_ns = dict.fromkeys(self._partitions(), 0)
+        if self._producer is None:
+            self._producer = Producer(self._configuration())
+        return {
+            f"{topic}/{partition}": tail.last_seq
+            for (topic, partition), tail in self._tails.items()
+            if tail.last_seq
+        }
+
+    def write(self, block: EventBlock, watermark_ns: int, last_seq: int) -> None:
+        """Publish a block, and a heartbeat where a partition was quiet for ``heartbeat_ms``.
+
+        Blocks while the queue is full, so while the broker is away.
+
+        Raises
+        ------
+        ServiceError
+            The broker refused a record for good. A restart resumes behind what it has.
+        """
+        before, watermark = self._watermark, max(self._watermark, watermark_ns)
+        if len(block):
+            shards = self._shard_table(block.symbols)
+            for topic, tables in self._routes:
+                for partition, pieces in self._split(block, tables, shards):
+                    self._publish(topic, partition, block, pieces, before, watermark)
+        self._watermark = watermark
+        self._heartbeats(block, watermark, last_seq)
+        self._producer.poll(0)
+        self._check()
+
+    def flush(self) -> None:
+        """Return when the broker has confirmed all; waits as long as it is away."""
+        while self._producer is not None and self._producer.flush(1.0):
+            self._check()
+        self._check()
+
+    def close(self) -> None:
+        self.flush()
+        self._producer = None
+
+    def _configuration(self) -> dict[str, Any]:
+        return {
+            "bootstrap.servers": self._kafka.bootstrap,
+            "enable.idempotence": True,  # with acks=all: order kept, nothing doubled by a retry
+            "acks": "all",
+            "message.timeout.ms": 0,  # never give a record up: the broker will be back
+            "linger.ms": 1,  # records are batches already
+            "queue.buffering.max.kbytes": QUEUE_KB_MAX,
+            "queue.buffering.max.messages": QUEUE_RECORDS_MAX,
+            "reconnect.backoff.max.ms": 1_000,
+            "log_level": 2,
+        }
+
+    def _partitions(self) -> list[tuple[str, int]]:
+        return [
+            (topic, partition)
+            for topic, _ in self._routes
+            for partition in range(self._kafka.tick_partitions)
+        ]
+
+    def _shard_table(self, symbols: SymbolTable) -> NDArray[np.int64]:
+        """Partition of each symbol's index; the table only grows."""
+        if self._shards_of is not symbols:
+            self._shards_of, self._shards = symbols, np.zeros(0, dtype=np.int64)
+        if len(symbols) > self._shards.size:
+            new = symbols.names[self._shards.size :]
+            added = np.array(
+                [topics.shard(name, self._kafka.tick_partitions) for name in new], dtype=np.int64
+            )
+            self._shards = np.concatenate([self._shards, added])
+        return self._shards
+
+    def _split(
+        self, block: EventBlock, tables: tuple[str, ...], shards: NDArray[np.int64]
+    ) -> list[tuple[int, Pieces]]:
+        """Events of each partition; those without any are left out."""
+        found: dict[int, Pieces] = {}
+        kinds = block.kinds()
+        for table in tables:
+            records = kinds[table]
+            if not len(records):
+                continue
+            of = shards[records["symbol"]]
+            for partition in np.flatnonzero(np.bincount(of)):
+                found.setdefault(int(partition), {})[table] = records[of == partition]
+        return sorted(found.items())
+
+    def _publish(
+        self, topic: str, partition: int, block: EventBlock, pieces: Pieces, before: int, watermark: int
+    ) -> None:
+        """Cut between seqs into batches. Only the last one may carry the block's watermark: those
+        before it are followed by events that are older."""
+        tail = self._tails.get((topic, partition))
+        if tail is not None and tail.last_seq:
+            pieces = {table: records[records["seq"] > tail.last_seq] for table, records in pieces.items()}
+        chunks = cut(pieces, self._settings.batch_events_max)
+        for number, chunk in enumerate(chunks):
+            seqs = [records["seq"] for records in chunk.values() if len(records)]
+            self._send(
+                topic,
+                partition,
+                int(min(seq[0] for seq in seqs)),
+                int(max(seq[-1] for seq in seqs)),
+                watermark if number == len(chunks) - 1 else before,
+                EventBlock(
+                    block.venue,
+                    block.session,
+                    block.symbols,
+                    **{_FIELD.get(table, table): records for table, records in chunk.items()},
+                ),
+            )
+
+    def _heartbeats(self, block: EventBlock, watermark: int, last_seq: int) -> None:
+        due_ns = self._clock.monotonic_ns() - self._settings.heartbeat_ms * NS_PER_MS
+        nothing = EventBlock(block.venue, block.session, block.symbols)
+        for key in self._partitions():
+            if self._sent_ns[key] <= due_ns and watermark:
+                tail = self._tails.get(key)
+                passed = max(last_seq, tail.last_seq if tail else 0)
+                self._send(*key, passed, passed, watermark, nothing)
+
+    def _send(
+        self, topic: str, partition: int, first_seq: int, last_seq: int, watermark: int, block: EventBlock
+    ) -> None:
+        tail = self._tails.get((topic, partition))
+        watermark = max(watermark, tail.watermark if tail else 0)  # it never goes back, over restarts too
+        raw = encode(TickBatch(partition, first_seq, last_seq, watermark, block))
+        self._sent_ns[(topic, partition)] = self._clock.monotonic_ns()
+        while True:
+            try:
+                self._producer.produce(topic, raw, partition=partition, on_delivery=self._delivered)
+                return
+            except BufferError:  # the queue is full: wait for the broker
+                self._producer.poll(0.1)
+                self._check()
+            except KafkaException as error:
+                raise ServiceError(
+                    f"Kafka at {self._kafka.bootstrap} does not take a record of {len(raw)} bytes on {topic} "
+                    f"({error}); a smaller batch_events_max makes smaller records"
+                ) from error
+
+    def _delivered(self, error: Any, _message: Any) -> None:
+        if error is not None and self._failure is None:
+            self._failure = error
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise ServiceError(
+                f"Kafka at {self._kafka.bootstrap} refused a record ({self._failure}); "
+                "see the broker's log; a restart of the ingester resumes behind what the broker has"
+            )
+
+
+def cut(pieces: Pieces, events_max: int) -> list[Pieces]:
+    """Cut one partition's events, each kind in seq order, into batches of about ``events_max``.
+
+    The events of one seq are never in two batches; a batch exceeds the limit only by them.
+    """
+    pieces = {table: records for table, records in pieces.items() if len(records)}
+    total = sum(len(records) for records in pieces.values())
+    if total == 0:
+        return []
+    if total <= events_max:
+        return [pieces]
+    seqs = np.sort(np.concatenate([records["seq"] for records in pieces.values()]))
+    bounds = np.unique(seqs[events_max::events_max])
+    chunks: list[Pieces] = [{} for _ in range(bounds.size + 1)]
+    for table, records in pieces.items():
+        stops = [0, *np.searchsorted(records["seq"], bounds, side="left").tolist(), len(records)]
+        for chunk, start, stop in zip(chunks, stops, stops[1:], strict=True):
+            if stop > start:
+                chunk[table] = records[start:stop]
+    return [chunk for chunk in chunks if chunk]

@@ -1,0 +1,132 @@
+"""How far a session is on Kafka: the last record of each partition, read before anything is sent."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaException, TopicPartition
+
+from tickloom.codec import TickBatch, decode
+from tickloom.errors import ServiceError
+from tickloom.events import SEQ_PER_DAY
+from tickloom.settings import KafkaSettings
+
+TIMEOUT_S = 10.0
+SETTLE_S = 0.25  # a killed producer's last requests may still lie in the broker's socket
+SETTLE_READS_MAX = 40
+SCAN_RECORDS = 500  # a step back where the last record is of another session
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """Where a partition ends. last_seq: 0 where it has nothing of the session; watermark: ns."""
+
+    last_seq: int
+    watermark: int
+
+
+def read_tails(names: list[str], session: str, settings: KafkaSettings) -> dict[tuple[str, int], Tail]:
+    """(topic, partition) to its tail, for partitions that are not empty.
+
+    Reads until two readings agree: the requests of a producer that was killed a moment ago may still
+    be on their way through the broker.
+
+    Raises
+    ------
+    ServiceError
+        The broker does not answer, or the topic is cut otherwise than the settings say.
+    """
+    consumer = Consumer(
+        {
+            "bootstrap.servers": settings.bootstrap,
+            "group.id": "tickloom-tail",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "log_level": 2,
+        }
+    )
+    try:
+        _check_partitions(consumer, names, settings)
+        ends = _ends(consumer, names, settings)
+        for _ in range(SETTLE_READS_MAX):
+            threading.Event().wait(SETTLE_S)
+            again = _ends(consumer, names, settings)
+            if again == ends:
+                break
+            ends = again
+        else:
+            raise ServiceError(
+                f"{', '.join(names)}: somebody else is writing them; stop the other ingester of this venue"
+            )
+        tails = {}
+        for (topic, partition), (low, high) in ends.items():
+            tail = _tail(consumer, topic, partition, low, high, session) if high > low else None
+            if tail is not None:
+                tails[(topic, partition)] = tail
+        return tails
+    except KafkaException as error:
+        raise ServiceError(
+            f"Kafka at {settings.bootstrap} does not answer ({error}). Is it up? See `tickloom status`."
+        ) from error
+    finally:
+        consumer.close()
+
+
+def _check_partitions(consumer: Any, names: list[str], settings: KafkaSettings) -> None:
+    known = consumer.list_topics(timeout=TIMEOUT_S).topics
+    for name in names:
+        count = len(known[name].partitions) if name in known else 0
+        if count != settings.tick_partitions:
+            raise ServiceError(
+                f"topic {name} has {count} partitions, kafka.tick_partitions says "
+                f"{settings.tick_partitions}; a symbol's events would change partition. "
+                "Use the old number, or new topics"
+            )
+
+
+def _ends(consumer: Any, names: list[str], settings: KafkaSettings) -> dict[tuple[str, int], tuple[int, int]]:
+    return {
+        (name, partition): consumer.get_watermark_offsets(
+            TopicPartition(name, partition), timeout=TIMEOUT_S, cached=False
+        )
+        for name in names
+        for partition in range(settings.tick_partitions)
+    }
+
+
+def _tail(consumer: Any, topic: str, partition: int, low: int, high: int, session: str) -> Tail | None:
+    last = _read(consumer, topic, partition, high - 1, high)[-1]
+    if last.session == session:
+        return Tail(last.last_seq, last.watermark)
+    day = int(session[2:8]) if session[:8].isdigit() else 0
+    if last.last_seq // SEQ_PER_DAY < day:
+        return Tail(0, last.watermark)  # sessions come in order of days: nothing of this one yet
+    stop = high - 1
+    while stop > low:  # another session came in between; ours may be before it
+        start = max(low, stop - SCAN_RECORDS)
+        for batch in reversed(_read(consumer, topic, partition, start, stop)):
+            if batch.session == session:
+                return Tail(batch.last_seq, last.watermark)
+        stop = start
+    return Tail(0, last.watermark)
+
+
+def _read(consumer: Any, topic: str, partition: int, start: int, stop: int) -> list[TickBatch]:
+    """Records at offsets ``start`` up to, not including, ``stop``; at least one."""
+    consumer.assign([TopicPartition(topic, partition, start)])
+    batches: list[TickBatch] = []
+    at = OFFSET_INVALID
+    while at < stop - 1:
+        message = consumer.poll(TIMEOUT_S)
+        if message is None:
+            raise ServiceError(
+                f"{topic}/{partition}: no record came from offset {start} on within {TIMEOUT_S:g} s"
+            )
+        if message.error():
+            raise KafkaException(message.error())
+        at = message.offset()
+        if at < stop:
+            batches.append(decode(message.value()))
+    return batches

@@ -1,0 +1,273 @@
+"""A capture in, filled sinks out: one thread a sink, each following the capture at its own pace.
+
+A sink that is away holds up nobody else: the capture is the buffer. Starting is always the same:
+ask the sink how far it is, replay the capture from its first record through a fresh decoder, drop
+what the sink has, go on. Killed, late, historical and live are one code path.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from ingest import metrics
+from ingest.capture import CaptureReader, Notification
+from ingest.decoder import Decoder
+from tickloom.clock import NS_PER_DAY, NS_PER_MS, NS_PER_S, Clock, SystemClock
+from tickloom.errors import ServiceError, StorageError
+from tickloom.events import EventBlock, SymbolTable
+from tickloom.settings import IngestSettings
+from tickloom.sinks import EventSink
+
+DecoderFactory = Callable[[], Decoder]
+SinksFactory = Callable[[], Sequence[EventSink]]
+
+TABLES = ("trades", "quotes", "book_deltas", "statuses", "gaps")
+INTERVAL_MS = 50.0  # between two writes to a sink that names no ``interval_ms`` of its own
+CONNECT_RETRY_S = 0.5
+CONNECT_RETRY_S_MAX = 5.0
+DRAIN_S = 10.0  # on a stop, for what is captured to be published; the rest goes out on the next start
+
+log = structlog.get_logger("ingest")
+
+
+class TailFilter:
+    """Drops what a table already has. Kept from the tail's seq on: a flush may have cut it in two,
+    and writing an event again changes nothing where the table deduplicates."""
+
+    def __init__(self, tails: dict[str, int]) -> None:
+        self._tails = {table: seq for table, seq in tails.items() if table in TABLES}
+
+    def __call__(self, block: EventBlock) -> EventBlock:
+        if not self._tails:
+            return block
+        keep: dict[str, NDArray[np.bool_]] = {}
+        behind = True
+        for table, records in block.kinds().items():
+            mask = records["seq"] >= self._tails.get(table, 0)
+            behind = behind and bool(mask.all())
+            keep[table] = mask
+        return block if behind else block.select(keep)
+
+
+class Watermark:
+    """The venue's watermark: the decoder's, moved on by the clock where the venue is silent."""
+
+    def __init__(self, idle_ms: int, clock: Clock) -> None:
+        self._idle_ns = idle_ms * NS_PER_MS
+        self._clock = clock
+        self._progress_ns = clock.monotonic_ns()
+        self._value = 0
+
+    def progress(self) -> None:
+        """Something came: silence is counted from now."""
+        self._progress_ns = self._clock.monotonic_ns()
+
+    def value(self, decoder: Decoder) -> int:
+        """ns. After ``idle_ms`` of silence it goes on with the clock (0: never); after the end, a day."""
+        now = decoder.watermark_ns
+        if decoder.ended:
+            now += NS_PER_DAY
+        elif now and self._idle_ns:
+            now += max(0, self._clock.monotonic_ns() - self._progress_ns - self._idle_ns)
+        self._value = max(self._value, now)
+        return self._value
+
+
+class SinkThread(threading.Thread):
+    """Follows one capture for one sink until it is stopped and has read all."""
+
+    def __init__(
+        self,
+        sink: EventSink,
+        path: Path,
+        decoder: Decoder,
+        settings: IngestSettings,
+        stop: threading.Event,
+        notification: Notification,
+        clock: Clock,
+    ) -> None:
+        super().__init__(name=f"sink-{sink.name}", daemon=True)
+        self.sink = sink
+        self.decoder = decoder
+        self.error: BaseException | None = None
+        self._settings = settings
+        self._stopping = stop
+        self._clock = clock
+        self._reader = CaptureReader(path, notification, clock)
+        self._watermark = Watermark(settings.idle_ms, clock)
+        self._metrics = metrics.DecoderMetrics(decoder.venue, sink.name)
+        self._interval_s = getattr(sink, "interval_ms", INTERVAL_MS) / 1_000
+
+    def run(self) -> None:
+        try:
+            tails = self._connect()
+            if tails is not None:
+                self._follow(TailFilter(tails))
+                self.sink.flush()
+                self.sink.close()
+        except BaseException as error:
+            self.error = error
+            log.error("sink.failed", sink=self.sink.name, error=str(error), exc_info=error)
+        finally:
+            self._reader.close()
+
+    def _connect(self) -> dict[str, int] | None:
+        """How far the sink is; None where it was stopped before the server answered."""
+        retry_s = CONNECT_RETRY_S
+        while True:
+            try:
+                tails = self.sink.resume_after(self.decoder.venue, self.decoder.session)
+            except (ServiceError, StorageError) as error:
+                log.warning("sink.away", sink=self.sink.name, error=str(error), retry_s=retry_s)
+                if self._stopping.wait(retry_s):
+                    return None
+                retry_s = min(2 * retry_s, CONNECT_RETRY_S_MAX)
+            else:
+                log.info("sink.resumes", sink=self.sink.name, session=self.decoder.session, after=tails)
+                return tails
+
+    def _follow(self, keep: TailFilter) -> None:
+        heartbeat_s = self._settings.heartbeat_ms / 1_000
+        while True:
+            stopping = self._stopping.is_set()  # before reading: what came until then is written
+            batch = self._reader.poll(0 if stopping else heartbeat_s)
+            if batch is None:
+                if stopping:
+                    return
+                self._write(_nothing(self.decoder))
+                continue
+            seen = self.decoder.last_seq
+            began_ns = self._clock.monotonic_ns()
+            decoded = self.decoder.decode(batch)
+            if self.decoder.last_seq > seen:
+                self._watermark.progress()
+            block = keep(decoded)
+            metrics.DROPPED.labels(self.decoder.venue, self.sink.name).inc(len(decoded) - len(block))
+            self._write(block)
+            self._watermark.progress()  # time that the sink took is no silence of the venue
+            self._observe(int(batch.ts_recv[-1]))
+            spent_s = (self._clock.monotonic_ns() - began_ns) / NS_PER_S
+            if not stopping and spent_s < self._interval_s:
+                self._stopping.wait(self._interval_s - spent_s)
+
+    def _write(self, block: EventBlock) -> None:
+        self.sink.write(block, self._watermark.value(self.decoder), self.decoder.last_seq)
+        for table, records in block.kinds().items():
+            if len(records):
+                metrics.PUBLISHED.labels(block.venue, self.sink.name, table).inc(len(records))
+
+    def _observe(self, ts_recv: int) -> None:
+        labels = (self.decoder.venue, self.sink.name)
+        self._metrics.update(self.decoder.counters)
+        metrics.LAG_SECONDS.labels(*labels).set((self._clock.now_ns() - ts_recv) / NS_PER_S)
+        metrics.WATERMARK_SECONDS.labels(*labels).set(self.decoder.watermark_ns / NS_PER_S)
+
+
+class CapturePublisher:
+    """All sinks of one session's capture.
+
+    Parameters
+    ----------
+    path : Path
+        The capture's directory.
+    make_decoder : DecoderFactory
+        A fresh decoder for each sink.
+    notification : Notification, optional
+        Of the capture's writer in this process; without it the capture is polled.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        make_decoder: DecoderFactory,
+        sinks: Sequence[EventSink],
+        settings: IngestSettings,
+        notification: Notification | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._stop = threading.Event()
+        clock = clock or SystemClock()
+        self.threads = [
+            SinkThread(
+                sink, path, make_decoder(), settings, self._stop, notification or Notification(), clock
+            )
+            for sink in sinks
+        ]
+
+    def start(self) -> None:
+        for thread in self.threads:
+            thread.start()
+
+    def check(self) -> None:
+        """Raise what ended a sink, if one has ended: the process must not go on half deaf."""
+        for thread in self.threads:
+            if thread.error is not None:
+                raise thread.error
+
+    def finish(self, timeout_s: float = DRAIN_S) -> bool:
+        """Publish what is captured, flush and close; the capture's writer must be closed before.
+
+        False where a server was away for too long: the rest is published by the next start.
+        """
+        self._stop.set()
+        share_s = timeout_s / max(1, len(self.threads))
+        for thread in self.threads:
+            thread.join(share_s)
+        late = [thread.sink.name for thread in self.threads if thread.is_alive()]
+        if late:
+            log.warning("sinks.left_behind", sinks=late, advice="what is captured goes out on the next start")
+        self.check()
+        return not late
+
+
+def load_capture(path: Path, decoder: Decoder, sinks: Sequence[EventSink] = ()) -> Iterator[EventBlock]:
+    """Run a finished capture through ``sinks``; yields each decoded block once all sinks took it.
+
+    All is durable when the iteration ends. Idempotent: a sink gets nothing twice.
+
+    Raises
+    ------
+    CaptureError
+        The capture is damaged.
+    ServiceError, StorageError
+        A sink's server is away.
+    """
+    outlets = [(sink, TailFilter(sink.resume_after(decoder.venue, decoder.session))) for sink in sinks]
+    with CaptureReader(path) as reader:
+        for batch in reader.batches():
+            block = decoder.decode(batch)
+            for sink, keep in outlets:
+                sink.write(keep(block), decoder.watermark_ns, decoder.last_seq)
+            yield block
+    watermark = decoder.watermark_ns + (NS_PER_DAY if decoder.ended else 0)
+    for sink, _ in outlets:
+        sink.write(_nothing(decoder), watermark, decoder.last_seq)
+        sink.flush()
+
+
+def _nothing(decoder: Decoder) -> EventBlock:
+    return EventBlock(decoder.venue, decoder.session, SymbolTable())
+
+
+def count_events(path: Path, decoder: Decoder) -> dict[str, dict[str, int]]:
+    """Events that a capture holds: table to symbol to count. Needs no server."""
+    counts: dict[str, Counter[str]] = {table: Counter() for table in TABLES}
+    for block in load_capture(path, decoder):
+        add_counts(counts, block)
+    return {table: dict(sorted(found.items())) for table, found in counts.items()}
+
+
+def add_counts(counts: dict[str, Counter[str]], block: EventBlock) -> None:
+    """Add a block's events to ``counts`` (table to symbol to number)."""
+    for table, records in block.kinds().items():
+        if len(records):
+            found = np.bincount(records["symbol"], minlength=len(block.symbols))
+            for index in np.flatnonzero(found):
+                counts[table][block.symbols.names[index]] += int(found[index])
