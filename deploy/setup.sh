@@ -26,7 +26,7 @@ step() { # step TITLE REMEDY COMMAND...
         printf ' %3d s  %-32s\n' $((SECONDS - begin)) ''
     else
         printf ' failed %-32s\n\n' ''
-        tail -n 15 "$log" | sed 's/^/    /'
+        { grep -iE '(^|[^-a-z])error' "$log" | head -n 5; echo ...; tail -n 10 "$log"; } | sed 's/^/    /'
         printf '\nset-up failed at: %s\nwhat to do: %s\n' "$title" "$remedy" >&2
         exit 1
     fi
@@ -78,9 +78,10 @@ step "Python packages from requirements.lock (about 1 minute)" \
     "$venv/bin/python" -m pip install --disable-pip-version-check --no-deps --require-hashes \
     -r requirements.lock
 
+# uv_build, which is in the lock, is looked for on the PATH
 step "this project, editable" \
     "see the lines above; remove $venv and run make setup again" \
-    "$venv/bin/python" -m pip install --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+    env PATH="$PWD/$venv/bin:$PATH" "$venv/bin/python" -m pip install --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
 
 echo "servers' and connectors' jars:"
 "$venv/bin/python" -m tickloom setup || {
