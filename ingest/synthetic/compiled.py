@@ -1,0 +1,15 @@
+"""The one decorator of compiled functions: typed, cached on disk, and free of the interpreter's lock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def compiled(function: F) -> F:
+    """Compile ``function`` with Numba at its first call, and keep its signature for the type checker."""
+    return cast(F, numba.njit(cache=True, nogil=True)(function))
