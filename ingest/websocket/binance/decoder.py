@@ -1,0 +1,359 @@
+"""A capture of Binance's streams in, events out; no other input, so a replay gives the same events.
+
+Event time. Trades and all futures messages carry the venue's transaction time T, spot depth updates the
+event time E: that is their ``ts_event``. A spot ``bookTicker`` carries no time at all; it gets the latest
+``ts_event`` seen on any stream of the feed before it. Taking our receive time instead would mix two clocks
+in one order (in the recorded data ours is 1.2 s behind the venue's), and rules that compare quotes with
+trades would see quotes from another second. Tickers before the first message with a time wait for it
+(with whatever else came), at most ``UNTIMED_MAX``; beyond, they take the receive time after all, which does
+not move the watermark. The watermark is the latest venue time less the lateness.
+
+Sequence. Update ids of depth and ids of trades are chains: a hole is a gap event. A hole in depth loses the
+book (BOOK_LOST) until a snapshot and the updates behind it fit together (BOOK_SYNCED); so do the loss of the
+connection, an update that cannot be read, and a crossed book. At BOOK_SYNCED the difference between the book
+as it was last put out and the new one goes out as deltas, under the seq of the record that made it whole.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import date
+
+import msgspec
+import numpy as np
+
+from ingest.capture import CaptureBatch, RecordKind
+from ingest.websocket.binance import advance as adv
+from ingest.websocket.binance.advance import FeedState, Stop
+from ingest.websocket.binance.book import LevelBooks
+from ingest.websocket.binance.messages import Kind, Line, Market, levels, read_snapshot
+from ingest.websocket.binance.output import Output
+from ingest.websocket.binance.protocol import CONTROL_CLOSE, CONTROL_END, CONTROL_OPEN
+from ingest.websocket.binance.scan import (
+    FINAL_ID,
+    FIRST_ID,
+    INSTRUMENT,
+    KIND,
+    LEVEL_HIGH,
+    LEVEL_LOW,
+    PREVIOUS_ID,
+    Scanned,
+    Scanner,
+)
+from ingest.websocket.binance.sync import BookSync, Levels, Outcome, PendingDepth, Snapshot
+from tickloom.clock import NS_PER_DAY, NS_PER_MS
+from tickloom.errors import PriceRangeError
+from tickloom.events import EventBlock, GapReason, Side, StatusCode, SymbolTable, seq_base
+from tickloom.instruments import Instrument
+
+_KIND_COUNTERS = {
+    Kind.DEPTH: "depth",
+    Kind.TICKER: "tickers",
+    Kind.TRADE: "trades",
+    Kind.IGNORED: "ignored",
+    Kind.UNKNOWN: "unknown_type",
+    Kind.MALFORMED: "malformed",
+    Kind.REFUSED: "refused_price",
+}
+_READ = (Kind.DEPTH, Kind.TICKER, Kind.TRADE)
+
+
+class BinanceDecoder:
+    """Decoder (see :class:`ingest.decoder.Decoder`) of one venue and session.
+
+    Parameters
+    ----------
+    venue, session : str
+        As they stand in every event.
+    session_date : date
+        Day that makes the first part of ``seq``.
+    market : {"spot", "usdm"}
+    instruments : sequence of Instrument
+        What is subscribed; others are counted ``unknown_type``.
+    lateness_ms : int
+        How far behind the latest venue time an event may come.
+
+    Attributes
+    ----------
+    snapshots_wanted : list of str
+        Venue's names of the instruments whose depth flows and waits for a REST snapshot.
+    """
+
+    def __init__(
+        self,
+        venue: str,
+        session: str,
+        session_date: date,
+        market: Market,
+        instruments: Sequence[Instrument],
+        lateness_ms: int = 0,
+    ) -> None:
+        self.venue, self.session = venue, session
+        self.counters: Counter[str] = Counter()
+        self.watermark_ns = 0
+        self.last_seq = 0
+        self.ended = False
+        self._market = market
+        self._lateness_ns = lateness_ms * NS_PER_MS
+        self._seq_base = seq_base(session_date)
+        self._names = [item.venue_symbol for item in instruments]
+        self._index = {item.venue_symbol: position for position, item in enumerate(instruments)}
+        self.symbols = SymbolTable([item.symbol for item in instruments])
+        self._symbol = np.array([self.symbols.index(item.symbol) for item in instruments], dtype=np.int32)
+        self._scanner = Scanner(market, self._names)
+        self._state = FeedState(len(instruments))
+        self._sync = [BookSync(market) for _ in instruments]
+        self._output = Output(venue, session, self.symbols)
+        self._connected = False
+
+    def decode(self, batch: CaptureBatch) -> EventBlock:
+        """Events of the next records, each kind in seq order."""
+        if len(batch) == 0:
+            return EventBlock(self.venue, self.session, self.symbols)
+        on_wire = batch.kinds == RecordKind.DATA
+        scanned, slow = self._scanner.scan(batch.data, batch.offsets, on_wire)
+        self._count_kinds(scanned, on_wire)
+        first_seq = self._seq_base + batch.first_number
+        self._output.begin(scanned, first_seq)
+        record = 0
+        while record < len(batch):
+            record = self._advance(record, batch, scanned, slow, first_seq)
+        self._collect_counts()
+        self.last_seq = first_seq + len(batch) - 1
+        block, held_from = self._output.finish(self._state.feed, self.ended)
+        if held_from:
+            self.last_seq = held_from - 1
+        self._move_watermark()
+        return block
+
+    def best(self, venue_symbol: str) -> tuple[int, int, int, int]:
+        """Best bid price, bid size, ask price, ask size of an instrument's book; nanos."""
+        return self._state.books.best(self._index[venue_symbol])
+
+    def book_levels(self, venue_symbol: str, side: Side) -> list[tuple[int, int]]:
+        """Price and size of each level of a side, best first; nanos."""
+        return self._state.books.levels(self._index[venue_symbol], side)
+
+    def is_synced(self, venue_symbol: str) -> bool:
+        """Whether the book of an instrument is trusted."""
+        return bool(self._state.instruments[self._index[venue_symbol], adv.SYNCED])
+
+    @property
+    def snapshots_wanted(self) -> list[str]:
+        if not self._connected:
+            return []
+        return [
+            name
+            for position, name in enumerate(self._names)
+            if not self._state.instruments[position, adv.SYNCED] and self._sync[position].wants_snapshot
+        ]
+
+    def _advance(
+        self, record: int, batch: CaptureBatch, scanned: Scanned, slow: dict[int, Line], first_seq: int
+    ) -> int:
+        """Let the compiled pass run up to the next rare thing, see to that; the record to go on with."""
+        state, books, output = self._state, self._state.books, self._output
+        at, why, after = adv.advance(
+            record, scanned.rows, scanned.level_price, scanned.level_size, scanned.level_side,
+            batch.ts_recv, first_seq, self._symbol, self._market == "usdm",
+            state.instruments, state.feed, state.tickers, state.tops,
+            books.keys, books.sizes, books.counts, state.counts,
+            output.trades, output.quotes, output.deltas, output.filled,
+        )  # fmt: skip
+        if why == Stop.DONE:
+            return int(after)
+        output.at(int(batch.ts_recv[at]), first_seq + at, int(state.feed[adv.CLOCK]))
+        row = scanned.rows[at]
+        which = int(row[INSTRUMENT])
+        if why == Stop.RARE:
+            self._rare(at, batch, Kind(int(row[KIND])), slow.get(at))
+        elif why == Stop.TRADE_GAP:
+            last = int(state.instruments[which, adv.TRADE_ID])
+            self._gap(which, last + 1, int(row[FINAL_ID]) - 1, GapReason.SEQUENCE)
+            state.instruments[which, adv.TRADE_ID] = int(row[FINAL_ID]) - 1
+        elif why == Stop.DEPTH_GAP:
+            self._depth_gap(which, row)
+        elif why == Stop.UNSYNCED:
+            self._wait(which, row, scanned)
+        elif why == Stop.CROSSED:
+            self._crossed(which, int(row[FINAL_ID]))
+            self._lose_book(which)
+        else:
+            books.grow(int(books.counts[which].max() + row[LEVEL_HIGH] - row[LEVEL_LOW]))
+        return int(after)
+
+    def _rare(self, at: int, batch: CaptureBatch, kind: Kind, line: Line | None) -> None:
+        if line is not None:
+            if kind in (Kind.MALFORMED, Kind.REFUSED):
+                number = batch.first_number + at
+                self._gap(line.instrument, number, number, GapReason.MALFORMED)
+                if line.about is Kind.DEPTH:
+                    self._lose_book(line.instrument)
+        elif batch.kinds[at] == RecordKind.CONTROL:
+            self._control(batch.payload(at))
+        elif batch.kinds[at] == RecordKind.SNAPSHOT:
+            self._snapshot(batch.payload(at))
+
+    # the chain of depth updates
+
+    def _depth_gap(self, which: int, row: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
+        expected = int(self._state.instruments[which, adv.DEPTH_ID]) + 1
+        last = int(row[PREVIOUS_ID] if self._market == "usdm" else row[FIRST_ID] - 1)
+        if last >= expected:
+            self._gap(which, expected, last, GapReason.SEQUENCE)
+        else:  # the chain goes back: nothing is missing, and nothing fits
+            self._gap(which, int(row[FIRST_ID]), int(row[FIRST_ID]), GapReason.BOOK)
+        self._lose_book(which)
+
+    def _wait(self, which: int, row: np.ndarray[tuple[int], np.dtype[np.int64]], scanned: Scanned) -> None:
+        low, high = int(row[LEVEL_LOW]), int(row[LEVEL_HIGH])
+        update = Levels(
+            scanned.level_side[low:high].copy(),
+            scanned.level_price[low:high].copy(),
+            scanned.level_size[low:high].copy(),
+        )
+        self._state.instruments[which, adv.DEPTH_ID] = row[FINAL_ID]
+        self._sync[which].add(
+            PendingDepth(int(row[FIRST_ID]), int(row[FINAL_ID]), int(row[PREVIOUS_ID]), update)
+        )
+        self._try_bridge(which)
+
+    def _snapshot(self, payload: bytes) -> None:
+        try:
+            answer = read_snapshot(payload)
+            bids, asks = levels(answer.data.bids), levels(answer.data.asks)
+        except PriceRangeError:
+            self.counters["refused_price"] += 1
+            return
+        except ValueError:
+            self.counters["malformed"] += 1
+            return
+        which = self._index.get(answer.symbol, -1)
+        if which < 0:
+            self.counters["unknown_type"] += 1
+            return
+        self.counters["snapshots"] += 1
+        if self._state.instruments[which, adv.SYNCED]:
+            self.counters["snapshots_unneeded"] += 1
+            return
+        pairs = np.array([*bids, *asks], dtype=np.int64).reshape(-1, 2)
+        sides = np.repeat(np.array([Side.BUY, Side.SELL], dtype=np.int8), [len(bids), len(asks)])
+        found = Levels(sides, np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1]))
+        self._sync[which].snapshot = Snapshot(answer.data.last_id, found)
+        self._try_bridge(which)
+
+    def _try_bridge(self, which: int) -> None:
+        sync = self._sync[which]
+        before = len(sync.pending)
+        had_snapshot = sync.snapshot is not None
+        outcome = sync.bridge()
+        if had_snapshot:
+            self.counters["depth_before_snapshot"] += before - len(sync.pending)
+        if outcome is Outcome.STALE:
+            self.counters["snapshots_stale"] += 1
+        if outcome is Outcome.BRIDGED:
+            self._rebuild(which)
+
+    def _rebuild(self, which: int) -> None:
+        """Put the waiting updates on the snapshot, and out goes what is new in the book."""
+        sync, state = self._sync[which], self._state
+        assert sync.snapshot is not None
+        old = LevelBooks(1, state.books.room)
+        old.copy_from(0, state.books, which)
+        state.books.clear(which)
+        state.instruments[which, adv.TOPS] = 0
+        final_id = sync.snapshot.last_id
+        dropped = self._apply(which, sync.snapshot.levels)
+        crossed = False
+        for depth in sync.pending:
+            dropped += self._apply(which, depth.levels)
+            final_id = depth.final_id
+            crossed = state.compare(which, final_id)
+        self.counters["depth_bridged"] += len(sync.pending)
+        self.counters["levels_dropped"] += dropped
+        sync.reset()
+        sides, prices, sizes = state.books.difference(which, old, 0)
+        self._output.put_deltas(int(self._symbol[which]), sides, prices, sizes, final_id)
+        if crossed:
+            self._crossed(which, final_id)
+            return
+        state.instruments[which, adv.SYNCED] = 1
+        self.counters["books_synced"] += 1
+        self._output.put_status(int(self._symbol[which]), StatusCode.BOOK_SYNCED)
+
+    def _apply(self, which: int, update: Levels) -> int:
+        return self._state.books.apply(which, update.sides, update.prices, update.sizes)
+
+    def _crossed(self, which: int, final_id: int) -> None:
+        self.counters["crossed"] += 1
+        self._gap(which, final_id, final_id, GapReason.BOOK)
+
+    def _lose_book(self, which: int) -> None:
+        """The chain begins anew, and so must the book."""
+        state = self._state.instruments[which]
+        if state[adv.SYNCED]:
+            self.counters["books_lost"] += 1
+            self._output.put_status(int(self._symbol[which]), StatusCode.BOOK_LOST)
+        state[adv.SYNCED], state[adv.DEPTH_ID] = 0, -1
+        self._sync[which].reset()
+
+    # the connection
+
+    def _control(self, payload: bytes) -> None:
+        try:
+            event = msgspec.json.decode(payload)["event"]
+        except (msgspec.DecodeError, KeyError, TypeError):
+            self.counters["malformed"] += 1
+            return
+        if event == CONTROL_OPEN:
+            if self._connected:  # the ingester was killed: nobody wrote that the connection closed
+                self._disconnected()
+            self._connected = True
+            self.counters["connections"] += 1
+        elif event == CONTROL_CLOSE:
+            if self._connected:
+                self._disconnected()
+            self._connected = False
+        elif event == CONTROL_END:
+            self._connected = False
+            if not self.ended:
+                self._output.put_status(0, StatusCode.SESSION_END)
+            self.ended = True
+        else:
+            self.counters["unknown_type"] += 1
+
+    def _disconnected(self) -> None:
+        """How much is missing is not known (0, 0); every book is lost."""
+        self.counters["disconnects"] += 1
+        self._gap(-1, 0, 0, GapReason.DISCONNECT)
+        for which in range(len(self._names)):
+            self._lose_book(which)
+
+    def _gap(self, which: int, first: int, last: int, reason: GapReason) -> None:
+        self.counters["gaps"] += 1
+        if reason is GapReason.SEQUENCE:
+            self.counters["gap_messages"] += last - first + 1
+        self._output.put_gap(int(self._symbol[which]) if which >= 0 else 0, first, last, reason)
+
+    # counters and time
+
+    def _count_kinds(self, scanned: Scanned, on_wire: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> None:
+        counts = np.bincount(scanned.rows[on_wire, KIND], minlength=len(Kind))
+        for kind, name in _KIND_COUNTERS.items():
+            if counts[kind]:
+                self.counters[name] += int(counts[kind])
+        self.counters["decoded"] += int(sum(counts[kind] for kind in _READ))
+
+    def _collect_counts(self) -> None:
+        for name, count in zip(adv.COUNTER_NAMES, self._state.counts.tolist(), strict=True):
+            if count:
+                self.counters[name] += count
+        self._state.counts[:] = 0
+        self.counters["pending_dropped"] = sum(sync.dropped for sync in self._sync)
+
+    def _move_watermark(self) -> None:
+        clock = int(self._state.feed[adv.CLOCK])
+        if clock:
+            late = clock + NS_PER_DAY if self.ended else clock - self._lateness_ns
+            self.watermark_ns = max(self.watermark_ns, late)
