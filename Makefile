@@ -17,6 +17,7 @@ help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: $(STAMP) ## virtual environment, Python packages, JRE, servers' jars; a second run needs no network
+	@:
 
 $(STAMP): requirements.lock pyproject.toml tickloom/stack/jars.lock deploy/setup.sh
 	@deploy/setup.sh $(VENV)

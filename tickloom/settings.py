@@ -13,9 +13,9 @@ import json
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_origin
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -28,18 +28,35 @@ from tickloom.errors import SettingsError
 CONFIG_VARIABLE = "TICKLOOM_CONFIG"
 CONFIG_DEFAULT = Path("tickloom.toml")
 
-Port = int
+VARIABLE_PREFIX = "TICKLOOM_"
+#: Variables that are no settings: the file's name, and what set-up and the stack's guard use.
+OTHER_VARIABLES = (CONFIG_VARIABLE, "TICKLOOM_PYTHON", "TICKLOOM_GUARD")
+
+Port = Annotated[int, Field(ge=0, le=65_535)]
 
 
 class ProcessSettings(BaseSettings):
     """Base of all settings classes. Use :meth:`load`, which turns every mistake into a SettingsError."""
 
     section: ClassVar[str] = ""
-    model_config = SettingsConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, validate_default=True, enable_decoding=False
+    )
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls.model_config["env_prefix"] = f"TICKLOOM_{cls.section.upper()}_"
+        cls.model_config["env_prefix"] = f"{VARIABLE_PREFIX}{cls.section.upper()}_"
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _read_list(cls, value: Any, info: ValidationInfo) -> Any:
+        """A list in a variable is JSON, or simply its items with commas between."""
+        field = cls.model_fields[info.field_name or ""]
+        if isinstance(value, str) and get_origin(field.annotation) is tuple:
+            if value.lstrip().startswith("["):
+                return json.loads(value)
+            return [item.strip() for item in value.split(",") if item.strip()]
+        return value
 
     @classmethod
     def settings_customise_sources(
@@ -50,6 +67,7 @@ class ProcessSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
+        check_variables()
         table = read_config().get(cls.section, {})
         return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=table)
 
@@ -293,7 +311,7 @@ def read_config() -> dict[str, dict[str, Any]]:
     Raises
     ------
     SettingsError
-        The file is missing, is no TOML, or has an unknown section.
+        The file is missing, is no TOML, or has an unknown section or key, be it of another process.
     """
     path = config_path()
     if path is None:
@@ -304,10 +322,33 @@ def read_config() -> dict[str, dict[str, Any]]:
         raise SettingsError(f"{path}: {error.strerror}. Mend {CONFIG_VARIABLE} or create the file.") from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path}: not TOML: {error}. Mend that line.") from None
-    for name in tables:
+    for name, table in tables.items():
         if name not in SECTIONS:
             raise SettingsError(f"{path}: unknown section [{name}]{_nearest(name, SECTIONS)}.")
+        if not isinstance(table, dict):
+            raise SettingsError(f"{path}: {name} is a section: write [{name}] and its keys below.")
+        for key in table:
+            if key not in (known := SECTIONS[name].model_fields):
+                raise SettingsError(f"{path}: [{name}] unknown key {key!r}{_nearest(key, known)}.")
     return tables
+
+
+def check_variables() -> None:
+    """Refuse an environment variable that looks like a setting and is none.
+
+    Raises
+    ------
+    SettingsError
+        Naming the variable and the nearest one that there is.
+    """
+    known = {*OTHER_VARIABLES}
+    for section, kind in SECTIONS.items():
+        known.update(f"{VARIABLE_PREFIX}{section}_{key}".upper() for key in kind.model_fields)
+    for name in os.environ:
+        if name.startswith(VARIABLE_PREFIX) and name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ". Unset it."
+            raise SettingsError(f"environment: unknown variable {name}{hint}")
 
 
 def _nearest(name: str, known: Any) -> str:
@@ -316,12 +357,14 @@ def _nearest(name: str, known: Any) -> str:
 
 
 def _explain(cls: type[ProcessSettings], error: ValidationError) -> str:
-    lines = []
+    lines, prefix = [], cls.model_config["env_prefix"]
     for finding in error.errors():
         key = ".".join(str(part) for part in finding["loc"])
         if finding["type"] == "extra_forbidden":
             lines.append(f"unknown key {key!r}{_nearest(key, cls.model_fields)}")
         else:
-            lines.append(f"{key} = {finding['input']!r}: {finding['msg']}")
+            variable = f"{prefix}{key.partition('.')[0]}".upper()
+            came_from = f" (from {variable})" if variable in os.environ else ""
+            lines.append(f"{key} = {finding['input']!r}{came_from}: {finding['msg']}")
     where = config_path() or "settings"
     return f"{where}: [{cls.section}] " + "; ".join(lines)

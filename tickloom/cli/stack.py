@@ -40,9 +40,14 @@ def setup() -> None:
     from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 
     java, lock = artifacts.java(), artifacts.read_lock()
+    repository = StackSettings.load().maven_repository
+    absent = artifacts.unusable(lock, artifacts.cache_dir())
+    if absent:
+        size_mb = sum(jar.size_bytes for jar, _ in absent) // 1_000_000
+        console.print(f"fetching {len(absent)} jars, {size_mb} MB")
     rows: dict[str, TaskID] = {}
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
-    with Progress(*columns, console=console, transient=True) as bars:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
 
         def show(name: str, done: int, total: int) -> None:
             if not name.endswith(".jar"):
@@ -51,10 +56,10 @@ def setup() -> None:
                 rows[name] = bars.add_task(name, total=total)
             bars.update(rows[name], completed=done, visible=done < total)
 
-        fetched = artifacts.fetch(lock, repository=StackSettings.load().maven_repository, progress=show)
+        fetched = artifacts.fetch(lock, repository=repository, progress=show) if absent else 0
     came = f"{fetched} fetched" if fetched else "all there"
-    console.print(f"jars: {len(lock)} checked, {came}, in {artifacts.cache_dir()}")
-    console.print(f"java: {java}")
+    console.print(f"jars: {len(lock)} checked, {came}, in {artifacts.cache_dir()}", soft_wrap=True)
+    console.print(f"java: {java}", soft_wrap=True)
 
 
 def up(
