@@ -1,4 +1,4 @@
-"""The one decorator of compiled functions: typed, cached on disk, and free of the interpreter's lock."""
+"""How functions are compiled here: typed, cached on disk, and free of the interpreter's lock."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numba
+import numpy as np
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -13,3 +14,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 def compiled(function: F) -> F:
     """Compile ``function`` with Numba at its first call, and keep its signature for the type checker."""
     return cast(F, numba.njit(cache=True, nogil=True)(function))
+
+
+def constant(number: int) -> int:
+    """A constant argument of compiled functions: an int64, because each literal compiles them anew."""
+    return cast(int, np.int64(number))

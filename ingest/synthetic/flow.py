@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from ingest.synthetic.compiled import compiled
+from ingest.synthetic.compiled import compiled, constant
 from ingest.synthetic.orderbook import (
     ASK,
     BID,
     N_OUT,
     NEXT_EVENT,
     NEXT_PLAN,
+    NO_LEVEL,
+    NO_STATE,
+    NONE,
     NOW,
     add,
     cancel,
@@ -34,8 +37,8 @@ _ORDERS_TARGET = 60.0  # live orders of a stock, both sides
 _ORDERS_MIN = 4  # of a side; below it nothing is taken away
 _LEVELS_AT_OPEN = 10
 _TRANSIENT_TAU_NS = 15e9  # of the half of a sweep's impact that comes back
-_TICKS_A_REACH = 12_000  # a dearer stock is swept through more levels at once
-_H, _N, _Y, _T, _Q = (ord(letter) for letter in "HNYTQ")
+_TICKS_A_REACH = 8_000  # a dearer stock is swept through more levels at once: 1.3 basis points or more
+_H, _N, _Y, _T = (constant(ord(letter)) for letter in "HNYT")
 
 
 @compiled
@@ -56,7 +59,7 @@ def _any(b: Any, rng: Any, s: int, side: int) -> int:
 def _farther(b: Any, rng: Any, s: int, side: int) -> int:
     """The farther from the touch of two random orders: what strays from the market is cleaned up."""
     one, two = _any(b, rng, s, side), _any(b, rng, s, side)
-    if (b.price[one] < b.price[two]) == (side == BID):
+    if (b.orders[one].price < b.orders[two].price) == (side == BID):
         return one
     return two
 
@@ -66,7 +69,7 @@ def _behind(b: Any, rng: Any, side: int, level: int, mean: float) -> int:
     """A level at or behind ``level``, a geometric distance away."""
     distance = int(rng.exponential(mean))
     wanted = level - distance if side == BID else level + distance
-    level_at: int = max(1, min(wanted, b.size.shape[1] - 2))
+    level_at: int = max(1, min(wanted, b.ladder.shape[1] - 2))
     return level_at
 
 
@@ -77,14 +80,14 @@ def take(b: Any, out: Any, rng: Any, s: int, side: int, limit: int, shares: int)
         level = b.best[s, side]
         if (side == BID and level < limit) or (side == ASK and level > limit):
             return
-        row = b.head[s, level]
-        quantity = min(shares, b.shares[row])
+        row = b.ladder[s, level].head
+        quantity = min(shares, b.orders[row].shares)
         if rng.random() < 0.97:
-            execute(b, out, s, row, quantity, True, level, 0)
+            execute(b, out, s, row, quantity, level, NO_STATE)
         else:
             wide = b.best[s, ASK] - b.best[s, BID] > 1
             better = (1 if side == BID else -1) if wide else 0
-            execute(b, out, s, row, quantity, False, level + better, _N if rng.random() < 0.1 else _Y)
+            execute(b, out, s, row, quantity, level + better, _N if rng.random() < 0.1 else _Y)
         shares -= quantity
 
 
@@ -92,10 +95,10 @@ def take(b: Any, out: Any, rng: Any, s: int, side: int, limit: int, shares: int)
 def sweep(b: Any, out: Any, rng: Any, s: int, aggressor: int) -> float:
     """Take the best level (more in a dear stock) whole; returns its impact in ticks."""
     side = ASK if aggressor > 0 else BID
-    reach = 1 + (b.base[s] + b.best[s, side]) // _TICKS_A_REACH
+    reach = 1 + (b.stocks[s].base + b.best[s, side]) // _TICKS_A_REACH
     for _ in range(reach):
         level = b.best[s, side]
-        take(b, out, rng, s, side, level, min(b.size[s, level], 5_000))
+        take(b, out, rng, s, side, level, min(b.ladder[s, level].shares, 5_000))
     impact: float = aggressor * (reach + 0.1)
     return impact
 
@@ -103,7 +106,7 @@ def sweep(b: Any, out: Any, rng: Any, s: int, aggressor: int) -> float:
 @compiled
 def _retreat(b: Any, out: Any, rng: Any, s: int, side: int, limit: int) -> None:
     """The best of ``side`` is beyond ``limit``, the best level that the fair value allows."""
-    if rng.random() < 0.3:
+    if rng.random() < 0.12:  # a fair value that moves is mostly followed by quotes, seldom by trades
         beyond = limit + 1 if side == BID else limit - 1
         take(b, out, rng, s, side, beyond, _lots(rng))
         return
@@ -111,7 +114,7 @@ def _retreat(b: Any, out: Any, rng: Any, s: int, side: int, limit: int) -> None:
         level = b.best[s, side]
         if (side == BID and level <= limit) or (side == ASK and level >= limit):
             return
-        row = b.tail[s, level]
+        row = b.ladder[s, level].tail
         if rng.random() < 0.3 and b.n_live[s, side] > _ORDERS_MIN:
             delete(b, out, s, row)
         else:
@@ -124,7 +127,7 @@ def _improve(b: Any, out: Any, rng: Any, s: int, side: int, level: int) -> None:
     """The market is too wide: one or two orders come to ``level``, new ones or from behind."""
     for _ in range(1 + int(rng.random() * 2)):
         row = _farther(b, rng, s, side)
-        if rng.random() < 0.5 and b.price[row] != level:
+        if rng.random() < 0.5 and b.orders[row].price != level:
             replace(b, out, s, row, level, _lots(rng))
         else:
             add(b, out, s, side, level, _lots(rng), rng.random() < 0.05)
@@ -151,10 +154,10 @@ def _ordinary(b: Any, out: Any, rng: Any, s: int, bid_max: int, ask_min: int) ->
     row = _farther(b, rng, s, side)
     if choice < 0.25:
         level = _behind(b, rng, side, limit, 3.0)
-        if level != b.price[row]:
+        if level != b.orders[row].price:
             replace(b, out, s, row, level, _lots(rng))
-    elif choice < 0.45 and b.shares[row] > 1:
-        cancel(b, out, s, row, 1 + int(rng.random() * (b.shares[row] - 1)))
+    elif choice < 0.45 and b.orders[row].shares > 1:
+        cancel(b, out, s, row, 1 + int(rng.random() * (b.orders[row].shares - 1)))
     else:
         delete(b, out, s, row)
 
@@ -181,8 +184,8 @@ def open_books(b: Any, out: Any, rng: Any, fair: Any, half: Any, step_ns: int) -
     """Fill the books before the opening: some orders on each of ten levels a side."""
     for depth in range(_LEVELS_AT_OPEN):
         for s in range(fair.shape[1]):
-            level = fair[0, s] - b.base[s]
-            for side in range(2):
+            level = fair[0, s] - b.stocks[s].base
+            for side in (BID, ASK):
                 at = int(level - half[s]) - depth if side == BID else int(level + half[s]) + 1 + depth
                 for _ in range(2 + int(rng.random() * 2)):
                     b.counters[NOW] += step_ns
@@ -215,7 +218,7 @@ def run(
                 impact[s, 1] += 0.5 * moved
             else:
                 paused[s] = item.argument != _T
-                emit(b, out, _H, s, 0, 0, 0, 0, -1, item.argument)
+                emit(b, out, _H, s, NONE, NONE, BID, NONE, NO_LEVEL, item.argument)
             continue
         if now >= until:
             return True
@@ -229,5 +232,5 @@ def run(
             impact[s, 1] *= max(0.0, 1.0 - elapsed / _TRANSIENT_TAU_NS)
             impact[s, 2] = now
             value = fair[(now - OPEN_NS) // STEP_NS, s] + impact[s, 0] + impact[s, 1]
-            _act(b, out, rng, s, value - b.base[s], half[s])
+            _act(b, out, rng, s, value - b.stocks[s].base, half[s])
     return False

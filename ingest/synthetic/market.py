@@ -15,7 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.synthetic import flow
-from ingest.synthetic.orderbook import ASK, BID, FLOW_DTYPE, N_OUT, NEXT_EVENT, NOW, Books, make_books
+from ingest.synthetic.orderbook import (
+    ASK,
+    BID,
+    FLOW_DTYPE,
+    N_OUT,
+    NEXT_EVENT,
+    NEXT_MATCH,
+    NOW,
+    Books,
+    make_books,
+)
 from ingest.synthetic.parameters import (
     MESSAGES_PER_S,
     OPEN_NS,
@@ -174,7 +184,7 @@ def _opening(
     """Start of market hours, and a cross of each stock at a price between its best bid and ask."""
     rows = [{"ts": OPEN_NS, "kind": ord("S"), "code": ord("Q")}]
     for s in range(len(parameters.stocks)):
-        level = int(books.base[s]) + int(books.best[s].sum()) // 2
+        level = int(books.stocks[s]["base"]) + int(books.best[s].sum()) // 2
         shares = 100 * int(rng.integers(5, 400))
         rows.append(
             {
@@ -182,13 +192,13 @@ def _opening(
                 "kind": ord("Q"),
                 "stock": s,
                 "shares": shares,
-                "price": level * int(books.unit[s]),
+                "price": level * int(books.stocks[s]["unit"]),
                 "match": s + 1,
                 "code": ord("O"),
             }
         )
-        books.trades[s] += 1
-    books.counters[2] = len(parameters.stocks) + 1  # the next match number
+        books.stocks["trades"][s] += 1
+    books.counters[NEXT_MATCH] = len(parameters.stocks) + 1
     return _messages(rows)
 
 
@@ -246,9 +256,9 @@ def _truth(
         intensity=parameters.intensity,
         session_date=parameters.session_date.isoformat(),
         messages={chr(kind): int(count) for kind, count in zip(kinds, counts, strict=True)},
-        trades=dict(zip(names, books.trades.tolist(), strict=True)),
-        quotes=dict(zip(names, books.quotes.tolist(), strict=True)),
-        book_deltas=dict(zip(names, books.deltas.tolist(), strict=True)),
+        trades=dict(zip(names, books.stocks["trades"].tolist(), strict=True)),
+        quotes=dict(zip(names, books.stocks["quotes"].tolist(), strict=True)),
+        book_deltas=dict(zip(names, books.stocks["deltas"].tolist(), strict=True)),
         statuses=statuses,
         best={name: _best(books, s) for s, name in enumerate(names)},
         pair_excursions={pair.symbol: _excursions(parameters, plan, pair) for pair in parameters.pairs},
@@ -270,12 +280,12 @@ def _truth(
 
 def _best(books: Books, s: int) -> list[float]:
     bid, ask = int(books.best[s, BID]), int(books.best[s, ASK])
-    unit, base = int(books.unit[s]), int(books.base[s])
+    unit, base = int(books.stocks["unit"][s]), int(books.stocks["base"][s])
     return [
         (base + bid) * unit / 10_000,
-        float(books.size[s, bid]),
+        float(books.ladder["shares"][s, bid]),
         (base + ask) * unit / 10_000,
-        float(books.size[s, ask]),
+        float(books.ladder["shares"][s, ask]),
     ]
 
 

@@ -23,7 +23,7 @@ _BURST_PERIOD_S = 8.0
 _DRIFT_MAX = 0.06  # fair values stay within this part of the reference; the ladder ends beyond
 
 #: What is planned before the flow runs. kind: PLAN_*; argument: side of the aggressor, or a state.
-PLAN_DTYPE = np.dtype([("ts", "<i8"), ("stock", "<i4"), ("kind", "<i4"), ("argument", "<i4")])
+PLAN_DTYPE = np.dtype([(name, "<i8") for name in ("ts", "stock", "kind", "argument")])
 PLAN_SWEEP = 0  # a marketable order that takes the best level; argument 1 buys, -1 sells
 PLAN_STATE = 1  # a trading action; argument is the ITCH state character
 
@@ -107,7 +107,8 @@ def spread_deviation(
     count = max(1, round(duration_s / _DISLOCATION_PERIOD_S))
     ramp = max(1, int(min(_DISLOCATION_RAMP_S, duration_s / 6) / step_s))
     begins = ((np.arange(count) + rng.uniform(0.25, 0.6, count)) / count * steps).astype(np.int64)
-    targets = rng.uniform(2.9, 3.4, count) * np.where(rng.random(count) < 0.5, -1.0, 1.0)
+    signs = np.resize([1.0, -1.0], count) * (1 if rng.random() < 0.5 else -1)  # in turn: the mean stays
+    targets = rng.uniform(2.9, 3.4, count) * signs
     path = np.empty(steps)
     value, until, slope = _SPREAD_BASE * rng.standard_normal(), 0, 0.0
     driven = dict(zip(begins.tolist(), targets.tolist(), strict=True))
