@@ -1,0 +1,42 @@
+-- rule: trade_burst
+-- version: 1
+-- venue: XNAS
+-- about: Somebody sweeps the book: a run of trades with aggressors of one side, none of the other in
+--   between, moves the price. Fires at the first trade with which the run has at least `trades` trades
+--   and has moved the price by at least `move_bps` in their direction, all within `span`. The side is
+--   the aggressors': momentum. strength is the move in basis points, ref_price the last trade's price.
+-- parameter: trades int 5 trades in the run, at least
+-- parameter: move_bps double 6.0 basis points from the first to the last trade, at least
+-- parameter: span interval 1s from the first to the last trade, exclusive
+
+WITH aggressive AS (
+  SELECT symbol, event_time, seq, price, CASE side WHEN 'buy' THEN 1 ELSE -1 END AS direction
+  FROM trades
+  WHERE side <> 'none' AND `condition` = 'regular'
+)
+SELECT
+  symbol,
+  CASE WHEN direction > 0 THEN 'buy' ELSE 'sell' END AS side,
+  move_bps AS strength,
+  last_price AS ref_price,
+  first_seq,
+  last_seq
+FROM aggressive MATCH_RECOGNIZE (
+  PARTITION BY symbol
+  ORDER BY event_time, seq
+  MEASURES
+    HEAD.seq AS first_seq,
+    TAIL.seq AS last_seq,
+    HEAD.direction AS direction,
+    TAIL.price AS last_price,
+    (TAIL.price / HEAD.price - 1) * 10000 * HEAD.direction AS move_bps
+  ONE ROW PER MATCH
+  AFTER MATCH SKIP PAST LAST ROW
+  -- *? is reluctant: the run ends with the first trade that will do
+  PATTERN (HEAD RUN*? TAIL) WITHIN :span
+  DEFINE
+    RUN AS RUN.direction = HEAD.direction,
+    TAIL AS TAIL.direction = HEAD.direction
+      AND COUNT(RUN.seq) + 2 >= :trades
+      AND (TAIL.price / HEAD.price - 1) * 10000 * HEAD.direction >= :move_bps
+)

@@ -1,0 +1,199 @@
+"""Questions to a Flink session cluster over its REST interface: what runs, and stop it.
+
+Reference: Flink 2.3 documentation, "REST API" (v1).
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from tickloom.clock import NS_PER_MS, Clock, SystemClock
+from tickloom.errors import ServiceError, ServiceTimeout
+from tickloom.settings import FlinkSettings
+
+REQUEST_TIMEOUT_S = 10.0
+POLL_S = 0.1
+ENDED = ("FINISHED", "CANCELED", "FAILED", "SUSPENDED")
+_JOB_NAME = re.compile(r"rule: (?P<rule>\S+) v(?P<version>\S+)")
+_LATE = "numLateRecordsDropped"
+
+
+@dataclass(frozen=True, slots=True)
+class RuleJob:
+    """A rule that runs, or ran, as a job.
+
+    state: Flink's (RUNNING, RESTARTING, FAILED, ...). started_ns: UTC. late_rows: rows that came behind
+    the watermark and were not looked at; -1 where it is not known.
+    """
+
+    rule: str
+    version: str
+    job_id: str
+    state: str
+    started_ns: int
+    checkpoints: int = 0
+    restores: int = 0
+    late_rows: int = -1
+    failure: str = ""
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+
+class Cluster:
+    """A Flink session cluster."""
+
+    def __init__(self, settings: FlinkSettings, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self._clock = clock or SystemClock()
+        # trust_env: a proxy of the environment must not see requests to loopback
+        self._http = httpx.Client(base_url=settings.rest_url, timeout=REQUEST_TIMEOUT_S, trust_env=False)
+
+    def rule_jobs(self, *, ended: bool = False, details: bool = False) -> list[RuleJob]:
+        """The rules' jobs, oldest first. ended: also those that do not run any more."""
+        found = []
+        for entry in self._get("/jobs/overview")["jobs"]:
+            named = _JOB_NAME.fullmatch(entry["name"])
+            if not named or (entry["state"] in ENDED and not ended):
+                continue
+            job_id, state = entry["jid"], entry["state"]
+            more = self._details(job_id, state) if details else {}
+            started = int(entry["start-time"]) * NS_PER_MS
+            found.append(RuleJob(named["rule"], named["version"], job_id, state, started, **more))
+        return sorted(found, key=lambda job: job.started_ns)
+
+    def running(self, rule: str) -> list[RuleJob]:
+        """Jobs of that rule that have not ended, of whatever version."""
+        return [job for job in self.rule_jobs() if job.rule == rule]
+
+    def state(self, job_id: str) -> str:
+        """Flink's state of a job."""
+        return str(self._get(f"/jobs/{job_id}")["state"])
+
+    def failure(self, job_id: str) -> str:
+        """The first line of why a job failed last; "" if it never did."""
+        history = self._get(f"/jobs/{job_id}/exceptions").get("exceptionHistory", {}).get("entries", [])
+        if not history:
+            return ""
+        lines = [line.strip() for line in str(history[0].get("stacktrace", "")).splitlines() if line.strip()]
+        causes = [line for line in lines if line.startswith("Caused by: ")]
+        first = causes[-1].removeprefix("Caused by: ") if causes else (lines[0] if lines else "")
+        return first[:300]
+
+    def free_slots(self) -> int:
+        """Slots that a job could take."""
+        return int(self._get("/overview")["slots-available"])
+
+    def wait_running(self, job_id: str, timeout_s: float = 60.0) -> None:
+        """Return when every task of the job runs.
+
+        Raises
+        ------
+        ServiceError
+            The job failed or ended.
+        ServiceTimeout
+            It still does not run; it stays where it is.
+        """
+        deadline = self._deadline(timeout_s)
+        while True:
+            job = self._get(f"/jobs/{job_id}")
+            states = {vertex["status"] for vertex in job["vertices"]}
+            if job["state"] == "RUNNING" and states <= {"RUNNING", "FINISHED"}:
+                return
+            if job["state"] in ENDED:
+                if job["state"] == "FINISHED":
+                    return
+                raise ServiceError(f"{job['name']} is {job['state']}: {self.failure(job_id)}")
+            self._wait(
+                deadline, f"{job['name']} does not run after {timeout_s:.0f} s ({', '.join(sorted(states))})"
+            )
+
+    def wait_ended(self, job_id: str, timeout_s: float) -> str:
+        """Return the state in which the job ended."""
+        deadline = self._deadline(timeout_s)
+        while (state := self.state(job_id)) not in ENDED:
+            self._wait(deadline, f"job {job_id} is {state} after {timeout_s:.0f} s")
+        return state
+
+    def stop(self, job_id: str, timeout_s: float = 60.0) -> str:
+        """Stop a job with a savepoint; the savepoint's path.
+
+        Raises
+        ------
+        ServiceError
+            Flink could not make the savepoint; the job runs on.
+        """
+        trigger = self._post(f"/jobs/{job_id}/stop", {"drain": False})["request-id"]
+        deadline = self._deadline(timeout_s)
+        while True:
+            answer = self._get(f"/jobs/{job_id}/savepoints/{trigger}")
+            if answer["status"]["id"] == "COMPLETED":
+                break
+            self._wait(deadline, f"job {job_id} made no savepoint in {timeout_s:.0f} s. Cancel it instead.")
+        operation = answer["operation"]
+        if "location" not in operation:
+            cause = str(operation.get("failure-cause", {}).get("stack-trace", "")).splitlines()
+            raise ServiceError(
+                f"job {job_id} cannot be stopped with a savepoint ({cause[:1]}). Cancel it instead."
+            )
+        self.wait_ended(job_id, timeout_s)
+        return str(operation["location"])
+
+    def cancel(self, job_id: str, timeout_s: float = 60.0) -> None:
+        """End a job without a savepoint. A job that has ended does not mind."""
+        answer = self._request("PATCH", f"/jobs/{job_id}", None, accept=(202, 404, 409))
+        if answer.status_code == 202:
+            self.wait_ended(job_id, timeout_s)
+
+    def _details(self, job_id: str, state: str) -> dict[str, Any]:
+        counts = self._get(f"/jobs/{job_id}/checkpoints").get("counts", {})
+        return {
+            "checkpoints": int(counts.get("completed", 0)),
+            "restores": int(counts.get("restored", 0)),
+            "late_rows": self._late_rows(job_id),
+            "failure": "" if state == "RUNNING" else self.failure(job_id),
+        }
+
+    def _late_rows(self, job_id: str) -> int:
+        """Sum of the operators' counters of rows that came behind the watermark."""
+        total = 0
+        for vertex in self._get(f"/jobs/{job_id}")["vertices"]:
+            path = f"/jobs/{job_id}/vertices/{vertex['id']}/subtasks/metrics"
+            names = [entry["id"] for entry in self._get(path) if entry["id"].endswith(_LATE)]
+            for metric in self._get(f"{path}?get={','.join(names)}&agg=sum") if names else []:
+                total += int(float(metric["sum"]))
+        return total
+
+    def _deadline(self, timeout_s: float) -> int:
+        return self._clock.monotonic_ns() + round(timeout_s * 1e9)
+
+    def _wait(self, deadline_ns: int, late: str) -> None:
+        if self._clock.monotonic_ns() > deadline_ns:
+            raise ServiceTimeout(
+                f"{late}. See {self.settings.rest_url} and `tickloom logs flink-taskmanager`."
+            )
+        time.sleep(POLL_S)
+
+    def _get(self, path: str) -> Any:
+        return self._request("GET", path, None).json()
+
+    def _post(self, path: str, body: Any) -> Any:
+        return self._request("POST", path, body, accept=(200, 202)).json()
+
+    def _request(self, method: str, path: str, body: Any, accept: tuple[int, ...] = (200,)) -> httpx.Response:
+        try:
+            answer = self._http.request(method, path, json=body)
+        except httpx.HTTPError as error:
+            raise ServiceError(
+                f"Flink at {self.settings.rest_url} does not answer ({error}). Is it up? See `tickloom status`."
+            ) from error
+        if answer.status_code not in accept:
+            errors = "; ".join(str(line).splitlines()[0] for line in answer.json().get("errors", []))
+            raise ServiceError(f"Flink refuses {method} {path}: {answer.status_code} {errors}")
+        return answer

@@ -1,0 +1,250 @@
+"""Stored events in, the signals that a rule gives over them out: the same SQL as live, but with an end.
+
+The events go through a Kafka topic of their own, encoded and sharded as the ingesters do it, so the
+job differs from the live one only in that it ends. Signals and their ids are the same.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from numpy.typing import NDArray
+
+from streaming import client, linter
+from streaming.client import JobOptions
+from streaming.cluster import Cluster
+from streaming.rules import Rule
+from tickloom import topics
+from tickloom.clock import NS_PER_DAY
+from tickloom.codec import TickBatch, encode
+from tickloom.errors import FeedError, RuleError, ServiceError
+from tickloom.events import EventBlock, Signal
+from tickloom.settings import FlinkSettings, KafkaSettings
+
+BATCH_EVENTS_MAX = 1_000
+WATERMARK_INTERVAL_MS = 500  # catching up wants few watermarks: each costs every active symbol
+RESTARTS_MAX = 3
+KAFKA_TIMEOUT_S = 30.0
+_KINDS = ("trades", "quotes", "statuses", "gaps")
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What was published. events: without book deltas, which rules do not read."""
+
+    events: int
+    first_ts: int
+    last_ts: int
+
+
+def run(
+    wanted: Sequence[Rule],
+    blocks: Iterable[EventBlock],
+    flink: FlinkSettings,
+    kafka: KafkaSettings,
+    *,
+    overrides: Mapping[str, str] | None = None,
+    timeout_s: float = 3_600.0,
+) -> dict[str, list[Signal]]:
+    """Signals of each rule over ``blocks``, in the order of ts_event, symbol, last_seq.
+
+    Parameters
+    ----------
+    blocks : iterable of EventBlock
+        Of one venue, none of whose events is older than those of an earlier block.
+
+    Raises
+    ------
+    RuleError
+        The linter or Flink refuses a rule.
+    FeedError
+        The blocks go back in time, or are of another venue than a rule.
+    ServiceError
+        A server does not answer, or a job fails.
+    """
+    for rule in wanted:
+        linter.check(rule)
+    replay_id = uuid.uuid4().hex[:12]
+    ticks, signals = f"replay.{replay_id}", f"replay.{replay_id}.signals"
+    cluster = Cluster(flink)
+    jobs: dict[str, str] = {}
+    try:
+        topics.ensure_topics([ticks, signals], kafka)
+        publish(blocks, ticks, kafka, {rule.venue for rule in wanted})
+        for rule in wanted:
+            jobs[rule.name] = client.submit(
+                rule, _options(rule, ticks, signals, flink), flink, kafka, overrides
+            )
+        for name, job_id in jobs.items():
+            state = cluster.wait_ended(job_id, timeout_s)
+            if state != "FINISHED":
+                raise ServiceError(f"rule {name} over history is {state}: {cluster.failure(job_id)}")
+        found = distinct(read_signals(signals, kafka))
+    finally:
+        _tidy(cluster, jobs, (ticks, signals), kafka)
+    return {rule.name: [signal for signal in found if signal.rule == rule.name] for rule in wanted}
+
+
+def publish(blocks: Iterable[EventBlock], topic: str, kafka: KafkaSettings, venues: set[str]) -> Replayed:
+    """Write events as tick batches, each block's watermark being where the next block begins."""
+    producer = Producer({"bootstrap.servers": kafka.bootstrap, "linger.ms": 20, "compression.type": "lz4"})
+    events, first_ts, last_ts, promised = 0, 0, 0, 0
+    block: EventBlock | None = None
+    for following in blocks:
+        if following.venue not in venues or len(venues) > 1:
+            raise FeedError(
+                f"events of {following.venue}, rules of {', '.join(sorted(venues))}: run them venue by venue"
+            )
+        spans = [kind for name, kind in following.kinds().items() if name in _KINDS and len(kind)]
+        if not spans:
+            continue
+        begins = min(int(kind["ts_event"].min()) for kind in spans)
+        if block is not None:
+            if begins < promised:
+                raise FeedError(f"{following.venue}: events go back in time to {begins}; read them in order")
+            _publish_block(producer, topic, kafka, block, (promised, begins))
+        first_ts, promised = first_ts or begins, begins
+        last_ts = max(last_ts, *(int(kind["ts_event"].max()) for kind in spans))
+        events += sum(len(kind) for kind in spans)
+        block = following
+    if block is not None:
+        _publish_block(producer, topic, kafka, block, (promised, last_ts + NS_PER_DAY))
+    if producer.flush(KAFKA_TIMEOUT_S):
+        raise ServiceError(f"Kafka at {kafka.bootstrap} did not take the events in {KAFKA_TIMEOUT_S:.0f} s")
+    return Replayed(events, first_ts, last_ts)
+
+
+def _publish_block(
+    producer: Producer, topic: str, kafka: KafkaSettings, block: EventBlock, watermarks: tuple[int, int]
+) -> None:
+    shard_of = np.array([topics.shard(name, kafka.tick_partitions) for name in block.symbols.names])
+    for shard in range(kafka.tick_partitions):
+        for batch in _batches(block, shard_of, shard, watermarks):
+            while True:
+                try:
+                    producer.produce(topic, encode(batch), partition=shard)
+                    break
+                except BufferError:  # the client's queue is full: let it send
+                    producer.poll(0.1)
+        producer.poll(0)
+
+
+def _batches(
+    block: EventBlock, shard_of: NDArray[np.int64], shard: int, watermarks: tuple[int, int]
+) -> Iterator[TickBatch]:
+    """A shard's part of a block, cut by seq. watermarks: before the block, and of its last batch."""
+    chosen = {name: block.kinds()[name] for name in _KINDS}
+    chosen = {name: records[shard_of[records["symbol"]] == shard] for name, records in chosen.items()}
+    seqs = np.unique(np.concatenate([records["seq"] for records in chosen.values()]))
+    cuts = [*range(0, len(seqs), BATCH_EVENTS_MAX)] or [0]
+    for index, cut in enumerate(cuts):
+        part = seqs[cut : cut + BATCH_EVENTS_MAX]
+        low, high = (int(part[0]), int(part[-1])) if len(part) else (0, 0)
+        events = {name: r[(r["seq"] >= low) & (r["seq"] <= high)] for name, r in chosen.items()}
+        last = index == len(cuts) - 1
+        yield TickBatch(
+            shard,
+            low,
+            high,
+            watermarks[last],
+            EventBlock(
+                block.venue,
+                block.session,
+                block.symbols,
+                trades=events["trades"],
+                quotes=events["quotes"],
+                statuses=events["statuses"],
+                gaps=events["gaps"],
+            ),
+        )
+
+
+def read_signals(topic: str, kafka: KafkaSettings) -> list[Signal]:
+    """Every signal that the topic holds now, duplicates included, partition by partition.
+
+    Raises
+    ------
+    ServiceError
+        The broker does not answer, or what is there is no signal.
+    """
+    consumer = Consumer(
+        {
+            "bootstrap.servers": kafka.bootstrap,
+            "group.id": "tickloom-history",
+            "enable.auto.commit": False,
+            "log_level": 0,
+        }
+    )
+    signals: list[Signal] = []
+    try:
+        for number in consumer.list_topics(topic, timeout=KAFKA_TIMEOUT_S).topics[topic].partitions:
+            low, high = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=KAFKA_TIMEOUT_S)
+            consumer.assign([TopicPartition(topic, number, low)])
+            while low < high:
+                message = consumer.poll(KAFKA_TIMEOUT_S)
+                if message is None or message.error():
+                    raise ServiceError(
+                        f"Kafka at {kafka.bootstrap} stopped in {topic} at offset {low} of {high}"
+                    )
+                low = message.offset() + 1
+                signals.append(signal_from_json(message.value()))
+    except KafkaException as error:
+        raise ServiceError(
+            f"Kafka at {kafka.bootstrap} does not answer ({error}). See `tickloom status`."
+        ) from error
+    finally:
+        consumer.close()
+    return signals
+
+
+def signal_from_json(raw: bytes) -> Signal:
+    """A record of the topic ``signals`` as a Signal."""
+    values = json.loads(raw)
+    try:
+        return Signal(**{field.name: values[field.name] for field in fields(Signal)})
+    except KeyError as error:
+        raise ServiceError(f"a record of the signals topic has no {error}; who else writes to it?") from None
+
+
+def distinct(signals: Iterable[Signal]) -> list[Signal]:
+    """Each signal once (delivery is at least once), in the order of ts_event, symbol, last_seq."""
+    first: dict[str, Signal] = {}
+    for signal in signals:
+        first.setdefault(signal.signal_id, signal)
+    return sorted(first.values(), key=lambda one: (one.ts_event, one.symbol, one.last_seq, one.rule))
+
+
+def _options(rule: Rule, ticks: str, signals: str, flink: FlinkSettings) -> JobOptions:
+    return JobOptions(
+        ticks,
+        signals,
+        {"scan.startup.mode": "earliest-offset", "scan.bounded.mode": "latest-offset"},
+        {
+            "pipeline.name": f"history of {rule.job_name}",
+            "parallelism.default": str(flink.parallelism),
+            "pipeline.auto-watermark-interval": f"{WATERMARK_INTERVAL_MS} ms",
+            "table.local-time-zone": "UTC",
+            "table.exec.sink.not-null-enforcer": "ERROR",
+            "restart-strategy.type": "fixed-delay",
+            "restart-strategy.fixed-delay.attempts": str(RESTARTS_MAX),
+            "execution.attached": "false",
+        },
+    )
+
+
+def _tidy(cluster: Cluster, jobs: Mapping[str, str], used: Sequence[str], kafka: KafkaSettings) -> None:
+    """Leave neither jobs nor topics behind; what prevents that must not hide the error that led here."""
+    try:
+        for job_id in jobs.values():
+            cluster.cancel(job_id)
+        admin = AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0})
+        for future in admin.delete_topics(list(used), operation_timeout=KAFKA_TIMEOUT_S).values():
+            future.exception(timeout=KAFKA_TIMEOUT_S)
+    except (ServiceError, KafkaException, RuleError):
+        pass

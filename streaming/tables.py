@@ -1,0 +1,209 @@
+"""Kafka topics as Flink tables, and the views that rules read. Pure text; ``streaming.client`` runs it.
+
+A record of ``ticks.<VENUE>`` is a batch of events (``tickloom.codec``): the columns here, NOT NULL
+throughout, are its Avro schema. Its ``watermark`` drives event time, so an empty batch moves it too.
+Each view flattens one array of the batch. Columns of a view may be NULL, although most never are:
+in MATCH_RECOGNIZE, ``LAST(A.price, 1)`` of a row that is not there is NULL, and where the column
+says NOT NULL Flink 2.3 folds ``... IS NULL`` to false and the condition lies in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from tickloom import topics
+from tickloom.codec import EVENT_FIELDS, HEADER_FIELDS
+from tickloom.events import CONDITION_TEXTS, GAP_TEXTS, SIDE_TEXTS, STATUS_TEXTS
+from tickloom.settings import KafkaSettings
+
+BATCHES = "tick_batches"
+SIGNALS = "signals"
+
+_SQL_TYPES = {"long": "BIGINT", "int": "INT", "double": "DOUBLE", "string": "STRING"}
+_PRICE_MIN = "-1E18"  # false for NaN, which is "no price on that side", and for NULL
+
+#: Columns of ``signals``, in the order of ``tickloom.events.Signal``.
+SIGNAL_COLUMNS: tuple[tuple[str, str], ...] = (
+    ("signal_id", "STRING"),
+    ("rule", "STRING"),
+    ("version", "STRING"),
+    ("symbol", "STRING"),
+    ("side", "STRING"),
+    ("strength", "DOUBLE"),
+    ("ref_price", "DOUBLE"),
+    ("first_seq", "BIGINT"),
+    ("last_seq", "BIGINT"),
+    ("venue", "STRING"),
+    ("ts_event", "BIGINT"),
+    ("ts_signal", "BIGINT"),
+)
+
+
+def _texts(column: str, texts: Sequence[str]) -> str:
+    """A code as its text; an unknown code as its number."""
+    cases = " ".join(f"WHEN {code} THEN '{text}'" for code, text in enumerate(texts))
+    return f"CASE {column} {cases} ELSE CAST({column} AS STRING) END"
+
+
+def _price(column: str) -> str:
+    """NULL for NaN: SQL knows what to do with it."""
+    return f"CASE WHEN {column} > {_PRICE_MIN} THEN {column} END"
+
+
+_MID = f"CASE WHEN e.bid_price > {_PRICE_MIN} AND e.ask_price > {_PRICE_MIN} THEN (e.bid_price + e.ask_price) / 2 END"
+_HEAD = (
+    ("symbol", "STRING", "e.symbol"),
+    ("ts_event", "BIGINT", "e.ts_event"),
+    ("ts_recv", "BIGINT", "e.ts_recv"),
+    ("seq", "BIGINT", "e.seq"),
+)
+#: View to the batch's array, and its columns: name, type, expression over the event ``e``.
+EVENT_VIEWS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
+    "trades": (
+        "trades",
+        (
+            *_HEAD,
+            ("price", "DOUBLE", "e.price"),
+            ("size", "DOUBLE", "e.size"),
+            ("side", "STRING", _texts("e.side", SIDE_TEXTS)),
+            ("condition", "STRING", _texts("e.`condition`", CONDITION_TEXTS)),
+            ("venue_id", "BIGINT", "e.venue_id"),
+        ),
+    ),
+    "quotes": (
+        "quotes",
+        (
+            *_HEAD,
+            ("bid_price", "DOUBLE", _price("e.bid_price")),
+            ("bid_size", "DOUBLE", "e.bid_size"),
+            ("ask_price", "DOUBLE", _price("e.ask_price")),
+            ("ask_size", "DOUBLE", "e.ask_size"),
+            ("mid", "DOUBLE", _MID),
+            ("venue_id", "BIGINT", "e.venue_id"),
+        ),
+    ),
+    "statuses": (
+        "statuses",
+        (*_HEAD, ("status", "STRING", _texts("e.status", STATUS_TEXTS)), ("reason", "STRING", "e.reason")),
+    ),
+    "gaps": (
+        "gaps",
+        (
+            *_HEAD,
+            ("first_missing", "BIGINT", "e.first_missing"),
+            ("last_missing", "BIGINT", "e.last_missing"),
+            ("reason", "STRING", _texts("e.reason", GAP_TEXTS)),
+        ),
+    ),
+}
+#: Views over views, in the order in which they are made. A bar's event_time is its last millisecond.
+DERIVED_VIEWS: dict[str, tuple[str, str]] = {
+    "bars_1s": (
+        "trades",
+        """
+        SELECT symbol, window_time AS event_time, MAX(ts_event) AS ts_event, MAX(ts_recv) AS ts_recv,
+          MAX(seq) AS seq, MIN(seq) AS first_seq, FIRST_VALUE(price) AS open_price, MAX(price) AS high_price,
+          MIN(price) AS low_price, LAST_VALUE(price) AS close_price, SUM(size) AS volume, COUNT(*) AS trade_count
+        FROM TABLE(TUMBLE(TABLE trades, DESCRIPTOR(event_time), INTERVAL '1' SECOND))
+        WHERE `condition` <> 'broken'
+        GROUP BY symbol, window_start, window_end, window_time
+        """,
+    ),
+}
+#: Every name that a rule may read from.
+VIEWS = (*EVENT_VIEWS, *DERIVED_VIEWS)
+#: The rowtime attribute of a view. Flink's has milliseconds: rules order by event_time, seq.
+EVENT_TIME = "TO_TIMESTAMP_LTZ(ts_event / 1000000, 3)"
+
+
+def batches_ddl(topic: str, kafka: KafkaSettings, options: Mapping[str, str]) -> str:
+    """CREATE TABLE over a topic of tick batches.
+
+    No event behind a batch is older than its ``watermark``, but it may be as old: Flink's watermark
+    says that nothing as old will come, so it stays one millisecond below.
+    """
+    columns = [f"`{name}` {_SQL_TYPES[kind]} NOT NULL" for name, kind in HEADER_FIELDS]
+    for array, fields in EVENT_FIELDS.items():
+        row = ", ".join(f"`{name}` {_SQL_TYPES[kind]} NOT NULL" for name, kind in fields)
+        columns.append(f"`{array}` ARRAY<ROW<{row}> NOT NULL> NOT NULL")
+    columns.append("batch_time AS TO_TIMESTAMP_LTZ(`watermark` / 1000000, 3)")
+    columns.append("WATERMARK FOR batch_time AS batch_time - INTERVAL '0.001' SECOND")
+    with_options = {
+        "connector": "kafka",
+        "topic": topic,
+        "properties.bootstrap.servers": kafka.bootstrap,
+        "format": "avro",
+        **options,
+    }
+    return f"CREATE TEMPORARY TABLE {BATCHES} ({', '.join(columns)}) WITH ({_with(with_options)})"
+
+
+def flatten(view: str) -> str:
+    """SELECT of a view's columns out of the batches, one row an event."""
+    array, columns = EVENT_VIEWS[view]
+    names = ", ".join(f"`{name}`" for name, _ in EVENT_FIELDS[array])
+    selected = ", ".join(f"{expression} AS `{name}`" for name, _, expression in columns)
+    return f"SELECT {selected} FROM {BATCHES} AS b CROSS JOIN UNNEST(b.`{array}`) AS e({names})"
+
+
+def signals_ddl(topic: str, kafka: KafkaSettings) -> str:
+    """CREATE TABLE over the topic of signals: JSON, keyed by symbol, at least once.
+
+    The columns are NOT NULL: a signal without a price or side is a defect of its rule, and stops it.
+    """
+    columns = ", ".join(f"`{name}` {kind} NOT NULL" for name, kind in SIGNAL_COLUMNS)
+    with_options = {
+        "connector": "kafka",
+        "topic": topic,
+        "properties.bootstrap.servers": kafka.bootstrap,
+        "properties.linger.ms": "0",  # signals are few, and each of them is waited for
+        "key.format": "raw",
+        "key.fields": "symbol",
+        "value.format": "json",
+        "sink.delivery-guarantee": "at-least-once",
+    }
+    return f"CREATE TEMPORARY TABLE {SIGNALS} ({columns}) WITH ({_with(with_options)})"
+
+
+def insert_signals(view: str, rule: str, version: str, venue: str, match_time: str) -> str:
+    """INSERT of a rule's matches: identity, provenance and times around the rule's own columns.
+
+    ``ts_event`` is the event time of the match's last row; ``ts_signal`` the TaskManager's clock when
+    the row is made. Both in ns, with millisecond resolution.
+    """
+    identity = ", ".join(
+        (_text(rule), _text(version), "symbol", "CAST(first_seq AS STRING)", "CAST(last_seq AS STRING)")
+    )
+    selected = (
+        f"SHA256(CONCAT_WS('|', {identity}))",
+        _text(rule),
+        _text(version),
+        "symbol",
+        "side",
+        "CAST(strength AS DOUBLE)",
+        "CAST(ref_price AS DOUBLE)",
+        "first_seq",
+        "last_seq",
+        _text(venue),
+        _epoch_ns(match_time),
+        _epoch_ns("CURRENT_TIMESTAMP"),
+    )
+    return f"INSERT INTO {SIGNALS} SELECT {', '.join(selected)} FROM {view}"
+
+
+def tick_topic(venue: str) -> str:
+    """The topic that a rule of ``venue`` reads."""
+    return topics.ticks(venue)
+
+
+def _epoch_ns(time: str) -> str:
+    """A TIMESTAMP_LTZ(3) as ns since the epoch; the session's time zone must be UTC."""
+    return f"(EXTRACT(EPOCH FROM {time}) * 1000 + EXTRACT(MILLISECOND FROM {time})) * 1000000"
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _with(options: Mapping[str, str]) -> str:
+    return ", ".join(f"{_text(key)} = {_text(value)}" for key, value in options.items())
