@@ -2,12 +2,14 @@
 
 Results travel over HTTP: the PostgreSQL wire of QuestDB 9.3.4 cuts nanoseconds to microseconds.
 As Parquet, which is the fastest by far (``benchmarks/storage_read.py``), unless there is a column
-that its Parquet export cannot be trusted with: it loses VARCHAR values of a plain SELECT without a
-word, and does not know some types. Those go as CSV, parsed into the types that QuestDB declares.
+that its Parquet export cannot be trusted with: VARCHAR values of a plain SELECT come out as NULL
+without a word, and some types as bare numbers. Those go as CSV, parsed into the types that QuestDB
+declares.
 """
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import date
@@ -19,6 +21,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from storage.applied import wait_applied
 from storage.columns import LAYOUTS
 from storage.connection import Connection, Parameter, away, refused
 from storage.replay import CHUNK_ROWS, replay
@@ -29,6 +32,8 @@ from tickloom.settings import QuestDbSettings
 
 TIMEOUT_S = 300.0  # until the first byte, and between two of them: a large sort is silent for long
 CHUNK_BYTES = 1 << 20
+
+logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs each address, which is the whole statement
 
 _ARROW_TYPES: dict[str, pa.DataType] = {
     "BOOLEAN": pa.bool_(),
@@ -42,8 +47,8 @@ _ARROW_TYPES: dict[str, pa.DataType] = {
     "TIMESTAMP": pa.timestamp("us", "UTC"),
     "TIMESTAMP_NS": pa.timestamp("ns", "UTC"),
 }
-#: Types that the Parquet export carries right. The rest arrives as text, by CSV.
-_PARQUET_TYPES = frozenset(_ARROW_TYPES) - {"BYTE", "SHORT", "DATE"} | {"SYMBOL", "STRING", "ARRAY"}
+#: Types that the Parquet export carries right; a result with any other goes as CSV.
+_PARQUET_TYPES = frozenset(_ARROW_TYPES) | {"SYMBOL", "STRING", "ARRAY"}
 
 
 class QuestDbReader:
@@ -74,13 +79,15 @@ class QuestDbReader:
         self._connection.close()
         self._http.close()
 
-    def query(self, sql: str, params: Sequence[Parameter] = ()) -> pa.Table:
+    def query(self, sql: str, params: Sequence[Parameter] = (), limit: int | None = None) -> pa.Table:
         """Result of any statement; one without rows (DDL) gives a table without columns.
 
         Parameters
         ----------
         params : sequence
             Values for ``%s`` in ``sql`` (write ``%%`` for a percent sign then).
+        limit : int, optional
+            At most so many rows; the rest is not transferred.
 
         Returns
         -------
@@ -95,10 +102,10 @@ class QuestDbReader:
             return pa.table({})
         with tempfile.TemporaryDirectory(prefix="tickloom-") as directory:
             path = Path(directory) / "result"
-            if _as_parquet(columns):
-                self._download(sql, path, parquet=True)
+            if _as_parquet(columns) and limit is None:  # a limit is only heard for CSV
+                self._save(self._stream(sql, parquet=True), path)
                 return pyarrow.parquet.read_table(path, memory_map=False).replace_schema_metadata(None)
-            self._download(sql, path, parquet=False)
+            self._save(self._stream(sql, limit=limit), path)
             return _read_csv(path, columns)
 
     def export_parquet(self, sql: str, path: Path, params: Sequence[Parameter] = ()) -> int:
@@ -106,11 +113,18 @@ class QuestDbReader:
         sql = bind(sql, params)
         columns = self._describe(sql)
         if columns and _as_parquet(columns):
-            self._download(sql, path, parquet=True)
+            self._save(self._stream(sql, parquet=True), path)
         else:
             pyarrow.parquet.write_table(self.query(sql), path)
         rows: int = pyarrow.parquet.read_metadata(path).num_rows
         return rows
+
+    def stream_csv(
+        self, sql: str, params: Sequence[Parameter] = (), limit: int | None = None
+    ) -> Iterator[bytes]:
+        """The result as CSV with a header, in pieces: ISO 8601 times in UTC, NULL as nothing, text quoted."""
+        sql = bind(sql, params)
+        return self._stream(sql, limit=limit) if self._describe(sql) else iter(())
 
     def read_events(
         self,
@@ -183,7 +197,7 @@ class QuestDbReader:
     def _fast(self, sql: str) -> pa.Table:
         """Result of a SELECT that is known to have no column that Parquet loses."""
         with tempfile.NamedTemporaryFile(prefix="tickloom-") as file:
-            self._download(sql, Path(file.name), parquet=True)
+            self._save(self._stream(sql, parquet=True), Path(file.name))
             return pyarrow.parquet.read_table(file.name, memory_map=False)
 
     def _describe(self, sql: str) -> list[dict[str, Any]]:
@@ -196,18 +210,25 @@ class QuestDbReader:
         columns: list[dict[str, Any]] = answer.json().get("columns", [])
         return columns
 
-    def _download(self, sql: str, path: Path, *, parquet: bool) -> None:
-        params = {"query": sql, "fmt": "parquet"} if parquet else {"query": sql}
+    def _stream(self, sql: str, *, parquet: bool = False, limit: int | None = None) -> Iterator[bytes]:
+        params = {"query": sql}
+        if parquet:
+            params["fmt"] = "parquet"
+        if limit is not None:
+            params["limit"] = str(limit)
         try:
             with self._http.stream("GET", "/exp", params=params) as answer:
                 if answer.status_code != httpx.codes.OK:
                     answer.read()
                     self._check(sql, answer)
-                with path.open("wb") as file:
-                    for part in answer.iter_bytes(CHUNK_BYTES):
-                        file.write(part)
+                yield from answer.iter_bytes(CHUNK_BYTES)
         except httpx.HTTPError as error:
             raise away(self._settings, error) from None
+
+    def _save(self, parts: Iterator[bytes], path: Path) -> None:
+        with path.open("wb") as file:
+            for part in parts:
+                file.write(part)
 
     def _check(self, sql: str, answer: httpx.Response) -> None:
         if answer.status_code == httpx.codes.OK:
@@ -222,6 +243,40 @@ class QuestDbReader:
                 self._settings, RuntimeError(f"HTTP {answer.status_code} {answer.text[:200]}")
             ) from None
         raise refused(sql, message, position)
+
+
+def query(sql: str, params: Sequence[Parameter] = (), *, settings: QuestDbSettings | None = None) -> pa.Table:
+    """:meth:`QuestDbReader.query` over a connection of its own."""
+    with QuestDbReader(settings) as reader:
+        return reader.query(sql, params)
+
+
+def read_events(
+    venue: str,
+    from_ns: int,
+    to_ns: int,
+    kinds: Sequence[str] = ("trades", "quotes"),
+    symbols: Sequence[str] | None = None,
+    chunk_rows: int = CHUNK_ROWS,
+    *,
+    settings: QuestDbSettings | None = None,
+) -> Iterator[EventBlock]:
+    """:meth:`QuestDbReader.read_events` over a connection of its own."""
+    with QuestDbReader(settings) as reader:
+        yield from reader.read_events(venue, from_ns, to_ns, kinds, symbols, chunk_rows)
+
+
+def count_by_symbol(
+    settings: QuestDbSettings,
+    table: str,
+    venue: str,
+    session: str | None = None,
+    day: date | None = None,
+) -> dict[str, int]:
+    """:meth:`QuestDbReader.count_by_symbol` once everything acknowledged is visible."""
+    wait_applied(settings, [table])
+    with QuestDbReader(settings) as reader:
+        return reader.count_by_symbol(table, venue, session, day)
 
 
 def bind(sql: str, params: Sequence[Parameter]) -> str:

@@ -8,9 +8,9 @@ and a request is committed whole, so the highest seq in a table is the point to 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import structlog
@@ -42,8 +42,6 @@ PENDING = Gauge("tickloom_questdb_pending_rows", "Rows taken and not acknowledge
 FLUSH_SECONDS = Histogram("tickloom_questdb_flush_seconds", "Time of a round of requests, retries included.")
 
 log = structlog.get_logger(__name__)
-
-T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -77,6 +75,8 @@ class QuestDbSink:
     flush_rows_max : int
         Rows in memory at which they are sent at once; four times as many at most are held, then
         ``write`` blocks.
+    rewrite : bool
+        Write every event whatever the tables have: a historical load, which DEDUP makes idempotent.
 
     Raises
     ------
@@ -92,9 +92,11 @@ class QuestDbSink:
         flush_ms: int = FLUSH_MS,
         flush_rows_max: int = FLUSH_ROWS_MAX,
         *,
+        rewrite: bool = False,
         clock: Clock | None = None,
     ) -> None:
         self._settings = settings
+        self._rewrite = rewrite
         self._flush_ns = flush_ms * NS_PER_MS
         self._flush_rows_max = flush_rows_max
         self._rows_max = flush_rows_max * PENDING_FLUSHES_MAX
@@ -120,9 +122,18 @@ class QuestDbSink:
         """Table to the highest seq of the session in it; tables without any are absent.
 
         Rows that are acknowledged but not yet visible make it lower, never higher: those events are
-        written again, which changes nothing. Waits while QuestDB is away.
+        written again, which changes nothing.
+
+        Raises
+        ------
+        ServiceError
+            QuestDB is away; ask again.
+        StorageError
+            The schema is not applied.
         """
-        return dict(self._session(venue, session).resume)
+        self._raise_failure()
+        known = self._sessions.get((venue, session)) or self._open_session(venue, session)
+        return dict(known.resume)
 
     def write(self, block: EventBlock, watermark_ns: int, last_seq: int) -> None:
         """Check and queue a block; blocks while the queue is full, which it is while QuestDB is away."""
@@ -263,13 +274,28 @@ class QuestDbSink:
                 ROWS.labels(layout.table).inc(len(records))
 
     def _session(self, venue: str, session: str) -> _Session:
-        known = self._sessions.get((venue, session))
-        if known is None:
-            if not self._ts_min:
-                self._ts_min = self._patiently(self._read_ttl)
-            resume = self._patiently(lambda: self._read_resume(venue, session))
-            known = self._sessions[(venue, session)] = _Session(resume)
-        return known
+        """The session; waits while QuestDB is away."""
+        backoff_s = BACKOFF_S_FIRST
+        while True:
+            known = self._sessions.get((venue, session))
+            if known is not None:
+                return known
+            try:
+                self._open_session(venue, session)
+            except AccessRefused:
+                raise
+            except ServiceError as error:
+                log.warning("questdb is away; trying again", next_try_s=round(backoff_s, 1), error=str(error))
+                if self._stop.wait(backoff_s):
+                    raise
+                backoff_s = min(backoff_s * 2, BACKOFF_S_MAX)
+
+    def _open_session(self, venue: str, session: str) -> _Session:
+        if not self._ts_min:
+            self._ts_min = self._read_ttl()
+        resume = {} if self._rewrite else self._read_resume(venue, session)
+        opened = self._sessions[(venue, session)] = _Session(resume)
+        return opened
 
     def _read_ttl(self) -> dict[str, int]:
         """Table to the earliest ts that its TTL is sure to keep; refuses tables that do not deduplicate."""
@@ -294,18 +320,6 @@ class QuestDbSink:
             if last is not None:
                 resume[table] = int(last)
         return resume
-
-    def _patiently(self, ask: Callable[[], T]) -> T:
-        backoff_s = BACKOFF_S_FIRST
-        while True:
-            try:
-                return ask()
-            except ServiceError as error:
-                if self._stop.is_set() or isinstance(error, AccessRefused):
-                    raise
-                log.warning("questdb is away; trying again", next_try_s=round(backoff_s, 1), error=str(error))
-                self._stop.wait(backoff_s)
-                backoff_s = min(backoff_s * 2, BACKOFF_S_MAX)
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
