@@ -31,10 +31,18 @@ class Decoder(Protocol):
 
     venue: str
     session: str
-    watermark_ns: int
-    last_seq: int
-    counters: Counter[str]
-    ended: bool
+
+    @property
+    def watermark_ns(self) -> int: ...
+
+    @property
+    def last_seq(self) -> int: ...
+
+    @property
+    def counters(self) -> Counter[str]: ...
+
+    @property
+    def ended(self) -> bool: ...
 
     def decode(self, batch: CaptureBatch) -> EventBlock:
         """Events of the next records, each kind in seq order. Never raises on bad input: it counts."""
