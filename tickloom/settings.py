@@ -103,8 +103,8 @@ class StackSettings(ProcessSettings):
     data_dir: Path = Path("var")
     # all but binance, which connects to the outside
     services: tuple[str, ...] = (
-        "questdb", "kafka", "flink-jobmanager", "flink-taskmanager", "exchange", "agent", "itch",
-        "dagster-webserver", "dagster-daemon",
+        "questdb", "kafka", "flink-jobmanager", "flink-taskmanager", "schema", "exchange", "agent",
+        "itch", "dagster-webserver", "dagster-daemon",
     )  # fmt: skip
     maven_repository: str = ""  # where set-up takes jars from; empty: Maven Central
     start_timeout_s: float = Field(120.0, gt=0)

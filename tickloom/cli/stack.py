@@ -22,12 +22,19 @@ from tickloom.stack.applications import NAMES, catalogue
 from tickloom.stack.configuration import StackConfiguration
 from tickloom.stack.doctor import examine
 from tickloom.stack.logs import follow, tail
-from tickloom.stack.state import ServiceStatus, State, read_state, supervisor_pid
+from tickloom.stack.state import SETTLED, ServiceStatus, State, read_state, supervisor_pid
 from tickloom.stack.supervisor import Stack
 
 SUPERVISOR_LOG = "supervisor"
 POLL_S = 0.2
-COLOURS = {"healthy": "green", "failed": "red", "unhealthy": "red", "backoff": "yellow", "starting": "cyan"}
+COLOURS = {
+    "healthy": "green",
+    "failed": "red",
+    "unhealthy": "red",
+    "backoff": "yellow",
+    "starting": "cyan",
+    "ended": "green",
+}
 
 console = Console(highlight=False)
 Services = Annotated[
@@ -117,7 +124,7 @@ def _up_detached(settings: StackSettings, names: list[str]) -> None:
             raise ServiceError(
                 "the stack did not start:\n" + "\n".join(tail(log_file, 30)) + f"\nMore in {log_file}."
             )
-        if all(shown[name] == State.HEALTHY for name in names):
+        if all(shown[name] in SETTLED for name in names):
             break
         threading.Event().wait(POLL_S)
     _print_table(_rows(settings.data_dir))
@@ -152,7 +159,7 @@ def status() -> None:
         raise typer.Exit(1)
     rows = _rows(settings.data_dir)
     _print_table(rows)
-    if any(row["state"] != State.HEALTHY for row in rows):
+    if any(row["state"] not in SETTLED for row in rows):
         raise typer.Exit(1)
 
 

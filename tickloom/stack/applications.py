@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tickloom.errors import SettingsError
@@ -18,6 +18,7 @@ from tickloom.stack.configuration import StackConfiguration
 from tickloom.stack.ports import UDP_MARK
 from tickloom.stack.service import PROBE_TIMEOUT_S, HealthCheck, Service, http_answers
 
+SCHEMA = "schema"
 EXCHANGE = "exchange"
 AGENT = "agent"
 ITCH = "itch"
@@ -27,8 +28,8 @@ DAGSTER_DAEMON = "dagster-daemon"
 
 #: Everything the stack can run, in the order in which it is shown.
 NAMES = (
-    questdb.NAME, kafka.NAME, flink.JOBMANAGER, flink.TASKMANAGER, EXCHANGE, AGENT, ITCH, BINANCE,
-    DAGSTER_WEBSERVER, DAGSTER_DAEMON,
+    questdb.NAME, kafka.NAME, flink.JOBMANAGER, flink.TASKMANAGER, SCHEMA, EXCHANGE, AGENT, ITCH,
+    BINANCE, DAGSTER_WEBSERVER, DAGSTER_DAEMON,
 )  # fmt: skip
 
 
@@ -46,11 +47,12 @@ def catalogue(configuration: StackConfiguration, names: Iterable[str] | None = N
     if unknown := sorted(wanted - set(NAMES)):
         raise SettingsError(f"no service {unknown[0]!r}; there are {', '.join(NAMES)}")
     data_dir = configuration.stack.data_dir
-    makers = {
+    makers: dict[str, Callable[[], Service]] = {
         questdb.NAME: lambda: questdb.service(configuration.questdb, data_dir),
         kafka.NAME: lambda: kafka.service(configuration.kafka, data_dir),
         flink.JOBMANAGER: lambda: flink.jobmanager(configuration.flink, data_dir),
         flink.TASKMANAGER: lambda: flink.taskmanager(configuration.flink, data_dir),
+        SCHEMA: schema,
         EXCHANGE: lambda: exchange(configuration),
         AGENT: lambda: agent(configuration),
         ITCH: lambda: itch(configuration),
@@ -61,6 +63,17 @@ def catalogue(configuration: StackConfiguration, names: Iterable[str] | None = N
     return [makers[name]() for name in NAMES if name in wanted]
 
 
+def schema() -> Service:
+    """Topics and tables: runs once and ends; the others wait for it."""
+    return Service(
+        name=SCHEMA,
+        argv=(sys.executable, "-m", "tickloom.stack.prepare"),
+        health=lambda attempt: "not done yet",
+        depends_on=(kafka.NAME, questdb.NAME),
+        restart=False,
+    )
+
+
 def exchange(configuration: StackConfiguration) -> Service:
     """The simulated exchange; its books come off the feed's topics."""
     settings = configuration.exchange
@@ -68,7 +81,7 @@ def exchange(configuration: StackConfiguration) -> Service:
         EXCHANGE,
         "exchange",
         metrics_port=settings.metrics_port,
-        depends_on=(kafka.NAME,),
+        depends_on=(kafka.NAME, SCHEMA),
         ports={"exchange.port": settings.port},
         address=f"{settings.host}:{settings.port}",
     )
@@ -82,7 +95,7 @@ def agent(configuration: StackConfiguration) -> Service:
         "agent",
         section="execution",
         metrics_port=settings.metrics_port,
-        depends_on=(kafka.NAME, questdb.NAME, EXCHANGE),
+        depends_on=(kafka.NAME, questdb.NAME, SCHEMA, EXCHANGE),
         ports={"execution.web_port": settings.web_port},
     )
 
@@ -95,7 +108,7 @@ def itch(configuration: StackConfiguration) -> Service:
         "ingest",
         "itch",
         metrics_port=settings.metrics_port,
-        depends_on=(kafka.NAME, questdb.NAME),
+        depends_on=(kafka.NAME, questdb.NAME, SCHEMA),
         ports={f"itch.port {UDP_MARK}": settings.port},
         address=f"udp {settings.host}:{settings.port}",
     )
@@ -109,7 +122,7 @@ def binance(configuration: StackConfiguration) -> Service:
         "ingest",
         "binance",
         metrics_port=settings.metrics_port,
-        depends_on=(kafka.NAME, questdb.NAME),
+        depends_on=(kafka.NAME, questdb.NAME, SCHEMA),
         address=f"reads {settings.websocket_url}",
     )
 
@@ -150,7 +163,7 @@ def dagster_webserver(settings: DagsterSettings, data_dir: Path) -> Service:
             *("-h", settings.host, "-p", str(settings.port)),
         ),
         health=http_answers(f"{url}/server_info"),
-        depends_on=(kafka.NAME, questdb.NAME),
+        depends_on=(kafka.NAME, questdb.NAME, SCHEMA),
         environment=_dagster_environment(home),
         ports={"dagster.port": settings.port},
         prepare=lambda: write_dagster_home(home),

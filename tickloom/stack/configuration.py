@@ -20,7 +20,7 @@ from tickloom.settings import (
     StackSettings,
     SyntheticSettings,
 )
-from tickloom.stack.ports import free_ports
+from tickloom.stack.ports import UDP_MARK, free_ports
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,15 @@ class StackConfiguration:
             for name, part in self._sections().items()
         }
         return dataclasses.replace(self, **moved)
+
+    def ports(self) -> dict[str, int]:
+        """Every port by settings key; those of UDP are marked as :class:`Service` marks them."""
+        return {
+            f"{name}.{key}{f' {UDP_MARK}' if name == 'itch' and key != 'metrics_port' else ''}": port
+            for name, part in self._sections().items()
+            for key in port_keys(type(part))
+            if isinstance(port := getattr(part, key), int)
+        }
 
     def environment(self) -> dict[str, str]:
         """All settings as ``TICKLOOM_*`` variables."""

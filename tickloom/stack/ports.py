@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
+import random
 import socket
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import psutil
 
+if TYPE_CHECKING:
+    from tickloom.stack.configuration import StackConfiguration
+
 UDP_MARK = "(udp)"
+DRAWN_FROM = range(15_000, 32_000)
 
 
 def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
-    """``count`` different ports that are free now, for TCP and UDP. Somebody may take one before you do."""
-    taken: list[socket.socket] = []
+    """``count`` different ports that are free now, for TCP and UDP. Somebody may take one before you do.
+
+    They are drawn below the range from which the kernel takes the ports of outgoing connections, so
+    that none is gone by the time a server wants it.
+    """
     found: list[int] = []
-    try:
-        while len(found) < count:
-            tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-            taken.append(tcp)
-            tcp.bind((host, 0))
-            port = tcp.getsockname()[1]
-            udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            taken.append(udp)
-            try:
-                udp.bind((host, port))
-            except OSError:
-                continue
+    for port in random.SystemRandom().sample(DRAWN_FROM, len(DRAWN_FROM)):
+        if len(found) == count:
+            break
+        if is_free(port, host=host) and is_free(port, udp=True, host=host):
             found.append(port)
-    finally:
-        for one in taken:
-            one.close()
     return found
 
 
@@ -70,3 +68,12 @@ def taken(ports: Mapping[str, int]) -> list[str]:
                 f"TICKLOOM_{section.upper()}_{name.upper()} to a free one"
             )
     return lines
+
+
+def taken_ports(configuration: StackConfiguration) -> dict[str, int]:
+    """Those of all the configured ports (by settings key) that are not free now."""
+    return {
+        key: port
+        for key, port in configuration.ports().items()
+        if port and not is_free(port, udp=key.endswith(UDP_MARK))
+    }

@@ -62,7 +62,7 @@ def environment(settings: QuestDbSettings) -> dict[str, str]:
         "QDB_HTTP_MIN_NET_BIND_TO": f"{settings.host}:{settings.health_port}",
         "QDB_PG_NET_BIND_TO": f"{settings.host}:{settings.pg_port}",
         "QDB_PG_USER": settings.user,
-        "QDB_PG_PASSWORD": settings.password(),
+        **_password(settings),
         # rows come by ILP over HTTP, which answers for what it took; the older listeners stay shut
         "QDB_LINE_TCP_ENABLED": "false",
         "QDB_LINE_UDP_ENABLED": "false",
@@ -73,3 +73,9 @@ def environment(settings: QuestDbSettings) -> dict[str, str]:
         "QDB_CAIRO_WRITER_DATA_APPEND_PAGE_SIZE": "1M",
         "QDB_CAIRO_O3_COLUMN_MEMORY_SIZE": "1M",
     }
+
+
+def _password(settings: QuestDbSettings) -> dict[str, str]:
+    if settings.password_file is None:
+        return {"QDB_PG_PASSWORD": settings.password()}
+    return {"QDB_PG_PASSWORD_FILE": str(settings.password_file.absolute())}

@@ -23,9 +23,11 @@ class State(StrEnum):
     UNHEALTHY = "unhealthy"  # runs, was healthy, and does not answer now
     BACKOFF = "backoff"  # ended by itself, will be launched again
     STOPPING = "stopping"
+    ENDED = "ended"  # by itself and with exit code 0, as a service without restart is meant to
     FAILED = "failed"  # will not be launched again
 
 
+SETTLED = (State.HEALTHY, State.ENDED)
 RUNNING = (State.STARTING, State.HEALTHY, State.UNHEALTHY, State.STOPPING)
 
 

@@ -25,7 +25,7 @@ from tickloom.stack import ports
 from tickloom.stack.logs import tail, trim
 from tickloom.stack.process import GuardedProcess, exit_text, sweep
 from tickloom.stack.service import Service
-from tickloom.stack.state import RUNNING, ServiceStatus, State, lock, read_state, write_state
+from tickloom.stack.state import RUNNING, SETTLED, ServiceStatus, State, lock, read_state, write_state
 
 TICK_S = 0.02
 PROBE_STARTING_NS = 100 * NS_PER_MS
@@ -130,7 +130,7 @@ class Stack:
         return tuple(self._runners)
 
     def start(self, names: Iterable[str] | None = None, *, wait: bool = True) -> None:
-        """Start the services (all by default) in the order of their dependencies.
+        """Start the services (all by default), and what they depend on, in the order of dependencies.
 
         Raises
         ------
@@ -141,11 +141,11 @@ class Stack:
         SetupError
             A port is taken.
         """
-        wanted = list(self._runners) if names is None else list(names)
+        wanted = self._with_dependencies(self._runners if names is None else names)
         self._open()
         try:
             with self._changed:
-                idle = [self._runner(name) for name in wanted if self._runner(name).state not in RUNNING]
+                idle = [one for one in map(self._runner, wanted) if one.state not in RUNNING]
                 self._claim_ports({key: port for one in idle for key, port in one.service.ports.items()})
                 for runner in idle:
                     runner.wanted, runner.was_healthy, runner.crashes = True, False, 0
@@ -217,7 +217,7 @@ class Stack:
             return pid
 
     def wait_healthy(self, name: str, timeout_s: float | None = None, *, not_pid: int = 0) -> None:
-        """Block until the service is healthy.
+        """Block until the service is healthy, or has ended well if it is not to be launched again.
 
         Parameters
         ----------
@@ -287,7 +287,7 @@ class Stack:
             self._launch(runner, pool)
 
     def _is_up(self, name: str) -> bool:
-        return name not in self._runners or self._runners[name].state is State.HEALTHY
+        return name not in self._runners or self._runners[name].state in SETTLED
 
     def _launch(self, runner: _Runner, pool: ThreadPoolExecutor) -> None:
         runner.attempt += 1
@@ -319,6 +319,8 @@ class Stack:
         runner.process = None
         if runner.state is State.STOPPING or not runner.wanted:
             self._set(runner, State.STOPPED, exit_text(code))
+        elif code == 0 and not runner.service.restart:
+            self._set(runner, State.ENDED, exit_text(code))
         else:
             self._crashed(runner, exit_text(code), gives_up=not runner.service.restart)
 
@@ -367,6 +369,13 @@ class Stack:
         except KeyError:
             raise ServiceError(f"no service {name!r} here; there are {', '.join(self._runners)}") from None
 
+    def _with_dependencies(self, names: Iterable[str]) -> list[str]:
+        found: dict[str, None] = {}
+        for name in names:
+            known = [one for one in self._runner(name).service.depends_on if one in self._runners]
+            found.update(dict.fromkeys([*self._with_dependencies(known), name]))
+        return list(found)
+
     def _set(self, runner: _Runner, state: State, detail: str = "") -> None:
         runner.state, runner.detail = state, detail
         self._write_state()
@@ -379,7 +388,7 @@ class Stack:
             runner = self._runner(name)
 
             def settled() -> bool:
-                if runner.state is State.FAILED:
+                if runner.state in (State.FAILED, State.ENDED):
                     return True
                 return (
                     runner.state is State.HEALTHY

@@ -76,9 +76,7 @@ def test_second_run_asks_nobody(repository: tuple[str, Path, list[str]], jar: Ja
 def test_wrong_checksum_is_refused(repository: tuple[str, Path, list[str]], jar: Jar, tmp_path: Path) -> None:
     """A jar that is not what the lock says does not get into the cache; the error names both digests."""
     wanted = dataclasses.replace(jar, sha256="0" * 64)
-    with pytest.raises(
-        SetupError, match=r"deep:thing:1\.0-x: SHA-256 is .* the lock says 0000"
-    ):
+    with pytest.raises(SetupError, match=r"deep:thing:1\.0-x: SHA-256 is .* the lock says 0000"):
         fetch([wanted], tmp_path / "cache", repository=repository[0])
     assert list((tmp_path / "cache").rglob("*.jar")) == []
 

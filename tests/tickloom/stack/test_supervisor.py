@@ -201,6 +201,27 @@ def test_program_that_does_not_exist_is_named(settings: StackSettings) -> None:
         Stack([missing], settings).start()
 
 
+def test_service_that_is_done_is_not_launched_again(settings: StackSettings) -> None:
+    """A service without restart that ends with 0 has ended, which is no failure; with 1 it has failed."""
+    done = Service("done", (sys.executable, "-c", ""), lambda attempt: "not yet", restart=False)
+    with Stack([done], settings) as stack:
+        assert stack.status()[0].state is State.ENDED
+    bad = Service("bad", (sys.executable, "-c", "exit(1)"), lambda attempt: "not yet", restart=False)
+    with pytest.raises(ServiceError, match="bad failed: exit code 1"):
+        Stack([bad], settings).start()
+
+
+def test_starting_one_starts_what_it_depends_on(settings: StackSettings) -> None:
+    """Asked for one service, start brings up its dependencies too, and leaves the others."""
+    services = [web_server("a"), web_server("b", "a"), web_server("c")]
+    stack = Stack(services, settings)
+    try:
+        stack.start(["b"])
+        assert [one.state for one in stack.status()] == [State.HEALTHY, State.HEALTHY, State.STOPPED]
+    finally:
+        stack.stop()
+
+
 def test_failed_preparation_is_final(settings: StackSettings) -> None:
     """What a service says it cannot do before its launch is passed on as it is, and not tried again."""
 

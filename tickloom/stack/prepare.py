@@ -1,0 +1,45 @@
+"""Topics and tables, made before the processes that use them start: the service ``schema``.
+
+Run as ``python -m tickloom.stack.prepare``; doing it again changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from tickloom import topics
+from tickloom.errors import TickloomError
+from tickloom.settings import (
+    BinanceSettings,
+    ExchangeSettings,
+    ExecutionSettings,
+    ItchSettings,
+    KafkaSettings,
+)
+
+
+def topic_names() -> list[str]:
+    """Every topic that the configured processes write or read."""
+    venues = {
+        ItchSettings.load().venue,
+        BinanceSettings.load().venue,
+        *ExchangeSettings.load().venues,
+        *ExecutionSettings.load().venues,
+    }
+    ticks = [maker(venue) for venue in sorted(venues) for maker in (topics.ticks, topics.book)]
+    return [*ticks, topics.SIGNALS, topics.ORDERS, topics.EXECUTIONS, topics.POSITIONS]
+
+
+def main() -> None:
+    """Make the topics, then become ``tickloom schema apply``."""
+    try:
+        topics.ensure_topics(topic_names(), KafkaSettings.load())
+    except TickloomError as error:
+        sys.exit(str(error))
+    # another process image, because the kernel imports no stage
+    os.execv(sys.executable, [sys.executable, "-m", "tickloom", "schema", "apply"])
+
+
+if __name__ == "__main__":
+    main()
