@@ -6,7 +6,7 @@ event time E: that is their ``ts_event``. A spot ``bookTicker`` carries no time 
 in one order (in the recorded data ours is 1.2 s behind the venue's), and rules that compare quotes with
 trades would see quotes from another second. Tickers before the first message with a time wait for it
 (with whatever else came), at most ``UNTIMED_MAX``; beyond, they take the receive time after all, which does
-not move the watermark. The watermark is the latest venue time less the lateness.
+not move the watermark. The watermark is the latest venue time less the lateness; at the end, that time.
 
 Sequence. Update ids of depth and ids of trades are chains: a hole is a gap event. A hole in depth loses the
 book (BOOK_LOST) until a snapshot and the updates behind it fit together (BOOK_SYNCED); so do the loss of the
@@ -17,19 +17,17 @@ as it was last put out and the new one goes out as deltas, under the seq of the 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from datetime import date
 
-import msgspec
 import numpy as np
 
 from ingest.capture import CaptureBatch, RecordKind
+from ingest.feeds import session_date
 from ingest.websocket.binance import advance as adv
 from ingest.websocket.binance.advance import FeedState, Stop
 from ingest.websocket.binance.book import LevelBooks
-from ingest.websocket.binance.messages import Kind, Line, Market, levels, read_snapshot
+from ingest.websocket.binance.messages import Kind, Line, levels, market_of, read_snapshot
 from ingest.websocket.binance.output import Output
-from ingest.websocket.binance.protocol import CONTROL_CLOSE, CONTROL_END, CONTROL_OPEN
+from ingest.websocket.binance.protocol import CONTROL_CLOSE, CONTROL_END, CONTROL_OPEN, control_event
 from ingest.websocket.binance.scan import (
     FINAL_ID,
     FIRST_ID,
@@ -42,10 +40,9 @@ from ingest.websocket.binance.scan import (
     Scanner,
 )
 from ingest.websocket.binance.sync import BookSync, Levels, Outcome, PendingDepth, Snapshot
-from tickloom.clock import NS_PER_DAY, NS_PER_MS
 from tickloom.errors import PriceRangeError
 from tickloom.events import EventBlock, GapReason, Side, StatusCode, SymbolTable, seq_base
-from tickloom.instruments import Instrument
+from tickloom.instruments import Registry
 
 _KIND_COUNTERS = {
     Kind.DEPTH: "depth",
@@ -59,19 +56,37 @@ _KIND_COUNTERS = {
 _READ = (Kind.DEPTH, Kind.TICKER, Kind.TRADE)
 
 
+def warm_up(venue: str, registry: Registry | None = None) -> None:
+    """Compile, or load from the cache, all that a decoder runs, before a socket has to wait for it."""
+    decoder = BinanceDecoder(venue, "20000101", registry=registry)
+    name = decoder.symbols.names[1] if len(decoder.symbols) > 1 else ""
+    found = (registry or Registry.load()).instrument(venue, name)
+    if found is None:
+        return
+    symbol = found.venue_symbol
+    stream = f'{{"stream":"{symbol.lower()}@depth","data":{{"s":"{symbol}","E":1,"T":1,"pu":1,'
+    update = stream + '"U":%d,"u":%d,"b":[["1","1"],["2","1"]],"a":[["3","1"]]}}'
+    book = f'{{"symbol":"{symbol}","data":{{"lastUpdateId":1,"bids":[["1","2"]],"asks":[]}}}}'
+    records = [
+        (RecordKind.CONTROL, 1, b'{"event":"open"}'),
+        (RecordKind.SNAPSHOT, 1, book.encode()),
+        (RecordKind.DATA, 1, (update % (2, 2)).encode()),
+        (RecordKind.DATA, 1, (update % (3, 3)).encode()),
+    ]
+    decoder.decode(CaptureBatch.of(records))
+
+
 class BinanceDecoder:
     """Decoder (see :class:`ingest.decoder.Decoder`) of one venue and session.
 
     Parameters
     ----------
     venue, session : str
-        As they stand in every event.
-    session_date : date
-        Day that makes the first part of ``seq``.
-    market : {"spot", "usdm"}
-    instruments : sequence of Instrument
-        What is subscribed; others are counted ``unknown_type``.
-    lateness_ms : int
+        As they stand in every event; ``session`` begins with the day that makes the first part of ``seq``.
+    registry : Registry, optional
+        Names the instruments of the venue; messages about others are counted ``unknown_type``. A venue of
+        perpetuals is read as USD-M futures, any other as spot.
+    lateness_ns : int
         How far behind the latest venue time an event may come.
 
     Attributes
@@ -81,22 +96,18 @@ class BinanceDecoder:
     """
 
     def __init__(
-        self,
-        venue: str,
-        session: str,
-        session_date: date,
-        market: Market,
-        instruments: Sequence[Instrument],
-        lateness_ms: int = 0,
+        self, venue: str, session: str, *, registry: Registry | None = None, lateness_ns: int = 0
     ) -> None:
+        instruments = (registry or Registry.load()).of_venue(venue)
+        market = market_of(instruments)
         self.venue, self.session = venue, session
         self.counters: Counter[str] = Counter()
         self.watermark_ns = 0
         self.last_seq = 0
         self.ended = False
         self._market = market
-        self._lateness_ns = lateness_ms * NS_PER_MS
-        self._seq_base = seq_base(session_date)
+        self._lateness_ns = lateness_ns
+        self._seq_base = seq_base(session_date(session))
         self._names = [item.venue_symbol for item in instruments]
         self._index = {item.venue_symbol: position for position, item in enumerate(instruments)}
         self.symbols = SymbolTable([item.symbol for item in instruments])
@@ -138,6 +149,10 @@ class BinanceDecoder:
     def is_synced(self, venue_symbol: str) -> bool:
         """Whether the book of an instrument is trusted."""
         return bool(self._state.instruments[self._index[venue_symbol], adv.SYNCED])
+
+    def last_update_id(self, venue_symbol: str) -> int:
+        """Final id of the last depth update of an unbroken chain; -1 where there is none."""
+        return int(self._state.instruments[self._index[venue_symbol], adv.DEPTH_ID])
 
     @property
     def snapshots_wanted(self) -> list[str]:
@@ -301,11 +316,7 @@ class BinanceDecoder:
     # the connection
 
     def _control(self, payload: bytes) -> None:
-        try:
-            event = msgspec.json.decode(payload)["event"]
-        except (msgspec.DecodeError, KeyError, TypeError):
-            self.counters["malformed"] += 1
-            return
+        event = control_event(payload)
         if event == CONTROL_OPEN:
             if self._connected:  # the ingester was killed: nobody wrote that the connection closed
                 self._disconnected()
@@ -320,6 +331,8 @@ class BinanceDecoder:
             if not self.ended:
                 self._output.put_status(0, StatusCode.SESSION_END)
             self.ended = True
+        elif event is None:
+            self.counters["malformed"] += 1
         else:
             self.counters["unknown_type"] += 1
 
@@ -355,5 +368,4 @@ class BinanceDecoder:
     def _move_watermark(self) -> None:
         clock = int(self._state.feed[adv.CLOCK])
         if clock:
-            late = clock + NS_PER_DAY if self.ended else clock - self._lateness_ns
-            self.watermark_ns = max(self.watermark_ns, late)
+            self.watermark_ns = max(self.watermark_ns, clock - (0 if self.ended else self._lateness_ns))

@@ -9,6 +9,7 @@ hold both equal.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
@@ -18,6 +19,7 @@ import msgspec
 from tickloom import prices
 from tickloom.clock import NS_PER_MS
 from tickloom.errors import PriceRangeError
+from tickloom.instruments import Instrument
 
 Market = Literal["spot", "usdm"]
 
@@ -41,6 +43,11 @@ class Kind(IntEnum):
 _EVENTS = {"depth": Kind.DEPTH, "bookTicker": Kind.TICKER, "trade": Kind.TRADE, "aggTrade": Kind.IGNORED}
 
 Decimals = list[tuple[str, str]]
+
+
+def market_of(instruments: Sequence[Instrument]) -> Market:
+    """Which of Binance's two wire formats a venue's instruments come in."""
+    return "usdm" if any(item.kind == "perpetual" for item in instruments) else "spot"
 
 
 class Envelope(msgspec.Struct, frozen=True):

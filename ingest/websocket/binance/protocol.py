@@ -33,6 +33,15 @@ def control(event: str, **details: str | int) -> bytes:
     return msgspec.json.encode({"event": event, **details})
 
 
+def control_event(payload: bytes) -> str | None:
+    """Event of a CONTROL record; None where it is none."""
+    try:
+        event = msgspec.json.decode(payload)["event"]
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return None
+    return event if isinstance(event, str) else None
+
+
 def stream_url(base: str, symbols: Sequence[str]) -> str:
     """Combined-stream address of depth, bookTicker and trade of each instrument (venue's names)."""
     names = "/".join(f"{symbol.lower()}@{stream}" for symbol in symbols for stream in _STREAMS)
