@@ -1,0 +1,453 @@
+"""Signals and venue reports in, orders to send out, everything journaled in between.
+
+The core of the agent, without Kafka, sockets or threads: each method takes one thing that happened,
+makes its effect durable in one transaction, and returns what the shell must now send. A
+:class:`JournalError` out of any of them must end the process; the journal then tells where to go on.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import structlog
+
+from execution import metrics
+from execution.journal import Journal
+from execution.killswitch import KillSwitch
+from execution.limits import Limits
+from execution.market import MarketState
+from execution.orders import OrderRecord, transition
+from execution.positions import Holding, PositionBook, value_to_nanos
+from execution.reports import Effect, effect_of
+from execution.risk import GateState, Refusal, gate, pair_leg
+from execution.sizing import OrderIntent, size
+from execution.venues import Report, ReportType
+from tickloom.clock import NS_PER_MS, NS_PER_S, Clock
+from tickloom.events import Execution, OrderState, Position, Signal
+from tickloom.instruments import Registry
+
+ACK_TIMEOUT_NS = 2 * NS_PER_S  # a venue that has not answered by then has perhaps not heard
+ASK_INTERVAL_NS = 2 * NS_PER_S
+OUTBOX_MARKS_MAX = (
+    50_000  # beyond that many waiting facts positions are not sampled; nothing else is left out
+)
+
+_log = structlog.get_logger("execution")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where in Kafka a signal stands."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+@dataclass(slots=True)
+class Due:
+    """What the shell must send now."""
+
+    send: list[OrderRecord] = field(default_factory=list)
+    cancel: list[OrderRecord] = field(default_factory=list)
+    ask: list[OrderRecord] = field(default_factory=list)
+
+
+class OrderEngine:
+    """Orders, positions and risk of one agent. Not thread-safe: one thread calls it.
+
+    Parameters
+    ----------
+    market : MarketState
+        May be fed by another thread.
+    enabled : bool
+        Live order entry. Off, every signal is journaled as refused.
+    connected : Callable[[str], bool]
+        Whether there is a session with a venue now.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        registry: Registry,
+        limits: Limits,
+        market: MarketState,
+        clock: Clock,
+        kill_switch: KillSwitch,
+        enabled: bool,
+        connected: Callable[[str], bool],
+        gateway: str = "simulated",
+    ) -> None:
+        self.journal, self.registry, self.limits, self.market = journal, registry, limits, market
+        self.clock, self.kill_switch, self.enabled = clock, kill_switch, enabled
+        self._connected, self._gateway = connected, gateway
+        self.open: dict[str, OrderRecord] = {}
+        self.firm = PositionBook()
+        self.by_rule: dict[str, PositionBook] = {}
+        self._marks: dict[tuple[str, str], int] = {}
+        self._last_accepted: dict[tuple[str, str, str, str], int] = {}
+        self._day_starts: dict[tuple[str, str], int] = {}
+        self._waiting_since_ns: dict[str, int] = {}
+        self._asked: Counter[str] = Counter()  # status requests that are not answered yet
+        self._session = ""
+        self._report_seq = 0
+
+    # --- start ---------------------------------------------------------------------------------
+
+    def recover(self) -> None:
+        """Rebuild orders and positions; what was under way is UNKNOWN until the venue tells."""
+        for rule, execution in self.journal.executions():
+            self._book(rule, execution)
+        self._marks = self.journal.marks()
+        self._last_accepted = self.journal.last_accepted()
+        self.open = {order.order_id: order for order in self.journal.open_orders()}
+        self.on_lost("the agent was restarted")
+        if self.open:
+            _log.info("recovered", open_orders=len(self.open), positions=len(self.firm.holdings))
+        self._gauges()
+
+    # --- signals -------------------------------------------------------------------------------
+
+    def next_offsets(self, topic: str) -> dict[int, int]:
+        """Partition to the first offset whose effect is not durable."""
+        return self.journal.next_offsets(topic)
+
+    def on_malformed(self, text: str, source: Source) -> None:
+        """A message that is no signal: an alert, and on to the next."""
+        metrics.SIGNALS.labels("malformed").inc()
+        with self.journal.transaction():
+            self._alert("signal", f"{source.topic}/{source.partition}@{source.offset}: {text}")
+            self._advance(source)
+
+    def on_signal(self, signal: Signal, source: Source | None = None) -> list[OrderRecord]:
+        """Size, check and journal a signal; the orders to send, whose intent is durable by then."""
+        if self.journal.has_signal(signal.signal_id):
+            metrics.SIGNALS.labels("duplicate").inc()
+            with self.journal.transaction():
+                self._advance(source)
+            return []
+        intents = size(signal, self.registry, self.limits.rules.get(signal.rule), self.market.view)
+        refusals = self._verdicts(intents, signal)
+        now_ns = self.clock.now_ns()
+        orders = [_record(intent, refusal, now_ns) for intent, refusal in zip(intents, refusals, strict=True)]
+        accepted = not any(refusals)
+        reason = "; ".join(refusal.text for refusal in refusals if refusal)
+        with self.journal.transaction():
+            self.journal.add_signal(signal, "accepted" if accepted else "refused", reason, now_ns)
+            for order in orders:
+                self.journal.add_order(order, sent=accepted)
+            self._advance(source)
+        self._count(signal, orders, refusals, now_ns)
+        if not accepted:
+            return []
+        self._last_accepted[(signal.rule, signal.venue, signal.symbol, signal.side)] = signal.ts_event
+        for order in orders:
+            self.open[order.order_id] = order
+            self._waiting_since_ns[order.order_id] = self.clock.monotonic_ns()
+        return orders
+
+    def _verdicts(self, intents: list[OrderIntent], signal: Signal) -> list[Refusal | None]:
+        refusals = [gate(intent, self._gate_state(intent, signal)) for intent in intents]
+        for intent, refusal in zip(intents, refusals, strict=True):
+            if refusal is not None:  # both legs or neither
+                return [mine if mine else pair_leg(intent, refusal) for mine in refusals]
+        return refusals
+
+    def _gate_state(self, intent: OrderIntent, signal: Signal, resend: bool = False) -> GateState:
+        open_side = {"buy": 0, "sell": 0}
+        for order in self.open.values():
+            same = order.venue == intent.venue and order.symbol == intent.symbol
+            if same and order.order_id != intent.order_id:
+                open_side[order.side] += order.leaves
+        repeated = self._last_accepted.get((signal.rule, signal.venue, signal.symbol, signal.side), 0)
+        return GateState(
+            now_ns=self.clock.now_ns(),
+            enabled=self.enabled,
+            halted_because=self.kill_switch.halted_because(),
+            firm=self.limits.firm,
+            rule=self.limits.rules.get(intent.rule),
+            instrument_limits=self.limits.instrument(intent.venue, intent.symbol),
+            instrument=self.registry.instrument(intent.venue, intent.symbol),
+            view=self.market.view(intent.venue, intent.symbol),
+            venue_connected=self._connected(intent.venue),
+            known_order=not resend and self.journal.order(intent.order_id) is not None,
+            ts_signal=signal.ts_signal,
+            ts_event=signal.ts_event,
+            last_repeat_ts_event=0 if resend else repeated,
+            position=self.firm.quantity(intent.venue, intent.symbol),
+            open_buy=open_side["buy"],
+            open_sell=open_side["sell"],
+            pnl_firm=self.day_pnl("firm", self.firm),
+            pnl_rule=self.day_pnl(f"rule {intent.rule}", self.by_rule.get(intent.rule, PositionBook())),
+        )
+
+    def _count(
+        self, signal: Signal, orders: list[OrderRecord], refusals: list[Refusal | None], now_ns: int
+    ) -> None:
+        metrics.SIGNALS.labels("refused" if any(refusals) else "accepted").inc()
+        for order, refusal in zip(orders, refusals, strict=True):
+            metrics.ORDERS.labels(order.state.value).inc()
+            if refusal:
+                metrics.REFUSED.labels(refusal.check.value).inc()
+        if not any(refusals):
+            metrics.SIGNAL_TO_ORDER.observe(max(0, now_ns - signal.ts_signal) / NS_PER_S)
+
+    # --- the venue's side ----------------------------------------------------------------------
+
+    def last_report(self) -> tuple[str, int]:
+        """The venue's record we know, and the number of its last report that is durable here."""
+        return self.journal.last_report(self._gateway)
+
+    def on_session(self, session: str) -> list[OrderRecord]:
+        """Logged on; the orders to ask about (missed reports come by themselves, before the answers)."""
+        known, report_seq = self.last_report()
+        if known and known != session:
+            text = f"the venue keeps another record now ({session}, not {known}); orders it forgot stay open"
+            with self.journal.transaction():
+                self._alert("venue", text)
+        self._session, self._report_seq = session, report_seq if known == session else 0
+        self._asked.clear()
+        return self._ask([order for order in self.open.values() if order.state is OrderState.UNKNOWN])
+
+    def on_lost(self, why: str) -> None:
+        """No session any more: whatever waited for an answer is UNKNOWN."""
+        waiting = (OrderState.PENDING_NEW, OrderState.PENDING_CANCEL)
+        self._unknown([order for order in self.open.values() if order.state in waiting], why)
+
+    def on_report(self, report: Report) -> list[OrderRecord]:
+        """Book what a venue says; the orders to send again (the venue never saw them)."""
+        if report.report_seq and report.report_seq <= self._report_seq:
+            return []  # replayed, and durable here already
+        order = self.open.get(report.order_id) or self.journal.order(report.order_id)
+        known = bool(report.execution_id) and self.journal.has_execution(report.venue, report.execution_id)
+        effect = effect_of(order, report, known, self.clock.now_ns())
+        if report.report_type is ReportType.STATUS:
+            self._asked[report.order_id] -= 1
+        if effect.never_arrived and order is not None:
+            # an answer to an earlier question says nothing once the order was sent again after it
+            last = self._asked[order.order_id] <= 0
+            effect = self._again(order) if last else Effect(order)
+        with self.journal.transaction():
+            self._apply(effect)
+            if report.report_seq:
+                self.journal.set_last_report(self._gateway, self._session, report.report_seq)
+        self._report_seq = max(self._report_seq, report.report_seq)
+        self._gauges()
+        resend = effect.order
+        return [resend] if effect.resend and resend is not None else []
+
+    def _apply(self, effect: Effect) -> None:
+        order = effect.order
+        if order is not None:
+            if effect.changed:
+                self.journal.update_order(order)
+                metrics.ORDERS.labels(order.state.value).inc()
+            else:
+                self.journal.set_venue_order_id(order)
+            if order.terminal:
+                self.open.pop(order.order_id, None)
+                self._waiting_since_ns.pop(order.order_id, None)
+            else:
+                self.open[order.order_id] = order
+                self._waiting_since_ns[order.order_id] = self.clock.monotonic_ns()
+        if effect.execution is not None and order is not None:
+            self.journal.add_execution(effect.execution, order.rule)
+            holding = self._book(order.rule, effect.execution)
+            self.journal.add_fact(self._position(effect.execution.venue, effect.execution.symbol, holding))
+            metrics.EXECUTIONS.labels(effect.execution.venue).inc()
+        if effect.alert:
+            self._alert("order", effect.alert)
+
+    def _again(self, order: OrderRecord) -> Effect:
+        """An order that never arrived goes through the gate again, and is sent or is rejected."""
+        signal = self.journal.signal(order.signal_id)
+        now_ns = self.clock.now_ns()
+        refusal = None
+        if signal is not None:
+            refusal = gate(_intent(order), self._gate_state(_intent(order), signal, resend=True))
+        if signal is None or refusal is not None:
+            why = refusal.text if refusal else "its signal is not in the journal"
+            reason = f"never reached the venue, not sent again: {why}"
+            rejected = transition(order, OrderState.REJECTED, now_ns, reason)
+            return Effect(rejected, alert=f"order {order.order_id} {reason}", changed=True)
+        again = transition(order, OrderState.PENDING_NEW, now_ns, "never reached the venue, sent again")
+        return Effect(again, changed=True, resend=True)
+
+    # --- time ----------------------------------------------------------------------------------
+
+    def on_timer(self, connected: bool) -> Due:
+        """What time itself demands: answers that are overdue, orders to cancel."""
+        due = Due()
+        now_ns, clock_ns = self.clock.monotonic_ns(), self.clock.now_ns()
+        overdue = [
+            order
+            for order in self.open.values()
+            if order.state in (OrderState.PENDING_NEW, OrderState.PENDING_CANCEL)
+            and now_ns - self._waiting_since_ns.get(order.order_id, 0) > ACK_TIMEOUT_NS
+        ]
+        self._unknown(overdue, "no answer from the venue")
+        if not connected:
+            return due
+        due.ask = self._ask(
+            [
+                order
+                for order in self.open.values()
+                if order.state is OrderState.UNKNOWN
+                and (
+                    order in overdue
+                    or now_ns - self._waiting_since_ns.get(order.order_id, 0) > ASK_INTERVAL_NS
+                )
+            ]
+        )
+        halted = self.kill_switch.halted_because()
+        metrics.HALTED.set(0 if halted is None else 1)
+        for order in list(self.open.values()):
+            if order.state not in (OrderState.NEW, OrderState.PARTIALLY_FILLED):
+                continue
+            why = f"halted: {halted}" if halted is not None else self._expired(order, clock_ns)
+            if why:
+                due.cancel.append(self._set(order, OrderState.PENDING_CANCEL, why))
+        return due
+
+    def _expired(self, order: OrderRecord, clock_ns: int) -> str:
+        rule = self.limits.rules.get(order.rule)
+        if rule is None or not rule.cancel_after_ms:
+            return ""
+        rested = clock_ns - order.ts_created > rule.cancel_after_ms * NS_PER_MS
+        return f"rested longer than {rule.cancel_after_ms} ms" if rested else ""
+
+    def mark_positions(self) -> None:
+        """Sample every open position at the current mid, for whoever watches P&L."""
+        if self.journal.outbox_size() > OUTBOX_MARKS_MAX:
+            return
+        mids = self.market.mids()
+        moved = [
+            (key, holding)
+            for key, holding in self.firm.holdings.items()
+            if holding.quantity and key in mids and mids[key] != self._marks.get(key)
+        ]
+        if not moved:
+            return
+        with self.journal.transaction():
+            for (venue, symbol), holding in moved:
+                self._marks[(venue, symbol)] = mids[(venue, symbol)]
+                self.journal.set_mark(venue, symbol, mids[(venue, symbol)], self.clock.now_ns())
+                self.journal.add_fact(self._position(venue, symbol, holding))
+        self._gauges()
+
+    def positions(self) -> list[Position]:
+        """All holdings, flat ones too, marked at the current mid."""
+        return [
+            self._position(venue, symbol, holding)
+            for (venue, symbol), holding in sorted(self.firm.holdings.items())
+        ]
+
+    def day_pnl(self, scope: str, book: PositionBook) -> int:
+        """P&L of the UTC day, realised and unrealised, units of 1e-18."""
+        total = book.pnl({key: mid for key in book.holdings if (mid := self._mid(*key))})
+        day = datetime.fromtimestamp(self.clock.now_ns() // NS_PER_S, UTC).date().isoformat()
+        start = self._day_starts.get((day, scope))
+        if start is None:
+            start = self.journal.day_start(day, scope)
+            if start is None:
+                start = total
+                with self.journal.transaction():
+                    self.journal.set_day_start(day, scope, total)
+            self._day_starts[(day, scope)] = start
+        return total - start
+
+    # --- inside --------------------------------------------------------------------------------
+
+    def _mid(self, venue: str, symbol: str) -> int | None:
+        view = self.market.view(venue, symbol)
+        mid = view.mid if view else None
+        return mid if mid is not None else self._marks.get((venue, symbol))
+
+    def _position(self, venue: str, symbol: str, holding: Holding) -> Position:
+        mid = self._mid(venue, symbol)
+        return Position(
+            venue=venue,
+            symbol=symbol,
+            quantity=holding.quantity,
+            average_price=holding.average_price,
+            realised_pnl=value_to_nanos(holding.realised),
+            unrealised_pnl=value_to_nanos(holding.unrealised(mid)) if mid and holding.quantity else 0,
+            mid=mid or holding.average_price,
+            ts=self.clock.now_ns(),
+        )
+
+    def _book(self, rule: str, execution: Execution) -> Holding:
+        self.by_rule.setdefault(rule, PositionBook()).book(execution)
+        return self.firm.book(execution)
+
+    def _advance(self, source: Source | None) -> None:
+        if source is not None:
+            self.journal.set_next_offset(source.topic, source.partition, source.offset + 1)
+
+    def _alert(self, kind: str, text: str) -> None:
+        metrics.ALERTS.labels(kind).inc()
+        _log.error("alert", kind=kind, text=text)
+        self.journal.alert(self.clock.now_ns(), kind, text)
+
+    def _set(self, order: OrderRecord, state: OrderState, reason: str) -> OrderRecord:
+        changed = transition(order, state, self.clock.now_ns(), reason)
+        with self.journal.transaction():
+            self._apply(Effect(changed, changed=True))
+        return changed
+
+    def _unknown(self, orders: list[OrderRecord], why: str) -> None:
+        for order in orders:
+            self._set(order, OrderState.UNKNOWN, why)
+            self._waiting_since_ns[order.order_id] = 0
+        if orders:
+            self._gauges()
+
+    def _ask(self, orders: list[OrderRecord]) -> list[OrderRecord]:
+        for order in orders:
+            self._asked[order.order_id] += 1
+            self._waiting_since_ns[order.order_id] = self.clock.monotonic_ns()
+        return orders
+
+    def _gauges(self) -> None:
+        metrics.OPEN_ORDERS.set(len(self.open))
+        unknown = sum(order.state is OrderState.UNKNOWN for order in self.open.values())
+        metrics.UNKNOWN_ORDERS.set(unknown)
+        for (venue, symbol), holding in self.firm.holdings.items():
+            metrics.POSITION.labels(venue, symbol).set(holding.quantity / 1e9)
+
+
+def _record(intent: OrderIntent, refusal: Refusal | None, now_ns: int) -> OrderRecord:
+    return OrderRecord(
+        order_id=intent.order_id,
+        signal_id=intent.signal_id,
+        leg=intent.leg,
+        rule=intent.rule,
+        venue=intent.venue,
+        symbol=intent.symbol,
+        side=intent.side,
+        quantity=intent.quantity,
+        limit_price=intent.limit_price,
+        time_in_force=intent.time_in_force,
+        state=OrderState.REJECTED if refusal else OrderState.PENDING_NEW,
+        ts_created=now_ns,
+        ts=now_ns,
+        reason=refusal.text if refusal else "",
+    )
+
+
+def _intent(order: OrderRecord) -> OrderIntent:
+    return OrderIntent(
+        order_id=order.order_id,
+        signal_id=order.signal_id,
+        leg=order.leg,
+        rule=order.rule,
+        venue=order.venue,
+        symbol=order.symbol,
+        side=order.side,
+        quantity=order.quantity,
+        limit_price=order.limit_price,
+        time_in_force=order.time_in_force,
+    )

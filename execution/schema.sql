@@ -1,0 +1,103 @@
+-- The agent's journal. Quantities and prices: int64 nanos; times: ns since the epoch; filled_value: decimal
+-- text of an integer in 1e-18 units, which 64 bits do not hold.
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+-- Every signal ever consumed, with what became of it: accepted or refused.
+CREATE TABLE signals (
+    signal_id TEXT PRIMARY KEY,
+    ts INTEGER NOT NULL,
+    ts_event INTEGER NOT NULL,
+    rule TEXT NOT NULL,
+    venue TEXT NOT NULL,
+    symbol TEXT NOT NULL,
+    side TEXT NOT NULL,
+    verdict TEXT NOT NULL CHECK (verdict IN ('accepted', 'refused')),
+    reason TEXT NOT NULL,
+    payload TEXT NOT NULL
+) WITHOUT ROWID;
+
+-- The current revision of each order. sent: 1 if it may have left, so the venue may know it.
+CREATE TABLE orders (
+    order_id TEXT PRIMARY KEY,
+    signal_id TEXT NOT NULL,
+    leg INTEGER NOT NULL,
+    rule TEXT NOT NULL,
+    venue TEXT NOT NULL,
+    symbol TEXT NOT NULL,
+    side TEXT NOT NULL CHECK (side IN ('buy', 'sell')),
+    quantity INTEGER NOT NULL CHECK (quantity >= 0),
+    limit_price INTEGER NOT NULL,
+    time_in_force TEXT NOT NULL,
+    state TEXT NOT NULL,
+    ts_created INTEGER NOT NULL,
+    ts INTEGER NOT NULL,
+    filled_quantity INTEGER NOT NULL,
+    filled_value TEXT NOT NULL,
+    venue_order_id TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    sent INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX orders_open ON orders (state) WHERE state NOT IN ('filled', 'cancelled', 'rejected', 'expired');
+
+-- Each change of state, kept.
+CREATE TABLE order_revisions (
+    order_id TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    filled_quantity INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    ts INTEGER NOT NULL,
+    PRIMARY KEY (order_id, revision)
+) WITHOUT ROWID;
+
+-- number: the order in which they were booked; positions are rebuilt in it.
+CREATE TABLE executions (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    venue TEXT NOT NULL,
+    execution_id TEXT NOT NULL,
+    order_id TEXT NOT NULL,
+    rule TEXT NOT NULL,
+    symbol TEXT NOT NULL,
+    side TEXT NOT NULL,
+    price INTEGER NOT NULL CHECK (price > 0),
+    quantity INTEGER NOT NULL CHECK (quantity > 0),
+    ts INTEGER NOT NULL,
+    ts_recv INTEGER NOT NULL,
+    UNIQUE (venue, execution_id)
+);
+
+-- Where each partition of the signals topic goes on: the journal, not Kafka, is what the agent believes.
+CREATE TABLE offsets (
+    topic TEXT NOT NULL,
+    partition INTEGER NOT NULL,
+    next_offset INTEGER NOT NULL,
+    PRIMARY KEY (topic, partition)
+) WITHOUT ROWID;
+
+-- The venue's record (session) that a gateway talks to, and its last report that took effect here.
+CREATE TABLE venue_sessions (
+    gateway TEXT PRIMARY KEY,
+    session TEXT NOT NULL,
+    last_report_seq INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- The last mid each position was marked at, and P&L (1e-18, text) when a UTC day began.
+CREATE TABLE marks (
+    venue TEXT NOT NULL, symbol TEXT NOT NULL, mid INTEGER NOT NULL, ts INTEGER NOT NULL,
+    PRIMARY KEY (venue, symbol)
+) WITHOUT ROWID;
+CREATE TABLE day_starts (
+    day TEXT NOT NULL, scope TEXT NOT NULL, pnl TEXT NOT NULL,
+    PRIMARY KEY (day, scope)
+) WITHOUT ROWID;
+
+-- What somebody must look at, and what somebody did.
+CREATE TABLE alerts (id INTEGER PRIMARY KEY AUTOINCREMENT, ts INTEGER NOT NULL, kind TEXT NOT NULL, text TEXT NOT NULL);
+CREATE TABLE risk_actions (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, ts INTEGER NOT NULL, action TEXT NOT NULL, who TEXT NOT NULL, why TEXT NOT NULL
+);
+
+-- Facts on their way to QuestDB and Kafka; a row goes when every sink's cursor is past it.
+CREATE TABLE outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, payload TEXT NOT NULL);
+CREATE TABLE outbox_cursors (sink TEXT PRIMARY KEY, last_id INTEGER NOT NULL) WITHOUT ROWID;

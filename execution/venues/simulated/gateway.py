@@ -1,0 +1,164 @@
+"""The client's end of the simulated exchange's protocol: one TCP session, kept up for ever.
+
+After a loss it connects again, with a delay that doubles up to a cap and is jittered. Each logon says
+which report was the last to be durable here, so the exchange sends what was missed before anything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+
+import structlog
+
+from execution import metrics
+from execution.orders import OrderRecord
+from execution.venues import GatewayEvents, Report
+from execution.venues.simulated import protocol
+from execution.venues.simulated.protocol import (
+    LINE_BYTES_MAX,
+    CancelRequest,
+    Heartbeat,
+    Logon,
+    Logout,
+    Message,
+    MessageReject,
+    NewOrder,
+    StatusRequest,
+)
+from tickloom.errors import DecodeError
+
+CLIENT = "TICKLOOM"
+CONNECT_TIMEOUT_S = 5.0
+BACKOFF_S_MIN = 0.1
+BACKOFF_S_MAX = 5.0
+HEARTBEAT_S = 5.0
+SILENCE_S_MAX = 15.0
+
+_log = structlog.get_logger("gateway")
+
+
+class SimulatedGateway:
+    """A session with the simulated exchange; see :class:`execution.venues.Gateway`."""
+
+    name = "simulated"
+
+    def __init__(self, host: str, port: int, venues: tuple[str, ...], events: GatewayEvents) -> None:
+        self.venues = venues
+        self._host, self._port, self._events = host, port, events
+        self._writer: asyncio.StreamWriter | None = None
+        self._up = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.failure: BaseException | None = None
+
+    @property
+    def connected(self) -> bool:
+        return self._up.is_set()
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="gateway")
+
+    async def wait_connected(self, timeout_s: float) -> bool:
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._up.wait(), timeout_s)
+        return self.connected
+
+    async def close(self) -> None:
+        self._write(Logout())
+        if self._writer is not None:
+            with contextlib.suppress(ConnectionError, asyncio.TimeoutError):
+                await asyncio.wait_for(self._writer.drain(), 1)
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    def send(self, order: OrderRecord) -> None:
+        self._write(
+            NewOrder(
+                order_id=order.order_id,
+                venue=order.venue,
+                symbol=order.symbol,
+                side=order.side,
+                quantity=order.quantity,
+                price=order.limit_price,
+                time_in_force=order.time_in_force,
+            )
+        )
+
+    def cancel(self, order: OrderRecord) -> None:
+        self._write(CancelRequest(order.order_id, order.venue, order.symbol, order.side))
+
+    def status(self, order: OrderRecord) -> None:
+        self._write(StatusRequest(order.order_id, order.venue, order.symbol, order.side))
+
+    def _write(self, message: Message) -> None:
+        """Hand a line to the connection; without one it is dropped, and on_lost has told or will tell."""
+        if self._writer is not None and self.connected:
+            self._writer.write(protocol.encode(message))
+
+    async def _run(self) -> None:
+        backoff_s = BACKOFF_S_MIN
+        while True:
+            try:
+                await self._connect()
+                backoff_s = BACKOFF_S_MIN
+                await self._read()
+            except (TimeoutError, OSError, DecodeError, ValueError) as error:
+                why = str(error) or type(error).__name__
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:  # the engine could not record: the agent must stop
+                self.failure = error
+                raise
+            finally:
+                self._drop()
+            self._events.on_lost(f"session with the exchange lost: {why}")
+            delay_s = backoff_s * (0.5 + random.random() / 2)
+            _log.warning("session_lost", why=why, retry_in_s=round(delay_s, 2))
+            await asyncio.sleep(delay_s)
+            backoff_s = min(2 * backoff_s, BACKOFF_S_MAX)
+
+    async def _connect(self) -> None:
+        reader, writer = await asyncio.wait_for(
+            asyncio.open_connection(self._host, self._port, limit=LINE_BYTES_MAX), CONNECT_TIMEOUT_S
+        )
+        self._reader, self._writer = reader, writer
+        writer.write(protocol.encode(Logon(CLIENT, *self._events.last_report())))
+        answer = protocol.decode(await asyncio.wait_for(reader.readline(), CONNECT_TIMEOUT_S) or b"{}")
+        if not isinstance(answer, Logon):
+            raise DecodeError("simulated", f"logon answered with {answer}")
+        self._up.set()
+        metrics.CONNECTED.labels(self.name).set(1)
+        self._events.on_session(answer.session)
+        _log.info("session_up", session=answer.session, after=answer.last_report_seq)
+
+    async def _read(self) -> None:
+        beat = asyncio.create_task(self._beat())
+        try:
+            while True:
+                line = await asyncio.wait_for(self._reader.readline(), SILENCE_S_MAX)
+                if not line:
+                    raise ConnectionError("closed by the exchange")
+                message = protocol.decode(line)
+                if isinstance(message, Report):
+                    self._events.on_report(message)
+                elif isinstance(message, Logout):
+                    raise ConnectionError(f"logged out: {message.text}")
+                elif isinstance(message, MessageReject):
+                    _log.error("message_rejected", text=message.text)
+        finally:
+            beat.cancel()
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_S)
+            self._write(Heartbeat())
+
+    def _drop(self) -> None:
+        self._up.clear()
+        metrics.CONNECTED.labels(self.name).set(0)
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None

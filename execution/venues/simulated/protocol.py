@@ -1,0 +1,272 @@
+"""Messages of the simulated exchange, to and from lines of JSON. Pure; both sides use it.
+
+Names, values and meaning are FIX 4.4's (message types A, 0, 5, D, F, H, 8, 9, j); the encoding is one JSON
+object a line. Two things FIX leaves to bilateral agreement: prices and quantities are decimal text,
+exact to nanos, and times are ns since the epoch. A session is told what it missed like this: the Logon
+carries ``LastMsgSeqNumProcessed`` (tag 369), the last report the client has made durable of the record
+that ``TradingSessionID`` (336) names; the exchange answers and sends every later report, PossDupFlag Y.
+Answers that are no durable report (order status, cancel reject) carry MsgSeqNum 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import msgspec
+
+from execution.venues import Report, ReportType
+from tickloom.errors import DecodeError, PriceRangeError
+from tickloom.events import OrderState
+from tickloom.prices import format_nanos, parse_nanos
+
+LINE_BYTES_MAX = 16_384  # a report has a few hundred; a line this long is no client of ours
+TEXT_CHARACTERS_MAX = 400
+
+_SIDES = {"1": "buy", "2": "sell"}
+_TIMES_IN_FORCE = {"0": "day", "3": "ioc"}
+_STATES = {
+    "0": OrderState.NEW,
+    "1": OrderState.PARTIALLY_FILLED,
+    "2": OrderState.FILLED,
+    "4": OrderState.CANCELLED,
+    "6": OrderState.PENDING_CANCEL,
+    "8": OrderState.REJECTED,
+    "A": OrderState.PENDING_NEW,
+    "C": OrderState.EXPIRED,
+}
+_EXEC_TYPES = {
+    "0": ReportType.NEW,
+    "F": ReportType.TRADE,
+    "4": ReportType.CANCELLED,
+    "8": ReportType.REJECTED,
+    "C": ReportType.EXPIRED,
+    "I": ReportType.STATUS,
+}
+_SIDE_CODES = {name: code for code, name in _SIDES.items()}
+_TIME_IN_FORCE_CODES = {name: code for code, name in _TIMES_IN_FORCE.items()}
+_STATE_CODES = {state: code for code, state in _STATES.items()}
+_EXEC_TYPE_CODES = {kind: code for code, kind in _EXEC_TYPES.items()}
+_UNKNOWN_ORDER = "5"  # OrdRejReason (103)
+_CANCEL_UNKNOWN_ORDER = "1"  # CxlRejReason (102)
+
+
+@dataclass(frozen=True, slots=True)
+class Logon:
+    """A: from the client what it has; from the exchange which record it keeps."""
+
+    client: str
+    session: str
+    last_report_seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """0: the other side is alive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Logout:
+    """5: with a reason where it is not the client's wish."""
+
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NewOrder:
+    """D: a limit order. quantity, price: nanos."""
+
+    order_id: str
+    venue: str
+    symbol: str
+    side: str
+    quantity: int
+    price: int
+    time_in_force: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequest:
+    """F: cancel what is left of ``order_id`` (OrigClOrdID)."""
+
+    order_id: str
+    venue: str
+    symbol: str
+    side: str
+
+
+@dataclass(frozen=True, slots=True)
+class StatusRequest:
+    """H: tell the state of ``order_id``."""
+
+    order_id: str
+    venue: str
+    symbol: str
+    side: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageReject:
+    """j (BusinessMessageReject): the exchange could not use a message."""
+
+    text: str
+
+
+Message: TypeAlias = (
+    Logon | Heartbeat | Logout | NewOrder | CancelRequest | StatusRequest | Report | MessageReject
+)
+
+
+def encode(message: Message, replayed: bool = False) -> bytes:
+    """A message as one line. ``replayed`` marks a report that may have been sent before."""
+    fields = _fields(message)
+    if replayed:
+        fields["PossDupFlag"] = "Y"
+    return msgspec.json.encode(fields) + b"\n"
+
+
+def decode(line: bytes) -> Message:
+    """One line as a message.
+
+    Raises
+    ------
+    DecodeError
+        No JSON object, an unknown MsgType, a field that is missing or has no known value.
+    """
+    try:
+        fields = msgspec.json.decode(line, type=dict[str, str])
+        return _message(fields)
+    except (msgspec.MsgspecError, ValueError, PriceRangeError) as error:
+        raise DecodeError("simulated", f"{error} in {line[:120]!r}") from None
+    except KeyError as error:
+        raise DecodeError("simulated", f"field or value {error} is missing in {line[:120]!r}") from None
+
+
+def _fields(message: Message) -> dict[str, Any]:
+    match message:
+        case Logon():
+            return {
+                "MsgType": "A",
+                "SenderCompID": message.client,
+                "TradingSessionID": message.session,
+                "LastMsgSeqNumProcessed": str(message.last_report_seq),
+            }
+        case Heartbeat():
+            return {"MsgType": "0"}
+        case Logout():
+            return {"MsgType": "5", "Text": message.text}
+        case NewOrder():
+            return {
+                "MsgType": "D",
+                **_order_fields("ClOrdID", message),
+                "OrderQty": format_nanos(message.quantity),
+                "OrdType": "2",
+                "Price": format_nanos(message.price),
+                "TimeInForce": _TIME_IN_FORCE_CODES[message.time_in_force],
+            }
+        case CancelRequest():
+            return {"MsgType": "F", **_order_fields("OrigClOrdID", message)}
+        case StatusRequest():
+            return {"MsgType": "H", **_order_fields("ClOrdID", message)}
+        case MessageReject():
+            return {"MsgType": "j", "Text": message.text}
+        case Report():
+            return _report_fields(message)
+
+
+def _order_fields(
+    identity: str, message: NewOrder | CancelRequest | StatusRequest | Report
+) -> dict[str, str]:
+    return {
+        identity: message.order_id,
+        "SecurityExchange": message.venue,
+        "Symbol": message.symbol,
+        "Side": _SIDE_CODES.get(message.side, ""),
+    }
+
+
+def _report_fields(report: Report) -> dict[str, str]:
+    fields = {
+        "MsgSeqNum": str(report.report_seq),
+        **_order_fields("ClOrdID", report),
+        "OrderID": report.venue_order_id or "NONE",
+        "OrdStatus": _STATE_CODES[report.state],
+        "CumQty": format_nanos(report.filled_quantity),
+        "TransactTime": str(report.ts),
+        "Text": report.text[:TEXT_CHARACTERS_MAX],
+    }
+    if report.report_type is ReportType.CANCEL_REJECTED:
+        if report.unknown_order:
+            fields["CxlRejReason"] = _CANCEL_UNKNOWN_ORDER
+        return {"MsgType": "9", **fields}
+    fields["ExecType"] = _EXEC_TYPE_CODES[report.report_type]
+    fields["ExecID"] = report.execution_id or "0"
+    if report.report_type is ReportType.TRADE:
+        fields["LastQty"] = format_nanos(report.last_quantity)
+        fields["LastPx"] = format_nanos(report.last_price)
+    if report.unknown_order:
+        fields["OrdRejReason"] = _UNKNOWN_ORDER
+    return {"MsgType": "8", **fields}
+
+
+def _message(fields: dict[str, str]) -> Message:
+    kind = fields["MsgType"]
+    if kind == "8" or kind == "9":
+        return _report(fields, kind)
+    if kind == "D":
+        if fields["OrdType"] != "2":
+            raise ValueError(f"OrdType {fields['OrdType']} is not supported; send limit orders (2)")
+        return NewOrder(
+            order_id=fields["ClOrdID"],
+            **_instrument(fields),
+            quantity=parse_nanos(fields["OrderQty"]),
+            price=parse_nanos(fields["Price"]),
+            time_in_force=_TIMES_IN_FORCE[fields["TimeInForce"]],
+        )
+    if kind == "F":
+        return CancelRequest(order_id=fields["OrigClOrdID"], **_instrument(fields))
+    if kind == "H":
+        return StatusRequest(order_id=fields["ClOrdID"], **_instrument(fields))
+    if kind == "A":
+        last = int(fields["LastMsgSeqNumProcessed"])
+        return Logon(fields["SenderCompID"], fields["TradingSessionID"], last)
+    if kind == "0":
+        return Heartbeat()
+    if kind == "5":
+        return Logout(fields.get("Text", ""))
+    if kind == "j":
+        return MessageReject(fields.get("Text", ""))
+    raise ValueError(f"unknown MsgType {kind!r}")
+
+
+def _instrument(fields: dict[str, str]) -> dict[str, str]:
+    return {
+        "venue": fields["SecurityExchange"],
+        "symbol": fields["Symbol"],
+        "side": _SIDES[fields["Side"]],
+    }
+
+
+def _report(fields: dict[str, str], kind: str) -> Report:
+    cancel_reject = kind == "9"
+    report_type = ReportType.CANCEL_REJECTED if cancel_reject else _EXEC_TYPES[fields["ExecType"]]
+    trade = report_type is ReportType.TRADE
+    reason = fields.get("CxlRejReason" if cancel_reject else "OrdRejReason")
+    venue_order_id = fields["OrderID"]
+    return Report(
+        report_type=report_type,
+        order_id=fields["ClOrdID"],
+        venue=fields["SecurityExchange"],
+        symbol=fields["Symbol"],
+        side=_SIDES.get(fields["Side"], ""),
+        state=_STATES[fields["OrdStatus"]],
+        filled_quantity=parse_nanos(fields["CumQty"]),
+        venue_order_id="" if venue_order_id == "NONE" else venue_order_id,
+        execution_id=fields["ExecID"] if trade else "",
+        last_quantity=parse_nanos(fields["LastQty"]) if trade else 0,
+        last_price=parse_nanos(fields["LastPx"]) if trade else 0,
+        text=fields.get("Text", ""),
+        ts=int(fields["TransactTime"]),
+        report_seq=int(fields["MsgSeqNum"]),
+        unknown_order=reason == (_CANCEL_UNKNOWN_ORDER if cancel_reject else _UNKNOWN_ORDER),
+    )
