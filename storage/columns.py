@@ -213,6 +213,8 @@ def from_arrow(layout: Layout, table: pa.Table, symbols: SymbolTable) -> Records
         A text that is no code of ours: somebody else wrote that row.
     """
     records = np.empty(table.num_rows, dtype=layout.dtype)
+    if not table.num_rows:
+        return records
     records["ts_event"] = _longs(table, "ts")
     records["ts_recv"] = _longs(table, "ts_recv")
     records["seq"] = _longs(table, "seq")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
@@ -26,10 +27,11 @@ from storage.columns import LAYOUTS
 from storage.connection import Connection, Parameter, away, refused
 from storage.replay import CHUNK_ROWS, replay
 from tickloom.clock import NS_PER_DAY
-from tickloom.errors import StorageError
+from tickloom.errors import ServiceError, StorageError
 from tickloom.events import EventBlock
 from tickloom.settings import QuestDbSettings
 
+BUSY_PAUSES_S = (0.01, 0.05, 0.2, 0.5, *([1.0] * 60))
 TIMEOUT_S = 300.0  # until the first byte, and between two of them: a large sort is silent for long
 CHUNK_BYTES = 1 << 20
 
@@ -61,11 +63,14 @@ class QuestDbReader:
     def __init__(self, settings: QuestDbSettings | None = None) -> None:
         self._settings = settings or QuestDbSettings.load()
         self._connection = Connection(self._settings)
+        self._pause = threading.Event()
         self._http = httpx.Client(
             base_url=self._settings.http_url,
             auth=(self._settings.user, self._settings.password()),
             timeout=TIMEOUT_S,
             trust_env=False,  # a proxy of the environment has no business between us and our database
+            # QuestDB lets only as many connections export as it has cores, idle ones included
+            limits=httpx.Limits(max_keepalive_connections=0),
         )
 
     def __enter__(self) -> Self:
@@ -102,8 +107,8 @@ class QuestDbReader:
             return pa.table({})
         with tempfile.TemporaryDirectory(prefix="tickloom-") as directory:
             path = Path(directory) / "result"
-            if _as_parquet(columns) and limit is None:  # a limit is only heard for CSV
-                self._save(self._stream(sql, parquet=True), path)
+            # a limit is only heard for CSV
+            if limit is None and _as_parquet(columns) and self._save_parquet(sql, path):
                 return pyarrow.parquet.read_table(path, memory_map=False).replace_schema_metadata(None)
             self._save(self._stream(sql, limit=limit), path)
             return _read_csv(path, columns)
@@ -112,9 +117,7 @@ class QuestDbReader:
         """Write the result to a Parquet file, without holding it in memory where that can be; its rows."""
         sql = bind(sql, params)
         columns = self._describe(sql)
-        if columns and _as_parquet(columns):
-            self._save(self._stream(sql, parquet=True), path)
-        else:
+        if not (columns and _as_parquet(columns) and self._save_parquet(sql, path)):
             pyarrow.parquet.write_table(self.query(sql), path)
         rows: int = pyarrow.parquet.read_metadata(path).num_rows
         return rows
@@ -217,13 +220,32 @@ class QuestDbReader:
         if limit is not None:
             params["limit"] = str(limit)
         try:
-            with self._http.stream("GET", "/exp", params=params) as answer:
-                if answer.status_code != httpx.codes.OK:
-                    answer.read()
-                    self._check(sql, answer)
-                yield from answer.iter_bytes(CHUNK_BYTES)
+            for pause_s in BUSY_PAUSES_S:
+                with self._http.stream("GET", "/exp", params=params) as answer:
+                    if answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
+                        self._pause.wait(pause_s)
+                        continue
+                    if answer.status_code != httpx.codes.OK:
+                        answer.read()
+                        self._check(sql, answer)
+                    yield from answer.iter_bytes(CHUNK_BYTES)
+                    return
         except httpx.HTTPError as error:
             raise away(self._settings, error) from None
+        raise ServiceError(
+            f"QuestDB has been busy with as many exports as it allows for {sum(BUSY_PAUSES_S):.0f} s. Try "
+            "again later, or start it with a larger QDB_HTTP_EXPORT_CONNECTION_LIMIT."
+        )
+
+    def _save_parquet(self, sql: str, path: Path) -> bool:
+        """Whether it could be: QuestDB refuses Parquet of some expressions, such as a literal NULL."""
+        try:
+            self._save(self._stream(sql, parquet=True), path)
+        except StorageError as error:
+            if "ParquetWriter" in str(error):
+                return False
+            raise
+        return True
 
     def _save(self, parts: Iterator[bytes], path: Path) -> None:
         with path.open("wb") as file:

@@ -13,12 +13,14 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from storage.applied import wait_applied
 from storage.connection import Connection
 from tickloom.errors import StorageError
 from tickloom.settings import QuestDbSettings
 
 SCHEMA_DIR = Path(__file__).with_name("schema")
 
+_ALTERED = re.compile(r"ALTER TABLE (\w+)", re.IGNORECASE)
 _FILE_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 
 # without WAL, so that a record can be read as soon as it is written
@@ -83,7 +85,8 @@ def apply(settings: QuestDbSettings, directory: Path = SCHEMA_DIR) -> list[str]:
         QuestDB is away.
     """
     migrations = load(directory)
-    applied = []
+    applied: list[str] = []
+    altered: set[str] = set()
     with Connection(settings) as connection:
         connection.fetch(_MIGRATIONS_TABLE)
         recorded = _recorded(connection)
@@ -100,6 +103,9 @@ def apply(settings: QuestDbSettings, directory: Path = SCHEMA_DIR) -> list[str]:
                 (migration.number, migration.name, migration.checksum),
             )
             applied.append(migration.name)
+            altered |= set(_ALTERED.findall(" ".join(migration.statements)))
+    if altered:  # a new column is in the log first, and in the table a moment later
+        wait_applied(settings, sorted(altered))
     return applied
 
 
