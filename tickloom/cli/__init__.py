@@ -34,6 +34,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("tickloom.cli.stack", "status"),
     "logs": ("tickloom.cli.stack", "logs"),
     "demo": ("tickloom.cli.demo", "demo"),
+    "replay": ("tickloom.cli.replay", "replay"),
     "sql": ("tickloom.cli.storage", "sql"),
     "exchange": ("tickloom.cli.execution", "exchange"),
     "agent": ("tickloom.cli.execution", "agent"),

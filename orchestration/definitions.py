@@ -1,0 +1,15 @@
+"""Everything Dagster may run: ``dagster-webserver -m orchestration.definitions``."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from orchestration.defs.history.assets import historical_ticks
+from orchestration.defs.reconciliation.assets import order_records, tick_counts
+from orchestration.defs.schedules import daily_reconciliation, historical_load, reconcile_yesterday
+
+defs = dg.Definitions(
+    assets=[historical_ticks, tick_counts, order_records],
+    jobs=[historical_load, daily_reconciliation],
+    schedules=[reconcile_yesterday],
+)

@@ -1,0 +1,1 @@
+"""Dagster definitions, one folder a source of work."""

@@ -1,0 +1,1 @@
+"""Historical loads: finished captures into QuestDB."""

@@ -1,0 +1,1 @@
+"""The daily reconciliation: ticks in three places, orders and positions in two."""

@@ -1,0 +1,136 @@
+"""What was captured against what is stored; what the agent believes against what the exchange did."""
+
+import json
+from typing import Any
+
+import dagster as dg  # annotations are read at run time: no postponed ones here
+
+from execution import reconcile
+from ingest.feeds import decoder_for
+from ingest.pipeline import load_capture
+from orchestration.counts import Counts, count_kafka, differences, tally
+from orchestration.defs.partitions import DAY_AND_VENUE, capture_sessions, day_and_venue
+from storage import reader
+from tickloom.settings import KafkaSettings, QuestDbSettings, StackSettings
+
+TABLES = ("trades", "quotes", "book_deltas", "statuses", "gaps")
+ROWS_SHOWN_MAX = 50  # of differences in a check's page; the file beside the report has them all
+
+
+def _table(rows: list[dict[str, Any]]) -> dg.TableMetadataValue | str:
+    if not rows:
+        return "none"
+    records = [dg.TableRecord({k: str(v) for k, v in row.items()}) for row in rows[:ROWS_SHOWN_MAX]]
+    columns = [dg.TableColumn(name, "string") for name in rows[0]]
+    return dg.MetadataValue.table(records, schema=dg.TableSchema(columns))
+
+
+def _write(name: str, day: str, venue: str, content: dict[str, Any]) -> str:
+    """Keep the result where the report and other tools find it."""
+    path = StackSettings.load().data_dir / "reconciliation" / f"{day}.{venue}.{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + "\n")
+    return str(path)
+
+
+def _sentence(rows: list[dict[str, Any]]) -> str:
+    """The first differences in words, for whoever reads only one line."""
+    if not rows:
+        return "no difference"
+    texts = [", ".join(f"{key} {value}" for key, value in row.items()) for row in rows[:3]]
+    more = f"; and {len(rows) - 3} more" if len(rows) > 3 else ""
+    return "; ".join(texts) + more
+
+
+@dg.asset(
+    partitions_def=DAY_AND_VENUE,
+    group_name="reconciliation",
+    kinds={"kafka", "questdb"},
+    check_specs=[
+        dg.AssetCheckSpec(
+            "capture_kafka_questdb_agree",
+            asset="tick_counts",
+            description="Each symbol has as many events of each kind in the capture as in Kafka and QuestDB.",
+        )
+    ],
+    description="Events per table and symbol of a day and venue in the capture, in Kafka and in QuestDB.",
+)
+def tick_counts(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    """Count the three places and hold them against each other."""
+    day, venue = day_and_venue(context)
+    places: dict[str, Counts] = {"capture": Counts(), "kafka": Counts(), "questdb": Counts()}
+    repeated = 0
+    sessions = capture_sessions(day, venue)
+    for path in sessions:
+        for block in load_capture(path, decoder_for(venue, path.name), []):
+            tally(block, places["capture"])
+        kafka = count_kafka(KafkaSettings.load(), venue, path.name)
+        places["kafka"].update(kafka.events)
+        repeated += kafka.repeated
+        for table in TABLES:
+            rows = reader.count_by_symbol(QuestDbSettings.load(), table, venue, path.name)
+            for symbol, number in rows.items():
+                places["questdb"][table, symbol] += number
+    rows_apart = differences(places)
+    totals = {name: sum(counts.values()) for name, counts in places.items()}
+    result: dict[str, Any] = {
+        "day": day,
+        "venue": venue,
+        "sessions": [path.name for path in sessions],
+        "captured": totals["capture"],
+        "kafka": totals["kafka"],
+        "questdb": totals["questdb"],
+        "gaps": sum(number for (table, _), number in places["capture"].items() if table == "gaps"),
+        "kafka_repeated_batches": repeated,
+        "differences": rows_apart,
+    }
+    file = _write("ticks", day, venue, result)
+    return dg.MaterializeResult(
+        metadata={**totals, "sessions": result["sessions"], "file": dg.MetadataValue.path(file)},
+        check_results=[
+            dg.AssetCheckResult(
+                check_name="capture_kafka_questdb_agree",
+                passed=not rows_apart and repeated == 0 and bool(sessions),
+                description=_sentence(rows_apart)
+                if sessions
+                else f"no capture of {venue} on {day}: nothing to hold the others against",
+                metadata={"differences": _table(rows_apart), "kafka_repeated_batches": repeated},
+            )
+        ],
+    )
+
+
+@dg.asset(
+    partitions_def=DAY_AND_VENUE,
+    group_name="reconciliation",
+    kinds={"sqlite"},
+    check_specs=[
+        dg.AssetCheckSpec(
+            "agent_and_exchange_agree",
+            asset="order_records",
+            description="Orders, executions and positions in the agent's journal are those of the exchange.",
+        )
+    ],
+    description="Orders, executions and positions of a venue: the agent's journal and the exchange's record.",
+)
+def order_records(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    """Compare the two records of the venue; both are cumulative, so the day only names the run."""
+    day, venue = day_and_venue(context)
+    data_dir = StackSettings.load().data_dir
+    found = reconcile.compare(
+        data_dir / "execution" / "journal.db", data_dir / "exchange" / "exchange.db", venue
+    )
+    rows = [difference.as_row() for difference in found.differences]
+    counts = {"orders": found.orders, "executions": found.executions, "positions": found.positions}
+    file = _write("orders", day, venue, {"day": day, "venue": venue, **counts, "differences": rows})
+    return dg.MaterializeResult(
+        metadata={**counts, "file": dg.MetadataValue.path(file)},
+        check_results=[
+            dg.AssetCheckResult(
+                check_name="agent_and_exchange_agree",
+                passed=not rows,
+                description=_sentence(rows),
+                metadata={"differences": _table(rows)},
+            )
+        ],
+    )

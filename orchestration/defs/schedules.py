@@ -1,0 +1,33 @@
+"""When what runs: the day that has just ended is reconciled at a quarter past midnight UTC."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import dagster as dg  # annotations are read at run time: no postponed ones here
+
+from orchestration.defs.partitions import VENUES, capture_sessions
+
+historical_load = dg.define_asset_job(
+    "historical_load",
+    selection=dg.AssetSelection.groups("history"),
+    description="Load finished captures of a day and venue into QuestDB. Running it twice changes nothing.",
+)
+daily_reconciliation = dg.define_asset_job(
+    "daily_reconciliation",
+    selection=dg.AssetSelection.groups("reconciliation"),
+    description="Capture against Kafka and QuestDB; the agent's journal against the exchange's record.",
+)
+
+
+@dg.schedule(job=daily_reconciliation, cron_schedule="15 0 * * *", execution_timezone="UTC")
+def reconcile_yesterday(
+    context: dg.ScheduleEvaluationContext,
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """One run for each venue that has a capture of the day before."""
+    day = (context.scheduled_execution_time - timedelta(days=1)).strftime("%Y-%m-%d")
+    venues = [venue for venue in VENUES.get_partition_keys() if capture_sessions(day, venue)]
+    if not venues:
+        yield dg.SkipReason(f"no venue has a capture of {day}")
+    for venue in venues:
+        key = dg.MultiPartitionKey({"date": day, "venue": venue})
+        yield dg.RunRequest(run_key=f"{day}|{venue}", partition_key=key)
