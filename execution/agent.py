@@ -1,0 +1,141 @@
+"""The Faust agent: the signals topic in, one call a message. Thin; the service does the work.
+
+What was learnt about faust-streaming 0.15.3, and what is done about it:
+
+- It may commit past a message in flight when it works concurrently, and loses its place in other ways
+  after rebalances: concurrency is 1, and the journal's offsets, not Faust's, say where to go on.
+- After a broker's restart a worker may run on and deliver nothing: the service watches for that and ends
+  the process, and whoever supervises it starts it again.
+- It sets up logging of its own: switched off, its records go through the process's structlog.
+- A killed worker's seat in the group is taken only after the session timeout: a fixed group instance id
+  (static membership) gives it to the successor at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import faust
+import structlog
+
+from execution.service import ExecutionService
+from tickloom import topics
+from tickloom.errors import TickloomError
+from tickloom.settings import ExecutionSettings, KafkaSettings
+from tickloom.telemetry import start_metrics
+
+APP_ID = "tickloom-agent"
+EXIT_FAILED = 70  # EX_SOFTWARE: restart me
+SESSION_TIMEOUT_S = 10.0
+HEARTBEAT_S = 2.0
+COMMIT_S = 1.0
+
+_log = structlog.get_logger("agent")
+
+
+def build_app(
+    settings: ExecutionSettings, kafka: KafkaSettings, data_dir: Path, service: ExecutionService
+) -> Any:
+    """The Faust app with its one agent."""
+    app = faust.App(
+        APP_ID,
+        broker=f"kafka://{kafka.bootstrap}",
+        datadir=str(data_dir / "execution" / "faust"),
+        store="memory://",
+        loop=asyncio.get_event_loop(),
+        value_serializer="raw",
+        key_serializer="raw",
+        consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=APP_ID,
+        broker_session_timeout=SESSION_TIMEOUT_S,
+        broker_heartbeat_interval=HEARTBEAT_S,
+        broker_commit_interval=COMMIT_S,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        web_enabled=settings.web_port != 0,
+        web_bind="127.0.0.1",
+        web_host="127.0.0.1",
+        web_port=settings.web_port or 6066,
+    )
+    channel = app.topic(topics.SIGNALS, value_serializer="raw", key_serializer="raw")
+
+    @app.agent(channel, concurrency=1)  # type: ignore[untyped-decorator]
+    async def signals(stream: Any) -> None:
+        async for event in stream.events():
+            try:
+                await service.accept(event.value or b"", event.message.partition, event.message.offset)
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:  # Faust would go on to the next message
+                service.fail(error)
+                raise
+
+    @app.task()  # type: ignore[untyped-decorator]
+    async def ready() -> None:
+        start_metrics(settings.metrics_port)
+        _log.info("agent_ready", enabled=settings.enabled, venues=list(settings.venues))
+
+    return app
+
+
+class _Worker(faust.Worker):  # type: ignore[misc]
+    """Closes the service when Faust has stopped, before the loop is torn down."""
+
+    service: ExecutionService
+
+    def on_worker_shutdown(self) -> None:
+        self.loop.run_until_complete(self.service.close())
+
+
+def run(
+    make_service: Callable[[], ExecutionService],
+    settings: ExecutionSettings,
+    kafka: KafkaSettings,
+    data_dir: Path,
+) -> None:
+    """Run until SIGTERM (exit code 0), or until something fails (nonzero). Does not return.
+
+    Raises
+    ------
+    TickloomError
+        The service cannot start.
+    """
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    service = loop.run_until_complete(_started(make_service, settings, kafka))
+    service.failed.add_done_callback(_end)
+    app = build_app(settings, kafka, data_dir, service)
+    worker = _Worker(app, loop=loop, loglevel="WARN", override_logging=False, redirect_stdouts=False)
+    worker.service = service
+    worker.execute_from_commandline()
+
+
+def _started(
+    make_service: Callable[[], ExecutionService], settings: ExecutionSettings, kafka: KafkaSettings
+) -> Coroutine[Any, Any, ExecutionService]:
+    async def start() -> ExecutionService:
+        names = [topics.SIGNALS, topics.ORDERS, topics.EXECUTIONS, topics.POSITIONS]
+        names += [topics.ticks(venue) for venue in settings.venues]
+        await asyncio.to_thread(topics.ensure_topics, names, kafka)
+        service = make_service()
+        await service.start()
+        return service
+
+    return start()
+
+
+def _end(failed: asyncio.Future[None]) -> None:
+    """End at once: a worker that is told to crash may hang, and the journal needs no goodbye."""
+    error = failed.exception() if not failed.cancelled() else None
+    if error is None:
+        return
+    if not isinstance(error, TickloomError):
+        _log.critical("agent_failed", exc_info=error)
+    _log.critical("agent_ends", error=str(error), exit_code=EXIT_FAILED)
+    sys.stderr.flush()
+    os._exit(EXIT_FAILED)

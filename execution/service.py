@@ -1,0 +1,311 @@
+"""The engine with its surroundings: gateway, feed, timers, outbox. Knows nothing of Faust.
+
+Signals come in through :meth:`ExecutionService.accept`, each with its place in Kafka. The service takes
+every offset of a partition once and in order: what was durable before is skipped, what is missing
+before a message is read from the log first. Everything that touches the engine runs on one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from execution import metrics
+from execution.engine import OrderEngine, Source
+from execution.feed import FeedFollower
+from execution.journal import Journal
+from execution.killswitch import KillSwitch
+from execution.limits import Limits
+from execution.market import MarketState
+from execution.outbox import OutboxSender
+from execution.positions import PositionBook
+from execution.signal_log import SignalLog
+from execution.venues import Gateway, GatewayEvents, Report
+from tickloom import topics
+from tickloom.clock import NS_PER_MS, NS_PER_S, Clock
+from tickloom.codec import TickBatch
+from tickloom.errors import ServiceError
+from tickloom.events import Signal
+from tickloom.instruments import Registry
+from tickloom.settings import ExecutionSettings, KafkaSettings
+from tickloom.sinks import FactSink
+
+TIMER_S = 0.1
+MARK_S = 1.0
+PRUNE_S = 10.0
+STALL_CHECK_S = 5.0
+STALL_CHECKS_MAX = 4  # a message that waits for 20 s while nothing is being done will never come
+FEED_WAIT_S = 60.0
+FEED_RECORDS_BACK = 2_000  # a partition; an instrument without a quote in them is not traded until it has one
+LOGON_WAIT_S = 10.0
+
+_log = structlog.get_logger("execution")
+
+#: Makes the gateway once it is known whom to tell.
+GatewayFactory = Callable[[GatewayEvents], Gateway]
+
+
+def journal_path(data_dir: Path) -> Path:
+    """Where the agent keeps its journal; the kill switch is beside it."""
+    return data_dir / "execution" / "journal.db"
+
+
+class ExecutionService:
+    """One agent.
+
+    Parameters
+    ----------
+    sinks : dict of str to FactSink
+        Where facts go; the names are the outbox's cursors, so they must not change.
+    """
+
+    def __init__(
+        self,
+        settings: ExecutionSettings,
+        kafka: KafkaSettings,
+        data_dir: Path,
+        registry: Registry,
+        limits: Limits,
+        gateway: GatewayFactory,
+        sinks: dict[str, FactSink],
+        clock: Clock,
+    ) -> None:
+        self.settings, self._kafka, self._clock = settings, kafka, clock
+        path = journal_path(data_dir)
+        self.journal = Journal(path)
+        self.journal.lock()
+        self.market = MarketState()
+        self.gateway = gateway(
+            GatewayEvents(self._on_report, self._on_session, self._on_lost, self._last_report)
+        )
+        self.engine = OrderEngine(
+            journal=self.journal,
+            registry=registry,
+            limits=limits,
+            market=self.market,
+            clock=clock,
+            kill_switch=KillSwitch(path.parent),
+            enabled=settings.enabled,
+            connected=self._connected,
+            gateway=self.gateway.name,
+        )
+        names = [topics.ticks(venue) for venue in settings.venues]
+        self._feed = FeedFollower(kafka, names, FEED_RECORDS_BACK, self._on_batches)
+        self._senders = [OutboxSender(path, name, sink) for name, sink in sinks.items()]
+        self._log = SignalLog(kafka, topics.SIGNALS)
+        self._next: dict[int, int] = {}
+        self._taking = asyncio.Lock()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    # --- life ----------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Recover, log on, follow the market, take the signals that wait; returns when that is done.
+
+        Raises
+        ------
+        TickloomError
+            The journal or Kafka cannot be read.
+        """
+        with self.journal.transaction():
+            mode = "on" if self.settings.enabled else "off"
+            why = f"agent started, limits {self.engine.limits.digest}, live order entry {mode}"
+            self.journal.risk_action(self._clock.now_ns(), "start", "agent", why)
+        self.engine.recover()
+        self._feed.start()
+        for sender in self._senders:
+            sender.start()
+        await self.gateway.start()
+        await self.gateway.wait_connected(LOGON_WAIT_S)
+        if not await asyncio.to_thread(self._feed.caught_up.wait, FEED_WAIT_S):
+            raise ServiceError(
+                f"the market data of {', '.join(self.settings.venues)} cannot be read from Kafka"
+            )
+        self._spawn(self._timers(), "timers")
+        await self.catch_up()
+        self._spawn(self._watch(), "watch")
+
+    async def close(self) -> None:
+        """Stop taking signals, log out, let the outbox run empty for a few seconds."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.gateway.close()
+        await asyncio.to_thread(self._feed.close)
+        for sender in self._senders:
+            await asyncio.to_thread(sender.close)
+        await asyncio.to_thread(self._log.close)
+        self.journal.close()
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        async def guarded() -> None:
+            try:
+                await work
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:
+                self.fail(error)
+
+        self._tasks.append(asyncio.create_task(guarded(), name=name))
+
+    def fail(self, error: BaseException) -> None:
+        """Note what the process must end for."""
+        if not self.failed.done():
+            _log.critical("failed", error=str(error))
+            self.failed.set_exception(error)
+
+    # --- signals -------------------------------------------------------------------------------
+
+    async def catch_up(self) -> None:
+        """Take every signal between the journal's offsets and the end of the topic."""
+        known = self.engine.next_offsets(topics.SIGNALS)
+        for partition, (low, high) in (await asyncio.to_thread(self._log.ranges)).items():
+            start = known.get(partition, low)
+            if start < low:
+                self._lost(partition, start, low)
+            async with self._taking:
+                self._next[partition] = max(start, low)
+                await self._read_up_to(partition, high)
+
+    async def accept(self, value: bytes, partition: int, offset: int) -> None:
+        """Take one message of the signals topic; its effect is durable when this returns."""
+        async with self._taking:
+            if offset < self._next.get(partition, 0):
+                return
+            await self._read_up_to(partition, offset)
+            await self._take(value, partition, offset)
+
+    async def _read_up_to(self, partition: int, stop: int) -> None:
+        """Take what lies before ``stop`` and was never delivered."""
+        start = self._next.get(partition, stop)
+        if start >= stop:
+            return
+        _log.info("reading_signals", partition=partition, start=start, stop=stop)
+        messages = await asyncio.to_thread(lambda: list(self._log.read(partition, start, stop)))
+        for offset, value in messages:
+            await self._take(value, partition, offset)
+        self._next[partition] = stop
+
+    async def _take(self, value: bytes, partition: int, offset: int) -> None:
+        source = Source(topics.SIGNALS, partition, offset)
+        try:
+            signal = parse_signal(value)
+        except (msgspec.MsgspecError, ValueError) as error:
+            self.engine.on_malformed(f"{error} in {value[:200]!r}", source)
+        else:
+            await self._wait_for_venue(signal)
+            for order in self.engine.on_signal(signal, source):
+                self.gateway.send(order)
+        self._next[partition] = offset + 1
+
+    async def _wait_for_venue(self, signal: Signal) -> None:
+        """A venue that is away may be back before the signal is too old; the gate has the last word."""
+        rule = self.engine.limits.rules.get(signal.rule)
+        if rule is None or not self.settings.enabled or self.gateway.connected:
+            return
+        left_ns = signal.ts_signal + rule.signal_age_ms_max * NS_PER_MS - self._clock.now_ns()
+        if left_ns > 0:
+            await self.gateway.wait_connected(left_ns / NS_PER_S)
+
+    def _lost(self, partition: int, start: int, low: int) -> None:
+        text = (
+            f"signals/{partition}: offsets {start} to {low - 1} were dropped by Kafka before they were read"
+        )
+        with self.journal.transaction():
+            self.journal.alert(self._clock.now_ns(), "signal", text)
+        metrics.ALERTS.labels("signal").inc()
+        _log.error("signals_lost", text=text)
+
+    # --- what others call ----------------------------------------------------------------------
+
+    def _on_batches(self, batches: list[tuple[TickBatch, int]]) -> None:
+        for batch, appended_ns in batches:  # on the feed's thread; MarketState has a lock
+            self.market.apply(batch, appended_ns)
+
+    def _on_report(self, report: Report) -> None:
+        for order in self.engine.on_report(report):
+            self.gateway.send(order)
+
+    def _on_session(self, session: str) -> None:
+        for order in self.engine.on_session(session):
+            self.gateway.status(order)
+
+    def _on_lost(self, why: str) -> None:
+        self.engine.on_lost(why)
+
+    def _last_report(self) -> tuple[str, int]:
+        return self.engine.last_report()
+
+    def _connected(self, venue: str) -> bool:
+        return venue in self.gateway.venues and self.gateway.connected
+
+    # --- time ----------------------------------------------------------------------------------
+
+    async def _timers(self) -> None:
+        marked_ns = pruned_ns = self._clock.monotonic_ns()
+        while True:
+            await asyncio.sleep(TIMER_S)
+            if self._feed.failure is not None:
+                raise ServiceError(f"market data cannot be followed: {self._feed.failure}")
+            due = self.engine.on_timer(self.gateway.connected)
+            for order in due.cancel:
+                self.gateway.cancel(order)
+            for order in due.ask:
+                self.gateway.status(order)
+            now_ns = self._clock.monotonic_ns()
+            if now_ns - marked_ns > MARK_S * NS_PER_S:
+                marked_ns = now_ns
+                self.engine.mark_positions()
+                self._show_pnl()
+            if now_ns - pruned_ns > PRUNE_S * NS_PER_S:
+                pruned_ns = now_ns
+                with self.journal.transaction():
+                    self.journal.prune_outbox(tuple(sender.name for sender in self._senders))
+
+    def _show_pnl(self) -> None:
+        books: dict[str, PositionBook] = {"firm": self.engine.firm}
+        books |= {f"rule {name}": book for name, book in self.engine.by_rule.items()}
+        for scope, book in books.items():
+            metrics.PNL.labels(scope).set(self.engine.day_pnl(scope, book) / 1e18)
+
+    async def _watch(self) -> None:
+        """End the process if messages wait and nobody delivers them; its successor reads them itself."""
+        stalled: dict[int, tuple[int, int]] = {}
+        while True:
+            await asyncio.sleep(STALL_CHECK_S)
+            try:
+                ranges = await asyncio.to_thread(self._log.ranges)
+            except ServiceError as error:
+                _log.warning("broker_away", error=str(error))
+                continue
+            if self._taking.locked():
+                continue
+            for partition, (_, high) in ranges.items():
+                at = self._next.get(partition, 0)
+                before, count = stalled.get(partition, (-1, 0))
+                count = count + 1 if high > at and before == at else 0
+                stalled[partition] = (at, count)
+                if count >= STALL_CHECKS_MAX:
+                    raise ServiceError(f"signals/{partition} waits at offset {at} and is not delivered")
+
+
+def parse_signal(value: bytes) -> Signal:
+    """A message of the signals topic as a signal.
+
+    Raises
+    ------
+    msgspec.MsgspecError, ValueError
+        It is none; the text says which field.
+    """
+    signal = msgspec.json.decode(value, type=Signal)
+    if signal.side not in ("buy", "sell"):
+        raise ValueError(f"side {signal.side!r} is neither buy nor sell")
+    if not signal.signal_id:
+        raise ValueError("signal_id is empty")
+    return signal

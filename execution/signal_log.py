@@ -1,0 +1,91 @@
+"""The signals topic as a log that can be read anywhere: offsets in, messages out.
+
+Faust delivers signals, but what it commits is not what the agent believes in (a commit may pass a
+message in flight, and after a broker's restart a worker may stop delivering in silence). The journal
+knows the next offset of each partition; this reads whatever lies between that and the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from tickloom.errors import ServiceError
+from tickloom.settings import KafkaSettings
+
+TIMEOUT_S = 10.0
+MESSAGES_MAX = 500
+
+
+class SignalLog:
+    """Reads one topic by offset. Blocking: call it off the event loop."""
+
+    def __init__(self, settings: KafkaSettings, topic: str) -> None:
+        self._bootstrap, self._topic = settings.bootstrap, topic
+        self._consumer: Any = Consumer(
+            {
+                "bootstrap.servers": settings.bootstrap,
+                "group.id": "tickloom-agent-repair",  # demanded by the client; nothing is committed
+                "enable.auto.commit": False,
+                "auto.offset.reset": "error",
+                "enable.partition.eof": False,
+                "log_level": 0,
+            }
+        )
+
+    def ranges(self) -> dict[int, tuple[int, int]]:
+        """Partition to (first offset that is kept, offset behind the last).
+
+        Raises
+        ------
+        ServiceError
+            The broker is away.
+        """
+        try:
+            topic = self._consumer.list_topics(self._topic, timeout=TIMEOUT_S).topics[self._topic]
+            if topic.error is not None:
+                raise KafkaException(topic.error)
+            return {
+                number: self._consumer.get_watermark_offsets(
+                    TopicPartition(self._topic, number), timeout=TIMEOUT_S
+                )
+                for number in topic.partitions
+            }
+        except KafkaException as error:
+            raise ServiceError(f"Kafka at {self._bootstrap}, topic {self._topic}: {error}") from error
+
+    def read(self, partition: int, start: int, stop: int) -> Iterator[tuple[int, bytes]]:
+        """(offset, value) of the messages from ``start`` up to, not including, ``stop``.
+
+        Raises
+        ------
+        ServiceError
+            They did not come in time.
+        """
+        if start >= stop:
+            return
+        self._consumer.assign([TopicPartition(self._topic, partition, start)])
+        try:
+            position = start
+            while position < stop:
+                messages = self._consumer.consume(MESSAGES_MAX, TIMEOUT_S)
+                if not messages:
+                    raise ServiceError(
+                        f"{self._topic}/{partition}: nothing came from offset {position} within {TIMEOUT_S} s"
+                    )
+                for message in messages:
+                    if message.error() is not None:
+                        raise ServiceError(f"{self._topic}/{partition}@{position}: {message.error()}")
+                    if message.offset() >= stop:
+                        return
+                    position = message.offset() + 1
+                    yield message.offset(), message.value() or b""
+        except KafkaException as error:
+            raise ServiceError(f"{self._topic}/{partition}: {error}") from error
+        finally:
+            self._consumer.unassign()
+
+    def close(self) -> None:
+        self._consumer.close()
