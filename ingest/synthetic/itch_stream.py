@@ -68,6 +68,13 @@ class ItchStream:
         for begin, end in itertools.pairwise(bounds):
             yield raw[begin:end]
 
+    def inserted(self, index: int, message: bytes) -> ItchStream:
+        """The stream with ``message`` before message ``index`` (from 0): for tests of what is not known."""
+        at, ts = self.offsets[index], self.ts_ns[min(index, len(self) - 1)]
+        data = np.concatenate((self.data[:at], np.frombuffer(message, dtype=np.uint8), self.data[at:]))
+        offsets = np.concatenate((self.offsets[: index + 1], self.offsets[index:] + len(message)))
+        return ItchStream(data, offsets, np.insert(self.ts_ns, index, ts))
+
     def with_lengths(self) -> NDArray[np.uint8]:
         """The messages as a file holds them: each behind its 2-byte big-endian length."""
         return frame(self.data, self.offsets)

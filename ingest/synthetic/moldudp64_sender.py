@@ -111,6 +111,7 @@ class MoldSender:
         Market seconds a real second. 0: as fast as the socket takes it, which drops on a slow receiver.
     session : str
     faults : Faults
+        Also an attribute, to be set before :meth:`start` where :attr:`packing` must be known.
     limit : int
         Stop behind so many messages (0: all); :meth:`release` lets the rest go. For tests that stop
         something in mid-session.
@@ -136,7 +137,7 @@ class MoldSender:
         self.counters: Counter[str] = Counter()
         self._target = (host, port)
         self._speed = speed
-        self._faults = faults or Faults()
+        self.faults = faults or Faults()
         self._limit = limit
         self._clock = clock or SystemClock()
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -218,8 +219,8 @@ class MoldSender:
 
     def _deliver(self, index: int, datagram: bytes) -> None:
         held, self._held = self._held, []
-        for payload in self._faults.apply(index, datagram) if self._faults else (datagram,):
-            if index in self._faults.reorder:
+        for payload in self.faults.apply(index, datagram) if self.faults else (datagram,):
+            if index in self.faults.reorder:
                 self._held.append(payload)
             else:
                 self._send(payload)

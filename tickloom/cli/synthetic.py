@@ -32,6 +32,7 @@ Intensity = Annotated[float, typer.Option(help="1 is about 1,500 ITCH messages a
 SessionDate = Annotated[
     str, typer.Option(help="Trading day, YYYY-MM-DD. Default: itch.session_date, else today, UTC.")
 ]
+Rate = Annotated[float, typer.Option(min=0.0, max=1.0, help="Chance of a datagram to meet this fault.")]
 Stats = Annotated[Path | None, typer.Option(help="Write the truth about the session here, as JSON.")]
 
 
@@ -42,52 +43,45 @@ def play(
     speed: Annotated[float | None, typer.Option(help="Market seconds a real second; 0: no pacing.")] = None,
     intensity: Intensity = 1.0,
     session_date: SessionDate = "",
+    stocks: Annotated[bool, typer.Option(help="Play the stocks: ITCH 5.0 in MoldUDP64.")] = True,
+    coins: Annotated[bool, typer.Option(help="Play the coins: Binance-format websocket and REST.")] = True,
     stats: Stats = None,
     linger_s: Annotated[
         float, typer.Option(help="Answer re-requests so long after the end; 0: until SIGTERM.")
     ] = 0.0,
+    drop: Rate = 0.0,
+    duplicate: Rate = 0.0,
+    reorder: Rate = 0.0,
+    corrupt: Rate = 0.0,
+    garbage: Rate = 0.0,
+    truncate: Rate = 0.0,
 ) -> None:
-    """Play a session: ITCH 5.0 in MoldUDP64 over UDP, with a re-request server."""
-    from ingest.synthetic.itch_stream import itch_stream
-    from ingest.synthetic.market import make_session
-    from ingest.synthetic.moldudp64_sender import MoldSender
+    """Play a session over sockets, at the addresses that the settings itch and synthetic name."""
+    from ingest.synthetic import player
     from tickloom.telemetry import configure_logging
 
-    log = configure_logging("synthetic")
-    stopping = threading.Event()
+    configure_logging("synthetic")
+    stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
-    settings, itch = SyntheticSettings.load(), ItchSettings.load()
-    parameters = _parameters(seed, duration_s, intensity, session_date)
-    session = make_session(parameters)
-    if stats is not None:
-        session.truth.save(stats)
-    sender = MoldSender(
-        itch_stream(session),
-        itch.multicast_group or itch.host,
-        itch.port,
-        rerequest_host=itch.rerequest_host,
-        rerequest_port=itch.rerequest_port,
+        signal.signal(number, lambda *_: stop.set())
+    settings = SyntheticSettings.load()
+    options = player.PlayOptions(
         speed=settings.speed if speed is None else speed,
+        stocks=stocks,
+        coins=coins,
+        linger_s=linger_s,
+        truth_path=stats,
+        faults=player.FaultRates(drop, duplicate, reorder, corrupt, garbage, truncate),
     )
-    log.info(
-        "playing a synthetic session", seed=parameters.seed, messages=session.truth.messages_total,
-        session_date=parameters.session_date.isoformat(), to=f"{itch.host}:{itch.port}",
-    )  # fmt: skip
-    sender.start()
-    try:
-        while not stopping.is_set() and not sender.wait(0.1):
-            pass
-        log.info("the session has ended", messages=sender.sent_messages, **dict(sender.counters))
-        stopping.wait(linger_s or None)
-    finally:
-        sender.stop()
+    parameters = _parameters(seed, duration_s, intensity, session_date)
+    player.play(parameters, options, ItchSettings.load(), settings, stop)
 
 
 @app.command()
 def write(
-    itch_file: Annotated[
-        Path | None, typer.Option("--itch", help="ITCH 5.0 messages go here.")
+    itch_file: Annotated[Path | None, typer.Option("--itch", help="ITCH 5.0 messages go here.")] = None,
+    coins_dir: Annotated[
+        Path | None, typer.Option("--coins", help="Recordings of the coins' lines go into this directory.")
     ] = None,
     seed: Seed = None,
     duration_s: Duration = None,
@@ -95,14 +89,21 @@ def write(
     session_date: SessionDate = "",
     stats: Stats = None,
 ) -> None:
-    """Write a session to files: ITCH messages behind 2-byte lengths, the truth about it as JSON."""
+    """Write a session to files: ITCH messages behind 2-byte lengths, Binance lines, the truth as JSON."""
+    from ingest.synthetic.coins import SyntheticLines, coin_truth
     from ingest.synthetic.itch_stream import itch_stream
     from ingest.synthetic.market import make_session
 
-    session = make_session(_parameters(seed, duration_s, intensity, session_date))
+    parameters = _parameters(seed, duration_s, intensity, session_date)
+    session = make_session(parameters)
     if itch_file is not None:
         size = itch_stream(session).write(itch_file)
         print(f"{itch_file}: {session.truth.messages_total} synthetic ITCH 5.0 messages, {size} bytes")
+    if coins_dir is not None:
+        lines = SyntheticLines(parameters)
+        session.truth.coins = coin_truth(lines)
+        for path in lines.write(coins_dir):
+            print(f"{path}: synthetic lines in Binance's format")
     if stats is not None:
         session.truth.save(stats)
         print(f"{stats}: the truth about the session")

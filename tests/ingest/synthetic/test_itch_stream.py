@@ -193,3 +193,11 @@ def test_file_format(tmp_path: Path, session: Session) -> None:
         assert length == LENGTHS[chr(raw[at + 2])]
         at, count = at + 2 + length, count + 1
     assert (at, count) == (len(raw), len(stream))
+
+
+def test_inserted_message_shifts_the_rest() -> None:
+    """A foreign message is put where it was asked for and nothing else changes."""
+    stream = itch_stream(make_session(MarketParameters(duration_s=2.0)))
+    before, foreign = list(stream.messages()), b"z" + bytes(20)
+    assert list(stream.inserted(10, foreign).messages()) == [*before[:10], foreign, *before[10:]]
+    assert list(stream.inserted(len(before), foreign).messages()) == [*before, foreign]
