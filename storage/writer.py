@@ -180,6 +180,11 @@ class QuestDbSink:
             self._thread.join(timeout_s)
             self._connection.close()
 
+    @property
+    def pending_rows(self) -> int:
+        """Rows taken and not acknowledged yet."""
+        return self._pending_rows + self._sending_rows
+
     def _drain(self, timeout_s: float | None) -> None:
         deadline_ns = None if timeout_s is None else self._clock.monotonic_ns() + int(timeout_s * NS_PER_S)
         with self._changed:
