@@ -124,9 +124,10 @@ class BinanceDecoder:
             return EventBlock(self.venue, self.session, self.symbols)
         on_wire = batch.kinds == RecordKind.DATA
         scanned, slow = self._scanner.scan(batch.data, batch.offsets, on_wire)
-        self._count_kinds(scanned, on_wire)
+        kinds = np.bincount(scanned.rows[on_wire, KIND], minlength=len(Kind)).tolist()
+        self._count_kinds(kinds)
         first_seq = self._seq_base + batch.first_number
-        self._output.begin(scanned, first_seq)
+        self._output.begin(kinds, scanned.levels, first_seq)
         record = 0
         while record < len(batch):
             record = self._advance(record, batch, scanned, slow, first_seq)
@@ -229,9 +230,8 @@ class BinanceDecoder:
             scanned.level_size[low:high].copy(),
         )
         self._state.instruments[which, adv.DEPTH_ID] = row[FINAL_ID]
-        self._sync[which].add(
-            PendingDepth(int(row[FIRST_ID]), int(row[FINAL_ID]), int(row[PREVIOUS_ID]), update)
-        )
+        depth = PendingDepth(int(row[FIRST_ID]), int(row[FINAL_ID]), int(row[PREVIOUS_ID]), update)
+        self.counters["pending_dropped"] += self._sync[which].add(depth)
         self._try_bridge(which)
 
     def _snapshot(self, payload: bytes) -> None:
@@ -351,19 +351,18 @@ class BinanceDecoder:
 
     # counters and time
 
-    def _count_kinds(self, scanned: Scanned, on_wire: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> None:
-        counts = np.bincount(scanned.rows[on_wire, KIND], minlength=len(Kind))
+    def _count_kinds(self, kinds: list[int]) -> None:
         for kind, name in _KIND_COUNTERS.items():
-            if counts[kind]:
-                self.counters[name] += int(counts[kind])
-        self.counters["decoded"] += int(sum(counts[kind] for kind in _READ))
+            if kinds[kind]:
+                self.counters[name] += kinds[kind]
+        self.counters["decoded"] += sum(kinds[kind] for kind in _READ)
 
     def _collect_counts(self) -> None:
-        for name, count in zip(adv.COUNTER_NAMES, self._state.counts.tolist(), strict=True):
-            if count:
+        counts = self._state.counts.tolist()
+        if any(counts):
+            for name, count in zip(adv.COUNTER_NAMES, counts, strict=True):
                 self.counters[name] += count
-        self._state.counts[:] = 0
-        self.counters["pending_dropped"] = sum(sync.dropped for sync in self._sync)
+            self._state.counts[:] = 0
 
     def _move_watermark(self) -> None:
         clock = int(self._state.feed[adv.CLOCK])

@@ -164,6 +164,10 @@ _any = msgspec.json.Decoder()
 _snapshot_record = msgspec.json.Decoder(SnapshotRecord)
 
 
+#: RecursionError: brackets within brackets, a thousand deep.
+_NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
 class LineReader:
     """Reads one message of a market. ``symbols``: the venue's names, in the order of the session."""
 
@@ -175,7 +179,7 @@ class LineReader:
         """Never raises: what cannot be used says so in its kind."""
         try:
             envelope = _envelope.decode(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except _NO_JSON as error:
             return self._no_envelope(payload, str(error))
         name, _, rest = envelope.stream.partition("@")
         event = rest.partition("@")[0]
@@ -192,7 +196,7 @@ class LineReader:
                 return self._trade(name, instrument, envelope.data)
         except PriceRangeError as error:
             return Line(Kind.REFUSED, instrument, about=about, reason=str(error))
-        except (msgspec.DecodeError, ValueError) as error:  # _Wrong and parse_nanos are ValueErrors
+        except (*_NO_JSON, ValueError) as error:  # _Wrong and parse_nanos are ValueErrors
             return Line(Kind.MALFORMED, instrument, about=about, reason=f"{event}: {error}")
         return Line(Kind.IGNORED, instrument)
 
@@ -200,7 +204,7 @@ class LineReader:
     def _no_envelope(payload: bytes, why: str) -> Line:
         try:
             thing = _any.decode(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except _NO_JSON as error:
             return Line(Kind.MALFORMED, reason=f"no JSON: {error}")
         if isinstance(thing, dict) and "stream" not in thing and "data" not in thing:
             if "id" in thing and "result" in thing:
@@ -274,7 +278,10 @@ def read_snapshot(payload: bytes) -> SnapshotRecord:
     ValueError
         It is no JSON, or no order book.
     """
-    return _snapshot_record.decode(payload)  # msgspec.DecodeError is a ValueError
+    try:
+        return _snapshot_record.decode(payload)
+    except _NO_JSON as error:
+        raise ValueError(f"no order book: {error}") from error
 
 
 def snapshot_payload(symbol: str, answer: bytes) -> bytes:

@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from ingest.websocket.binance.advance import CLOCK, DELTAS_OUT, FIRST_CLOCK, QUOTES_OUT, TRADES_OUT
 from ingest.websocket.binance.messages import Kind
-from ingest.websocket.binance.scan import KIND, Scanned
 from tickloom.events import (
     DELTA_DTYPE,
     GAP_DTYPE,
@@ -36,15 +35,14 @@ class Output:
         self._venue, self._session, self._symbols = venue, session, symbols
         self._untimed = EventBlock(venue, session, symbols)
         self._overflowed = False
+        self._nothing_waits = False  # true for good once the feed has a clock
         self.filled: NDArray[np.int64] = np.zeros(3, dtype=np.int64)
 
-    def begin(self, scanned: Scanned, first_seq: int) -> None:
-        """Make room for what a batch can give."""
-        kinds = np.bincount(scanned.rows[:, KIND], minlength=len(Kind))
-        self.trades: Records = np.zeros(int(kinds[Kind.TRADE]), dtype=TRADE_DTYPE)
-        self.quotes: Records = np.zeros(int(kinds[Kind.TICKER]), dtype=QUOTE_DTYPE)
-        depth_levels = int(scanned.rows[:, -1].max(initial=0)) if kinds[Kind.DEPTH] else 0
-        self.deltas: Records = np.zeros(depth_levels, dtype=DELTA_DTYPE)
+    def begin(self, kinds: list[int], levels: int, first_seq: int) -> None:
+        """Make room for what a batch can give: of each kind so many messages, and so many levels."""
+        self.trades: Records = np.zeros(kinds[Kind.TRADE], dtype=TRADE_DTYPE)
+        self.quotes: Records = np.zeros(kinds[Kind.TICKER], dtype=QUOTE_DTYPE)
+        self.deltas: Records = np.zeros(levels, dtype=DELTA_DTYPE)
         self.filled[:] = 0
         self._delta_parts: list[Records] = []
         self._deltas_taken = 0
@@ -92,6 +90,8 @@ class Output:
             np.array(self._statuses, dtype=STATUS_DTYPE),
             np.array(self._gaps, dtype=GAP_DTYPE),
         )
+        if self._nothing_waits and feed[CLOCK]:
+            return block, 0
         return self._timed(block, feed, ended)
 
     def _take_deltas(self) -> None:
@@ -102,24 +102,19 @@ class Output:
 
     def _timed(self, block: EventBlock, feed: NDArray[np.int64], ended: bool) -> tuple[EventBlock, int]:
         kinds = ("quotes", "statuses", "gaps")
-        waiting = [getattr(self._untimed, kind) for kind in kinds]
-        if not any(len(part) for part in waiting) and all(
-            len(getattr(block, kind)) == 0 or getattr(block, kind)["ts_event"][0] for kind in kinds
-        ):
-            return block, 0
-        for kind, part in zip(kinds, waiting, strict=True):
-            if len(part):
-                setattr(block, kind, np.concatenate([part, getattr(block, kind)]))
+        for kind in kinds:
+            setattr(block, kind, np.concatenate([getattr(self._untimed, kind), getattr(block, kind)]))
         untimed = sum(int((getattr(block, kind)["ts_event"] == 0).sum()) for kind in kinds)
         self._overflowed = self._overflowed or untimed > UNTIMED_MAX
         if feed[CLOCK] == 0 and not self._overflowed and not ended:
             self._untimed = block
             lowest = [int(getattr(block, kind)["seq"][0]) for kind in kinds if len(getattr(block, kind))]
-            return EventBlock(self._venue, self._session, self._symbols), min(lowest)
+            return EventBlock(self._venue, self._session, self._symbols), min(lowest, default=0)
         for kind in kinds:
             records = getattr(block, kind)
             bare = records["ts_event"] == 0
             use_receive = self._overflowed or feed[CLOCK] == 0
             records["ts_event"][bare] = records["ts_recv"][bare] if use_receive else feed[FIRST_CLOCK]
         self._untimed = EventBlock(self._venue, self._session, self._symbols)
+        self._nothing_waits = bool(feed[CLOCK])
         return block, 0

@@ -66,12 +66,15 @@ class Scanned:
         Levels of all depth updates; a row's are LEVEL_LOW to, not including, LEVEL_HIGH. Nanos.
     level_side : int8
         BUY for bids, SELL for asks.
+    levels : int
+        How many levels there are.
     """
 
     rows: NDArray[np.int64]
     level_price: NDArray[np.int64]
     level_size: NDArray[np.int64]
     level_side: NDArray[np.int8]
+    levels: int = 0
 
 
 class Scanner:
@@ -117,10 +120,12 @@ class Scanner:
             scanned.level_side,
         )
         slow: dict[int, Line] = {}
-        for row in np.flatnonzero(wanted & (scanned.rows[:, KIND] == _UNREAD)).tolist():
+        unread = wanted & (scanned.rows[:, KIND] == _UNREAD)
+        for row in np.flatnonzero(unread).tolist() if unread.any() else ():
             line = self._reader.read(data[offsets[row] : offsets[row + 1]].tobytes())
             used = put_line(scanned, row, line, used)
             slow[row] = line
+        scanned.levels = used
         return scanned, slow
 
 

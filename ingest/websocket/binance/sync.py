@@ -65,19 +65,19 @@ class BookSync:
         self._market = market
         self.pending: deque[PendingDepth] = deque()
         self.snapshot: Snapshot | None = None
-        self.dropped = 0  # updates that there was no room for
 
     def reset(self) -> None:
         """The chain of updates is broken: nothing that waits is of use any more."""
         self.pending.clear()
         self.snapshot = None
 
-    def add(self, depth: PendingDepth) -> None:
-        """One more update, which follows the last one added."""
-        if len(self.pending) == PENDING_DEPTHS_MAX:
+    def add(self, depth: PendingDepth) -> int:
+        """One more update, which follows the last one added; how many there was no room for."""
+        full = len(self.pending) == PENDING_DEPTHS_MAX
+        if full:
             self.pending.popleft()
-            self.dropped += 1
         self.pending.append(depth)
+        return int(full)
 
     @property
     def wants_snapshot(self) -> bool:
