@@ -10,9 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import IO, Self
 
@@ -24,6 +22,7 @@ from tickloom.settings import StackSettings
 from tickloom.stack import ports
 from tickloom.stack.logs import tail, trim
 from tickloom.stack.process import GuardedProcess, exit_text, sweep
+from tickloom.stack.runner import Runner, backoff_ms
 from tickloom.stack.service import Service
 from tickloom.stack.state import RUNNING, SETTLED, ServiceStatus, State, lock, read_state, write_state
 
@@ -44,26 +43,6 @@ FOREIGN_VARIABLES = (
     "HADOOP_CLASSPATH", "JAVA_HOME", "JAVA_OPTS", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "JVM_ARGS",
     "KAFKA_HEAP_OPTS", "KAFKA_OPTS", "_JAVA_OPTIONS",
 )  # fmt: skip
-
-
-@dataclass(slots=True, eq=False)
-class _Runner:
-    service: Service
-    log_file: Path
-    state: State = State.STOPPED
-    wanted: bool = False
-    process: GuardedProcess | None = None
-    launch: Future[GuardedProcess] | None = None
-    probe: Future[str] | None = None
-    attempt: int = 0
-    crashes: int = 0  # in a row
-    was_healthy: bool = False
-    detail: str = ""
-    probe_at_ns: int = 0
-    retry_at_ns: int = 0
-    kill_at_ns: int = 0
-    healthy_ns: int = 0
-    dependents: list[_Runner] = field(default_factory=list)
 
 
 class Stack:
@@ -102,7 +81,7 @@ class Stack:
         inherited = {name: value for name, value in os.environ.items() if name not in FOREIGN_VARIABLES}
         self._environment = {**inherited, **(environment or {})}
         logs = self.data_dir / "log"
-        self._runners = {one.name: _Runner(one, logs / f"{one.name}.log") for one in services}
+        self._runners = {one.name: Runner(one, logs / f"{one.name}.log") for one in services}
         for runner in self._runners.values():
             for name in runner.service.depends_on:
                 if name in self._runners:
@@ -236,7 +215,7 @@ class Stack:
     def status(self) -> list[ServiceStatus]:
         """All services, in the order given."""
         with self._changed:
-            return [self._status(runner) for runner in self._runners.values()]
+            return [runner.status() for runner in self._runners.values()]
 
     # ---- the supervising thread
 
@@ -255,7 +234,7 @@ class Stack:
                     for runner in self._runners.values():
                         trim(runner.log_file)
 
-    def _step(self, runner: _Runner, pool: ThreadPoolExecutor) -> None:
+    def _step(self, runner: Runner, pool: ThreadPoolExecutor) -> None:
         now_ns = self._clock.monotonic_ns()
         if runner.launch is not None:
             if runner.launch.done():
@@ -289,7 +268,7 @@ class Stack:
     def _is_up(self, name: str) -> bool:
         return name not in self._runners or self._runners[name].state in SETTLED
 
-    def _launch(self, runner: _Runner, pool: ThreadPoolExecutor) -> None:
+    def _launch(self, runner: Runner, pool: ThreadPoolExecutor) -> None:
         runner.attempt += 1
         runner.probe, runner.probe_at_ns = None, 0
         service, attempt = runner.service, str(runner.attempt)
@@ -304,7 +283,7 @@ class Stack:
         runner.launch = pool.submit(launch)
         self._set(runner, State.STARTING)
 
-    def _launched(self, runner: _Runner) -> None:
+    def _launched(self, runner: Runner) -> None:
         assert runner.launch is not None
         launch, runner.launch = runner.launch, None
         try:
@@ -315,7 +294,7 @@ class Stack:
         else:
             self._write_state()
 
-    def _ended(self, runner: _Runner, code: int) -> None:
+    def _ended(self, runner: Runner, code: int) -> None:
         runner.process = None
         if runner.state is State.STOPPING or not runner.wanted:
             self._set(runner, State.STOPPED, exit_text(code))
@@ -324,7 +303,7 @@ class Stack:
         else:
             self._crashed(runner, exit_text(code), gives_up=not runner.service.restart)
 
-    def _crashed(self, runner: _Runner, why: str, *, gives_up: bool) -> None:
+    def _crashed(self, runner: Runner, why: str, *, gives_up: bool) -> None:
         now_ns = self._clock.monotonic_ns()
         if runner.was_healthy and now_ns - runner.healthy_ns >= STEADY_NS:
             runner.crashes = 0
@@ -332,14 +311,11 @@ class Stack:
         if gives_up or (not runner.was_healthy and runner.crashes >= FIRST_LAUNCHES_MAX):
             self._set(runner, State.FAILED, why)
             return
-        delay_ms = min(
-            self.settings.restart_backoff_ms * 2 ** min(runner.crashes - 1, 16),
-            self.settings.restart_backoff_ms_max,
-        )
+        delay_ms = backoff_ms(runner.crashes, self.settings)
         runner.retry_at_ns = now_ns + delay_ms * NS_PER_MS
         self._set(runner, State.BACKOFF, f"{why}, again in {delay_ms} ms")
 
-    def _probe(self, runner: _Runner, pool: ThreadPoolExecutor, now_ns: int) -> None:
+    def _probe(self, runner: Runner, pool: ThreadPoolExecutor, now_ns: int) -> None:
         if runner.probe is None:
             if now_ns >= runner.probe_at_ns:
                 runner.probe = pool.submit(runner.service.health, runner.attempt)
@@ -363,7 +339,7 @@ class Stack:
 
     # ---- shared
 
-    def _runner(self, name: str) -> _Runner:
+    def _runner(self, name: str) -> Runner:
         try:
             return self._runners[name]
         except KeyError:
@@ -376,12 +352,12 @@ class Stack:
             found.update(dict.fromkeys([*self._with_dependencies(known), name]))
         return list(found)
 
-    def _set(self, runner: _Runner, state: State, detail: str = "") -> None:
+    def _set(self, runner: Runner, state: State, detail: str = "") -> None:
         runner.state, runner.detail = state, detail
         self._write_state()
         self._changed.notify_all()
         if self._on_change is not None:
-            self._on_change(self._status(runner))
+            self._on_change(runner.status())
 
     def _wait_healthy(self, name: str, deadline_ns: int, not_pid: int = 0) -> None:
         with self._changed:
@@ -407,21 +383,9 @@ class Stack:
             if runner.state is State.FAILED:
                 raise ServiceError(f"{name} failed: {runner.detail}. {self._log_end(runner)}")
 
-    def _log_end(self, runner: _Runner) -> str:
+    def _log_end(self, runner: Runner) -> str:
         lines = tail(runner.log_file, 15)
         return f"The end of {runner.log_file}:\n" + "\n".join(f"    {line}" for line in lines)
-
-    def _status(self, runner: _Runner) -> ServiceStatus:
-        return ServiceStatus(
-            name=runner.service.name,
-            state=runner.state,
-            pid=runner.process.pid if runner.process else 0,
-            restarts=max(0, runner.attempt - 1),
-            detail=runner.detail,
-            address=runner.service.address,
-            ports=runner.service.ports,
-            log_file=runner.log_file,
-        )
 
     def _claim_ports(self, wanted: Mapping[str, int]) -> None:
         for _ in range(PORT_TRIES):  # the guards of a stack that was killed may still be at it
@@ -458,18 +422,6 @@ class Stack:
             self._lock_file = None
 
     def _write_state(self) -> None:
-        entries = {
-            runner.service.name: {
-                "state": runner.state,
-                "pid": runner.process.pid if runner.process else 0,
-                "marker": runner.process.marker if runner.process else "",
-                "restarts": max(0, runner.attempt - 1),
-                "detail": runner.detail,
-                "address": runner.service.address,
-                "ports": dict(runner.service.ports),
-                "log": str(runner.log_file),
-            }
-            for runner in self._runners.values()
-        }
+        entries = {name: runner.entry() for name, runner in self._runners.items()}
         state = {"supervisor": os.getpid(), "written_ns": self._clock.now_ns(), "services": entries}
         write_state(self.data_dir, state)
