@@ -240,7 +240,7 @@ def cut(pieces: Pieces, events_max: int) -> list[Pieces]:
     chunks: list[Pieces] = [{} for _ in range(bounds.size + 1)]
     for table, records in pieces.items():
         stops = [0, *np.searchsorted(records["seq"], bounds, side="left").tolist(), len(records)]
-        for chunk, start, stop in zip(chunks, stops, stops[1:], strict=True):
+        for chunk, start, stop in zip(chunks, stops[:-1], stops[1:], strict=True):
             if stop > start:
                 chunk[table] = records[start:stop]
     return [chunk for chunk in chunks if chunk]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import zlib
 
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
+from tickloom.clock import NS_PER_S, SystemClock
 from tickloom.errors import ServiceError
 from tickloom.settings import KafkaSettings
 
@@ -66,9 +69,37 @@ def ensure_topics(names: list[str], settings: KafkaSettings, timeout_s: float = 
                     raise ServiceError(
                         f"Kafka at {settings.bootstrap} did not create {name}: {error}"
                     ) from error
+        if missing:
+            _wait_for_leaders(admin, [topic.topic for topic in missing], settings, timeout_s)
     except ServiceError:
         raise
     except Exception as error:
         raise ServiceError(
             f"Kafka at {settings.bootstrap} does not answer ({error}). Is it up? See `tickloom status`."
         ) from error
+
+
+def _wait_for_leaders(
+    admin: AdminClient, names: list[str], settings: KafkaSettings, timeout_s: float
+) -> None:
+    """A topic that was created a moment ago may not answer yet: wait until each partition has."""
+    clock = SystemClock()
+    deadline_ns = clock.monotonic_ns() + int(timeout_s * NS_PER_S)
+    asked = {
+        TopicPartition(name, partition): OffsetSpec.latest()
+        for name in names
+        for partition in range(settings.tick_partitions)
+    }
+    while True:
+        try:
+            for future in admin.list_offsets(asked, request_timeout=timeout_s).values():
+                future.result()
+        except KafkaException as error:
+            if clock.monotonic_ns() > deadline_ns:
+                raise ServiceError(
+                    f"Kafka at {settings.bootstrap}: {', '.join(names)} do not answer ({error}); "
+                    "see the broker's log with `tickloom logs kafka`"
+                ) from error
+            threading.Event().wait(0.1)
+        else:
+            return
