@@ -138,4 +138,7 @@ class SnapshotPlanner:
 
     def synced(self, symbol: str) -> None:
         """The book is whole: the next loss is a new matter."""
-        self._requests.pop(symbol, None)
+        request = self._requests.get(symbol)
+        if request is not None:
+            request.backoff.reset()
+            request.not_before_ns = 0
