@@ -22,6 +22,8 @@ HEARTBEAT_NS = 250 * NS_PER_MS  # of real time without a datagram
 # A request may ask for 65,534 messages; so many datagrams answer it at most, because more would overrun
 # an ordinary receive buffer (212,992 bytes). The asker sees what came and asks for the rest.
 ANSWER_DATAGRAMS_MAX = 32
+# Whoever was held up catches up, but not with more at once than an ordinary receive buffer takes.
+BURST_DATAGRAMS_MAX = 48
 _REQUEST_POLL_S = 0.1
 
 
@@ -193,7 +195,8 @@ class MoldSender:
                 start_ns += self._pause(first[index])
             elapsed = self._clock.monotonic_ns() - start_ns
             reached = origin + round(elapsed * self._speed) if self._speed > 0 else due[-1]
-            while index < len(due) and due[index] <= reached:
+            stop_at = index + BURST_DATAGRAMS_MAX if self._speed > 0 else len(due)
+            while index < min(len(due), stop_at) and due[index] <= reached:
                 if self._limit and first[index] >= self._limit and not self._released.is_set():
                     break
                 self._deliver(index, self.datagrams.build(first[index], first[index + 1]))

@@ -14,7 +14,7 @@ from pathlib import Path
 import structlog
 
 from ingest.synthetic.coins import SyntheticLines, coin_truth
-from ingest.synthetic.datagrams import Faults
+from ingest.synthetic.datagrams import SESSION_NAME, Faults
 from ingest.synthetic.itch_stream import itch_stream
 from ingest.synthetic.market import Session, SessionTruth, make_session
 from ingest.synthetic.moldudp64_sender import MoldSender
@@ -55,6 +55,8 @@ class PlayOptions:
         After the end, requests and reconnects are answered so long; 0: until told to stop.
     truth_path : Path, optional
         Where the truth about the session goes, before it begins.
+    session : str
+        Name of the MoldUDP64 session, at most ten characters.
     """
 
     speed: float
@@ -62,6 +64,7 @@ class PlayOptions:
     coins: bool = True
     linger_s: float = 0.0
     truth_path: Path | None = None
+    session: str = SESSION_NAME
     faults: FaultRates = field(default_factory=FaultRates)
 
 
@@ -134,6 +137,7 @@ def _sender(session: Session, options: PlayOptions, itch: ItchSettings) -> MoldS
         rerequest_host=itch.rerequest_host,
         rerequest_port=itch.rerequest_port,
         speed=options.speed,
+        session=options.session,
     )
     rates = asdict(options.faults)
     sender.faults = Faults.seeded(session.parameters.seed, len(sender.packing), **rates)

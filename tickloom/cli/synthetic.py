@@ -49,6 +49,7 @@ def play(
     linger_s: Annotated[
         float, typer.Option(help="Answer re-requests so long after the end; 0: until SIGTERM.")
     ] = 0.0,
+    session: Annotated[str, typer.Option(help="MoldUDP64 session, up to ten characters.")] = "TLSYN00001",
     drop: Rate = 0.0,
     duplicate: Rate = 0.0,
     reorder: Rate = 0.0,
@@ -71,6 +72,7 @@ def play(
         coins=coins,
         linger_s=linger_s,
         truth_path=stats,
+        session=session,
         faults=player.FaultRates(drop, duplicate, reorder, corrupt, garbage, truncate),
     )
     parameters = _parameters(seed, duration_s, intensity, session_date)
