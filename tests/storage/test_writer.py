@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -151,6 +152,38 @@ def test_dead_server_is_said_and_nothing_is_dropped(free_port: int, venue: str) 
     with pytest.raises(ServiceError, match=r"does not answer.*tickloom up"):
         sink.resume_after(venue, "S")
     sink.close()
+
+
+def test_writer_waits_with_bounded_memory(
+    tables: QuestDbSettings, free_port: int, venue: str, make_block: MakeBlock
+) -> None:
+    """While rows cannot be sent, writing blocks once four times flush_rows_max are held; closing says how
+    many are not stored."""
+    deaf = tables.model_copy(update={"http_port": free_port})
+    sink = QuestDbSink(deaf, flush_rows_max=100)
+    block = make_block(venue, "S", seed=1, count=1_000)
+    parts = [
+        block.select({"trades": (block.trades["seq"] - block.trades["seq"][0]) // 50 == part})
+        for part in range(20)
+    ]
+    failures: list[Exception] = []
+
+    def feed() -> None:
+        try:
+            for part in parts:
+                sink.write(part, 0, 0)
+        except (ServiceError, StorageError) as error:
+            failures.append(error)
+
+    feeder = threading.Thread(target=feed, daemon=True)
+    feeder.start()
+    feeder.join(1.0)
+    assert feeder.is_alive()
+    assert sink.pending_rows == 400
+    with pytest.raises(ServiceError, match=r"400 rows are not in QuestDB.*from the capture"):
+        sink.close(timeout_s=0.2)
+    feeder.join(30)
+    assert len(failures) == 1  # the writer that was waiting is told, too
 
 
 def test_refused_rows_fail_the_sink(

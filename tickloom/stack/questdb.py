@@ -66,6 +66,10 @@ def environment(settings: QuestDbSettings) -> dict[str, str]:
         # rows come by ILP over HTTP, which answers for what it took; the older listeners stay shut
         "QDB_LINE_TCP_ENABLED": "false",
         "QDB_LINE_UDP_ENABLED": "false",
+        # a table or column made on the fly would have no DEDUP keys and a guessed type
+        "QDB_LINE_AUTO_CREATE_NEW_TABLES": "false",
+        "QDB_LINE_AUTO_CREATE_NEW_COLUMNS": "false",
+        "QDB_HTTP_EXPORT_CONNECTION_LIMIT": "32",  # else as many as there are cores
         "QDB_METRICS_ENABLED": "true",
         "QDB_LOG_W_STDOUT_LEVEL": settings.log_levels,
         # 16 MB a column by default, of which a machine with dozens of tables does not have enough
