@@ -57,6 +57,7 @@ class RerequestServer:
         self._thread = threading.Thread(target=self._serve, name="rerequest-server", daemon=True)
 
     def start(self) -> None:
+        """Begin to answer."""
         self._thread.start()
 
     def stop(self) -> None:
