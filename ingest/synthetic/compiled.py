@@ -1,4 +1,8 @@
-"""How functions are compiled here: typed, cached on disk, and free of the interpreter's lock."""
+"""How functions are compiled here: typed, cached on disk, and free of the interpreter's lock.
+
+Numba's cache looks at a function's own file only: who edits ``orderbook.py`` must also remove the compiled
+``flow`` from ``__pycache__`` (``*.nbi``, ``*.nbc``), or go on with the old books.
+"""
 
 from __future__ import annotations
 
