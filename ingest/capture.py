@@ -78,7 +78,8 @@ class CaptureBatch:
         offsets = np.zeros(len(records) + 1, dtype=np.int64)
         np.cumsum([len(payload) for _, _, payload in records], out=offsets[1:])
         return cls(
-            np.frombuffer(b"".join(payload for _, _, payload in records), dtype=np.uint8),
+            # writable, as what a reader gives: kernels are compiled for one kind of array, not two
+            np.frombuffer(bytearray(b"".join(payload for _, _, payload in records)), dtype=np.uint8),
             offsets,
             np.array([kind for kind, _, _ in records], dtype=np.uint8),
             np.array([ts for _, ts, _ in records], dtype=np.int64),

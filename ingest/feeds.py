@@ -25,7 +25,7 @@ def session_date(session: str) -> date:
         return date(int(text[:4]), int(text[4:6]), int(text[6:8]))
     except ValueError:
         raise SettingsError(
-            f"session {session!r} does not begin with a date such as 20261121; name the directory after its day"
+            f"session {session!r} does not begin with a date such as 20261121; name it after its day"
         ) from None
 
 

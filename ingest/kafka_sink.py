@@ -14,6 +14,7 @@ import numpy as np
 from confluent_kafka import KafkaException, Producer
 from numpy.typing import NDArray
 
+from ingest import metrics
 from ingest.kafka_tail import Tail, read_tails
 from tickloom import topics
 from tickloom.clock import NS_PER_MS, Clock, SystemClock
@@ -164,8 +165,12 @@ class KafkaSink:
         """Cut between seqs into batches. Only the last one may carry the block's watermark: those
         before it are followed by events that are older."""
         tail = self._tails.get((topic, partition))
+        total = sum(map(len, pieces.values()))
         if tail is not None and tail.last_seq:
             pieces = {table: records[records["seq"] > tail.last_seq] for table, records in pieces.items()}
+        left = sum(map(len, pieces.values()))
+        metrics.DROPPED.labels(block.venue, topic).inc(total - left)
+        metrics.PUBLISHED.labels(block.venue, topic).inc(left)
         chunks = cut(pieces, self._settings.batch_events_max)
         for number, chunk in enumerate(chunks):
             seqs = [records["seq"] for records in chunk.values() if len(records)]

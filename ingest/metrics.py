@@ -11,9 +11,12 @@ RECEIVED_BYTES = Counter("tickloom_ingest_received_bytes", "Payload bytes captur
 REFUSED = Counter("tickloom_ingest_refused", "Datagrams that were not captured", ["venue", "reason"])
 GAPS = Counter("tickloom_ingest_gaps", "Sequence gaps seen on the wire", ["venue", "outcome"])
 DECODED = Counter("tickloom_ingest_decoded", "Messages decoded", ["venue", "sink"])
-PUBLISHED = Counter("tickloom_ingest_published", "Events handed to a sink", ["venue", "sink", "table"])
+HANDED_ON = Counter("tickloom_ingest_handed_on", "Events given to a sink", ["venue", "sink", "table"])
+PUBLISHED = Counter("tickloom_ingest_published", "Events that Kafka was sent", ["venue", "topic"])
 DROPPED = Counter(
-    "tickloom_ingest_dropped", "Events not handed on because they were published before", ["venue", "sink"]
+    "tickloom_ingest_dropped",
+    "Events not sent to Kafka because an earlier run had sent them",
+    ["venue", "topic"],
 )
 ODDITIES = Gauge(
     "tickloom_ingest_oddities",

@@ -1,8 +1,8 @@
 """A capture in, filled sinks out: one thread a sink, each following the capture at its own pace.
 
 A sink that is away holds up nobody else: the capture is the buffer. Starting is always the same:
-ask the sink how far it is, replay the capture from its first record through a fresh decoder, drop
-what the sink has, go on. Killed, late, historical and live are one code path.
+replay the capture from its first record through a fresh decoder; the sink, which has looked how far
+it is, drops what it has; go on. Killed, late, historical and live are one code path.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import structlog
-from numpy.typing import NDArray
 
 from ingest import metrics
 from ingest.capture import CaptureReader, Notification
@@ -35,25 +34,6 @@ CONNECT_RETRY_S_MAX = 5.0
 DRAIN_S = 10.0  # on a stop, for what is captured to be published; the rest goes out on the next start
 
 log = structlog.get_logger("ingest")
-
-
-class TailFilter:
-    """Drops what a table already has. Kept from the tail's seq on: a flush may have cut it in two,
-    and writing an event again changes nothing where the table deduplicates."""
-
-    def __init__(self, tails: dict[str, int]) -> None:
-        self._tails = {table: seq for table, seq in tails.items() if table in TABLES}
-
-    def __call__(self, block: EventBlock) -> EventBlock:
-        if not self._tails:
-            return block
-        keep: dict[str, NDArray[np.bool_]] = {}
-        behind = True
-        for table, records in block.kinds().items():
-            mask = records["seq"] >= self._tails.get(table, 0)
-            behind = behind and bool(mask.all())
-            keep[table] = mask
-        return block if behind else block.select(keep)
 
 
 class Watermark:
@@ -107,19 +87,17 @@ class SinkThread(threading.Thread):
 
     def run(self) -> None:
         try:
-            tails = self._connect()
-            if tails is not None:
-                self._follow(TailFilter(tails))
-                self.sink.flush()
-                self.sink.close()
+            if self._connect():
+                self._follow()
+            self._close()
         except BaseException as error:
             self.error = error
             log.error("sink.failed", sink=self.sink.name, error=str(error), exc_info=error)
         finally:
             self._reader.close()
 
-    def _connect(self) -> dict[str, int] | None:
-        """How far the sink is; None where it was stopped before the server answered."""
+    def _connect(self) -> bool:
+        """Let the sink look how far it is; False where it was stopped before the server answered."""
         retry_s = CONNECT_RETRY_S
         while True:
             try:
@@ -127,13 +105,13 @@ class SinkThread(threading.Thread):
             except (ServiceError, StorageError) as error:
                 log.warning("sink.away", sink=self.sink.name, error=str(error), retry_s=retry_s)
                 if self._stopping.wait(retry_s):
-                    return None
+                    return False
                 retry_s = min(2 * retry_s, CONNECT_RETRY_S_MAX)
             else:
                 log.info("sink.resumes", sink=self.sink.name, session=self.decoder.session, after=tails)
-                return tails
+                return True
 
-    def _follow(self, keep: TailFilter) -> None:
+    def _follow(self) -> None:
         heartbeat_s = self._settings.heartbeat_ms / 1_000
         while True:
             stopping = self._stopping.is_set()  # before reading: what came until then is written
@@ -145,11 +123,9 @@ class SinkThread(threading.Thread):
                 continue
             seen = self.decoder.last_seq
             began_ns = self._clock.monotonic_ns()
-            decoded = self.decoder.decode(batch)
+            block = self.decoder.decode(batch)
             if self.decoder.last_seq > seen:
                 self._watermark.progress()
-            block = keep(decoded)
-            metrics.DROPPED.labels(self.decoder.venue, self.sink.name).inc(len(decoded) - len(block))
             self._write(block)
             self._watermark.progress()  # time that the sink took is no silence of the venue
             self._observe(int(batch.ts_recv[-1]))
@@ -157,11 +133,18 @@ class SinkThread(threading.Thread):
             if not stopping and spent_s < self._interval_s:
                 self._stopping.wait(self._interval_s - spent_s)
 
+    def _close(self) -> None:
+        """What the server does not take now, being away, it gets from the capture at the next start."""
+        try:
+            self.sink.close()
+        except ServiceError as error:
+            log.warning("sink.left_behind", sink=self.sink.name, error=str(error))
+
     def _write(self, block: EventBlock) -> None:
         self.sink.write(block, self._watermark.value(self.decoder), self.decoder.last_seq)
         for table, records in block.kinds().items():
             if len(records):
-                metrics.PUBLISHED.labels(block.venue, self.sink.name, table).inc(len(records))
+                metrics.HANDED_ON.labels(block.venue, self.sink.name, table).inc(len(records))
 
     def _observe(self, ts_recv: int) -> None:
         labels = (self.decoder.venue, self.sink.name)
@@ -239,15 +222,16 @@ def load_capture(path: Path, decoder: Decoder, sinks: Sequence[EventSink] = ()) 
     ServiceError, StorageError
         A sink's server is away.
     """
-    outlets = [(sink, TailFilter(sink.resume_after(decoder.venue, decoder.session))) for sink in sinks]
+    for sink in sinks:
+        sink.resume_after(decoder.venue, decoder.session)
     with CaptureReader(path) as reader:
         for batch in reader.batches():
             block = decoder.decode(batch)
-            for sink, keep in outlets:
-                sink.write(keep(block), decoder.watermark_ns, decoder.last_seq)
+            for sink in sinks:
+                sink.write(block, decoder.watermark_ns, decoder.last_seq)
             yield block
     watermark = decoder.watermark_ns + (NS_PER_DAY if decoder.ended else 0)
-    for sink, _ in outlets:
+    for sink in sinks:
         sink.write(_nothing(decoder), watermark, decoder.last_seq)
         sink.flush()
 

@@ -44,6 +44,15 @@ def gap_record(gap: Gap) -> bytes:
     return json.dumps({"type": "gap", "first": gap.first, "last": gap.last}).encode()
 
 
+def gap_from(payload: bytes) -> Gap | None:
+    """What :func:`gap_record` wrote; None where it is something else."""
+    try:
+        control: dict[str, Any] = json.loads(payload)
+        return Gap(int(control["first"]), int(control["last"])) if control["type"] == "gap" else None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
 class ItchDecoder:
     """Decodes one session. See :class:`ingest.decoder.Decoder` for what all decoders offer.
 
@@ -204,16 +213,12 @@ class ItchDecoder:
         self._go_on(self._sequencer.accept(packet, (ts_recv, raw)), ts_recv)
 
     def _control(self, batch: CaptureBatch, index: int) -> None:
-        payload = batch.payload(index)
-        try:
-            control: dict[str, Any] = json.loads(payload) if batch.kinds[index] == RecordKind.CONTROL else {}
-            last = int(control["last"]) if control["type"] == "gap" else None
-        except (ValueError, KeyError, TypeError):
+        gap = gap_from(batch.payload(index)) if batch.kinds[index] == RecordKind.CONTROL else None
+        if gap is None:
             self._rare["unknown_control"] += 1
             return
-        if last is not None:
-            self._sync()
-            self._go_on(self._sequencer.give_up(last), int(batch.ts_recv[index]))
+        self._sync()
+        self._go_on(self._sequencer.give_up(gap.last), int(batch.ts_recv[index]))
 
     def _go_on(self, items: Sequence[Waiting | Gap], ts_recv: int = 0) -> None:
         """Decode what has become due, gaps in their place."""

@@ -114,19 +114,11 @@ for _letter, _status in {
     SHORT_STATUS[ord(_letter)] = _status
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _head(row, m):  # type: ignore[no-untyped-def]
-    row.ts_event = m.ts_event
-    row.ts_recv = m.ts_recv
-    row.seq = m.seq
-    row.symbol = m.locate
-
-
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def _trade(out, m, price, shares, side, condition, match):  # type: ignore[no-untyped-def]
     row = out.trades[out.used[st.TRADES]]
     out.used[st.TRADES] += 1
-    _head(row, m)
+    row.ts_event, row.ts_recv, row.seq, row.symbol = m.ts_event, m.ts_recv, m.seq, m.locate
     row.price = price
     row.size = shares * SHARE_NANOS
     row.venue_id = match
@@ -134,21 +126,21 @@ def _trade(out, m, price, shares, side, condition, match):  # type: ignore[no-un
     row.condition = condition
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def _delta(state, out, m, side, price, total, reference):  # type: ignore[no-untyped-def]
     if total > SHARES_MAX:
         state.counts[st.C_SIZE] += 1
         return
     row = out.deltas[out.used[st.DELTAS]]
     out.used[st.DELTAS] += 1
-    _head(row, m)
+    row.ts_event, row.ts_recv, row.seq, row.symbol = m.ts_event, m.ts_recv, m.seq, m.locate
     row.price = price * PRICE_NANOS
     row.size = total * SHARE_NANOS
     row.venue_id = reference
     row.side = _SELL if side & 1 else _BUY
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def _quote(state, book, out, m, side, price_before, total_before, reference):  # type: ignore[no-untyped-def]
     """A quote, where the best of ``side`` is not what it was before the message."""
     price, total = best(book, side)
@@ -163,7 +155,7 @@ def _quote(state, book, out, m, side, price_before, total_before, reference):  #
         return
     row = out.quotes[out.used[st.QUOTES]]
     out.used[st.QUOTES] += 1
-    _head(row, m)
+    row.ts_event, row.ts_recv, row.seq, row.symbol = m.ts_event, m.ts_recv, m.seq, m.locate
     row.bid_price = bid * PRICE_NANOS if bid_total else _NO_PRICE
     row.bid_size = bid_total * SHARE_NANOS
     row.ask_price = ask * PRICE_NANOS if ask_total else _NO_PRICE
@@ -171,30 +163,30 @@ def _quote(state, book, out, m, side, price_before, total_before, reference):  #
     row.venue_id = reference
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def status(out, m, locate, code, reason):  # type: ignore[no-untyped-def]
     """A status; ``reason`` is up to 8 ASCII bytes as a little-endian number."""
     row = out.statuses[out.used[st.STATUSES]]
     out.used[st.STATUSES] += 1
-    _head(row, m)
+    row.ts_event, row.ts_recv, row.seq, row.symbol = m.ts_event, m.ts_recv, m.seq, m.locate
     row.symbol = locate
     row.status = code
     row.reason = reason
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def malformed(out, m, number):  # type: ignore[no-untyped-def]
     """A gap event: a message came that could not be understood, so what it said is missing."""
     row = out.gaps[out.used[st.GAPS]]
     out.used[st.GAPS] += 1
-    _head(row, m)
+    row.ts_event, row.ts_recv, row.seq, row.symbol = m.ts_event, m.ts_recv, m.seq, m.locate
     row.symbol = 0
     row.first_missing = number
     row.last_missing = number
     row.reason = _MALFORMED
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def learn(state, out, m, stock, is_directory):  # type: ignore[no-untyped-def]
     """Check the message's name against its locate's; False where they contradict each other."""
     if m.locate == 0:
@@ -217,7 +209,7 @@ def learn(state, out, m, stock, is_directory):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def on_add(state, book, out, m):  # type: ignore[no-untyped-def]
     """A, F. False: its side is neither B nor S, or its name is another stock's."""
     letter = m.data[m.at + _A_SIDE]
@@ -244,7 +236,7 @@ def on_add(state, book, out, m):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def on_reduce(state, book, out, m, kind):  # type: ignore[no-untyped-def]
     """E, C, X, D. False: its locate is not the order's."""
     reference = be64(m.data, m.at + _ORDER)
@@ -286,7 +278,7 @@ def on_reduce(state, book, out, m, kind):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def on_replace(state, book, out, m):  # type: ignore[no-untyped-def]
     """U. The new order has the old one's stock and side, and loses its place in the queue."""
     reference = be64(m.data, m.at + _ORDER)
@@ -326,7 +318,7 @@ def on_replace(state, book, out, m):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def on_trade(state, out, m, kind):  # type: ignore[no-untyped-def]
     """P, Q, B. False: its name is another stock's, or its locate has none."""
     if kind == _T_B:
@@ -359,7 +351,7 @@ def on_trade(state, out, m, kind):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def _text(data, at, size):  # type: ignore[no-untyped-def]
     """ASCII bytes as a little-endian number, padding spaces off."""
     while size > 0 and data[at + size - 1] == 32:
@@ -370,7 +362,7 @@ def _text(data, at, size):  # type: ignore[no-untyped-def]
     return value
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def on_rare(state, out, m, kind):  # type: ignore[no-untyped-def]
     """All others. False: its name is another stock's."""
     code = m.data[m.at + _CODE]

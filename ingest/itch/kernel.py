@@ -11,9 +11,10 @@ from numba import njit
 
 from ingest.itch import handlers as on
 from ingest.itch import state as st
-from ingest.itch.book import levels_full, orders_full
+from ingest.itch.book import BookArrays, levels_full, orders_full
 from ingest.itch.messages import LAYOUTS, LENGTHS
 from ingest.itch.moldudp64 import END_OF_SESSION, HEAD_BYTES, SESSION_BYTES, be16, be48, be64
+from ingest.itch.unowned import unowned
 from tickloom.events import SEQ_PER_DAY
 
 TIMESTAMP_MAX = 90_000 * 10**9  # 25 hours, for the day that has them: later is no time of that day
@@ -22,7 +23,7 @@ _DATA = 0  # RecordKind.DATA
 _T_A, _T_F, _T_E, _T_C, _T_X, _T_D, _T_U, _T_P, _T_Q, _T_B = (ord(letter) for letter in "AFECXDUPQB")
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def _message(state, book, out, data, at, size, number, ts_recv, midnight, base):  # type: ignore[no-untyped-def]
     """Handle one message; DONE, or what must grow before it can be handled."""
     counts = state.counts
@@ -70,7 +71,7 @@ def _message(state, book, out, data, at, size, number, ts_recv, midnight, base):
     return st.DONE
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def _open_packet(state, data, at, stop, place):  # type: ignore[no-untyped-def]
     """Read a packet's head into ``place``; DONE with LEFT 0 where there is nothing in it for us."""
     place[st.LEFT] = 0
@@ -102,6 +103,24 @@ def _open_packet(state, data, at, stop, place):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def run(state, book, out, data, offsets, kinds, ts_recv, place, midnight, base):  # type: ignore[no-untyped-def]
     """Go on at ``place`` until the batch is through (DONE) or something needs the caller."""
+    state = st.State(
+        unowned(state.session),
+        unowned(state.shared),
+        unowned(state.counts),
+        unowned(state.types),
+        unowned(state.stocks),
+    )
+    book = BookArrays(unowned(book.orders), unowned(book.sides), unowned(book.levels), unowned(book.fill))
+    out = st.Output(
+        unowned(out.trades),
+        unowned(out.quotes),
+        unowned(out.deltas),
+        unowned(out.statuses),
+        unowned(out.gaps),
+        unowned(out.new_locates),
+        unowned(out.used),
+    )
+    data, offsets, kinds, place = unowned(data), unowned(offsets), unowned(kinds), unowned(place)
     shared = state.shared
     while place[st.RECORD] < kinds.size:
         record = place[st.RECORD]

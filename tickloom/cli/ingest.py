@@ -1,0 +1,150 @@
+"""``tickloom ingest``: the two live ingesters, the loader of files, and the counter of captures."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import threading
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tickloom.errors import SettingsError
+from tickloom.settings import (
+    BinanceSettings,
+    IngestSettings,
+    ItchSettings,
+    KafkaSettings,
+    QuestDbSettings,
+    StackSettings,
+)
+from tickloom.telemetry import configure_logging
+
+if TYPE_CHECKING:
+    from ingest.pipeline import SinksFactory
+
+app = typer.Typer(
+    help="Bytes off the wire, or out of a file: captured first, then on Kafka and in QuestDB.",
+    no_args_is_help=True,
+)
+
+
+@app.command()
+def itch() -> None:
+    """Capture and publish ITCH 5.0 in MoldUDP64, until SIGTERM or Ctrl-C."""
+    from ingest.itch.session import run
+
+    settings = ItchSettings.load()
+    configure_logging("itch")
+    with _stopping() as stop:
+        run(settings, sinks_factory(settings, settings.venue), stop)
+
+
+@app.command()
+def binance() -> None:
+    """Capture and publish a Binance-format websocket, until SIGTERM or Ctrl-C."""
+    from ingest.websocket.binance.session import run
+
+    settings = BinanceSettings.load()
+    configure_logging("binance")
+    with _stopping() as stop:
+        run(settings, sinks_factory(settings, settings.venue), stop)
+
+
+@app.command(name="file")
+def load(
+    source: Annotated[Path, typer.Argument(help="An ITCH 5.0 file or a classic pcap, plain or gzipped.")],
+    day: Annotated[
+        datetime, typer.Option("--date", formats=["%Y-%m-%d"], help="The trading day of the file.")
+    ],
+    venue: Annotated[str, typer.Option(help="Venue as in strategies/instruments.toml.")] = "",
+    data_dir: Annotated[Path | None, typer.Option(help="Where captures are kept.")] = None,
+    publish: Annotated[bool, typer.Option(help="Also write it to Kafka and QuestDB.")] = False,
+) -> None:
+    """Turn a file into a capture, and print what it holds as JSON."""
+    from ingest.feeds import decoder_for
+    from ingest.itch.files import load_file
+    from ingest.pipeline import count_events, load_capture
+
+    settings = ItchSettings.load()
+    venue = venue or settings.venue
+    root = data_dir or StackSettings.load().data_dir
+    loaded = load_file(source, root, venue, day.date(), segment_mb=settings.capture_segment_mb)
+    decoder = decoder_for(venue, loaded.session)
+    counts = count_events(loaded.path, decoder)
+    if publish:
+        configure_logging("itch")
+        sinks = sinks_factory(settings, venue)()
+        for _ in load_capture(loaded.path, decoder_for(venue, loaded.session), sinks):
+            pass
+        for sink in sinks:
+            sink.close()
+    print(json.dumps({"capture": str(loaded.path), **_report(decoder, counts)}, indent=1))
+
+
+@app.command()
+def count(
+    session: Annotated[
+        str, typer.Argument(help="Session as its directory is called; empty: the latest.")
+    ] = "",
+    venue: Annotated[str, typer.Option(help="Venue as in strategies/instruments.toml.")] = "XNAS",
+    data_dir: Annotated[Path | None, typer.Option(help="Where captures are kept.")] = None,
+) -> None:
+    """Decode a capture and print how many events it holds, a table and symbol, as JSON."""
+    from ingest.capture import session_path
+    from ingest.feeds import decoder_for, sessions
+    from ingest.pipeline import count_events
+
+    root = data_dir or StackSettings.load().data_dir
+    known = sessions(root, venue)
+    session = session or (known[-1] if known else "")
+    if session not in known:
+        names = ", ".join(known) or "none"
+        raise SettingsError(f"{root} has no session {session!r} of {venue}; captured are {names}")
+    decoder = decoder_for(venue, session)
+    counts = count_events(session_path(root, venue, session), decoder)
+    print(json.dumps(_report(decoder, counts), indent=1))
+
+
+def sinks_factory(settings: IngestSettings, venue: str) -> SinksFactory:
+    """Kafka and QuestDB, as every ingester writes to them."""
+
+    def make() -> list[Any]:
+        from ingest.kafka_sink import KafkaSink
+        from storage.writer import QuestDbSink
+
+        return [
+            KafkaSink(KafkaSettings.load(), settings, venue),
+            QuestDbSink(QuestDbSettings.load(), settings.questdb_flush_ms, settings.questdb_flush_rows_max),
+        ]
+
+    return make
+
+
+def _report(decoder: Any, counts: dict[str, dict[str, int]]) -> dict[str, Any]:
+    return {
+        "venue": decoder.venue,
+        "session": decoder.session,
+        "ended": decoder.ended,
+        "messages": dict(sorted(decoder.counters.items())),
+        "events": {table: sum(found.values()) for table, found in counts.items()},
+        "by_symbol": counts,
+    }
+
+
+@contextlib.contextmanager
+def _stopping() -> Iterator[threading.Event]:
+    """An event that SIGTERM and Ctrl-C set: what is captured is then flushed, and the exit code is 0."""
+    stop = threading.Event()
+    before = {
+        number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
