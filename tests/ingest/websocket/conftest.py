@@ -107,9 +107,7 @@ def recorded(shared_data: Callable[[str], Path]) -> Callable[[str, list[str]], l
                     if b'"stream"' in payload[:10]:
                         records.append((RecordKind.DATA, int(time), payload))
                     else:
-                        records.append(
-                            (RecordKind.SNAPSHOT, int(time), snapshot_payload(symbol, payload))
-                        )
+                        records.append((RecordKind.SNAPSHOT, int(time), snapshot_payload(symbol, payload)))
         return records
 
     return load

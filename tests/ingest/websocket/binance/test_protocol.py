@@ -76,7 +76,9 @@ def test_late_answer_of_a_synced_book_is_no_error() -> None:
     planner.done("A", 1)
 
 
-@pytest.mark.parametrize(("payload", "event"), [(b"{", None), (b"[]", None), (b"{}", None), (b'{"event":1}', None)])
+@pytest.mark.parametrize(
+    ("payload", "event"), [(b"{", None), (b"[]", None), (b"{}", None), (b'{"event":1}', None)]
+)
 def test_control_records_that_are_none(payload: bytes, event: None) -> None:
     """Anything but an object with an event is no control record."""
     assert control_event(payload) is event

@@ -88,8 +88,7 @@ def test_recorded_identities_and_time(session: tuple[Any, ...]) -> None:
 def test_two_instruments_in_one_feed(recorded: Callable[..., Any], expected: dict[str, Any]) -> None:
     """Two instruments on one connection, merged by receive time, give each its own counts."""
     records = sorted(
-        recorded("BTCUSDT", ["spot_btcusdt_20240808"])
-        + recorded("ETHUSDT", ["spot_ethusdt_20240808"])[1:],
+        recorded("BTCUSDT", ["spot_btcusdt_20240808"]) + recorded("ETHUSDT", ["spot_ethusdt_20240808"])[1:],
         key=lambda record: record[1] if record[0] != 1 else 0,
     )
     decoder = BinanceDecoder("BINANCE", "20240808")

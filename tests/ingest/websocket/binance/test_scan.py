@@ -40,7 +40,9 @@ def scanned(market: Market, payloads: list[bytes]) -> tuple[list[Line], list[boo
     lines = []
     for number, row in enumerate(found.rows.tolist()):
         low, high = row[scan.LEVEL_LOW], row[scan.LEVEL_HIGH]
-        pairs = list(zip(found.level_price[low:high].tolist(), found.level_size[low:high].tolist(), strict=True))
+        pairs = list(
+            zip(found.level_price[low:high].tolist(), found.level_size[low:high].tolist(), strict=True)
+        )
         bids = int((found.level_side[low:high] == 1).sum())
         kind = Kind(row[scan.KIND])
         size = {Kind.TICKER: 4, Kind.TRADE: 2}.get(kind, 0)
@@ -166,7 +168,9 @@ def test_damaged_messages_are_read_the_same(whole: bytes, data: st.DataObject, m
         at = data.draw(st.integers(0, len(damaged)))
         width = data.draw(st.integers(0, 3))
         damaged[at : at + width] = data.draw(
-            st.one_of(st.binary(max_size=3), st.sampled_from([b'"', b",", b"0", b"9", b".", b"[", b"]", b"}"]))
+            st.one_of(
+                st.binary(max_size=3), st.sampled_from([b'"', b",", b"0", b"9", b".", b"[", b"]", b"}"])
+            )
         )
     assert_same(market, [DEPTH, bytes(damaged), TRADE])
 

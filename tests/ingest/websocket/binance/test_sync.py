@@ -24,7 +24,13 @@ CASES: list[tuple[Market, int, list[tuple[int, int, int]], Outcome, list[int]]] 
     ("usdm", 100, [(120, 130, 95)], Outcome.BRIDGED, [130]),
     ("usdm", 100, [(120, 130, 101)], Outcome.STALE, [130]),
     # the recorded ETHUSDT futures: U lies beyond the snapshot's id, the chain is whole
-    ("usdm", 5123107856276, [(5123107856317, 5123107860000, 5123107856270)], Outcome.BRIDGED, [5123107860000]),
+    (
+        "usdm",
+        5123107856276,
+        [(5123107856317, 5123107860000, 5123107856270)],
+        Outcome.BRIDGED,
+        [5123107860000],
+    ),
 ]
 
 
