@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
+from questdb import TimestampNanos
 
 from storage import QuestDbReader, QuestDbSink, wait_applied
 from storage.columns import LAYOUTS
+from storage.ilp import IlpSender
 from storage.writer import _cut
 from tickloom.errors import PriceRangeError, ServiceError, StorageError
 from tickloom.events import DELTA_DTYPE, TRADE_DTYPE, EventBlock, SymbolTable
@@ -211,3 +214,15 @@ def test_table_that_is_not_there_is_named(tables: QuestDbSettings) -> None:
     """Waiting for an unknown table says how tables are made."""
     with pytest.raises(StorageError, match=r"nowhere is not there.*schema apply"):
         wait_applied(tables, ["nowhere"])
+
+
+def test_tables_are_never_made_on_the_fly(tables: QuestDbSettings) -> None:
+    """Rows for a table that the schema does not have are refused, and make none."""
+    sender = IlpSender(tables)
+
+    def fill(buffer: Any) -> None:
+        buffer.row("made_on_the_fly", columns={"a": 1}, at=TimestampNanos(1))
+
+    with pytest.raises(StorageError, match=r"refuses rows for made_on_the_fly.*schema"):
+        sender.send("made_on_the_fly", fill, 1)
+    sender.close()
