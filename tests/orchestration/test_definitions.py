@@ -1,0 +1,57 @@
+"""What Dagster is told there is."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from orchestration.definitions import defs
+from orchestration.defs.schedules import reconcile_yesterday
+
+
+def test_asset_graph_is_as_published() -> None:
+    """The assets, their groups and checks are those of the README; a change here is one for users."""
+    graph = defs.resolve_asset_graph()
+    found = {
+        key.to_user_string(): (graph.get(key).group_name, sorted(k.name for k in graph.get_check_keys_for_assets({key})))
+        for key in graph.get_all_asset_keys()
+    }
+    assert found == {
+        "historical_ticks": ("history", []),
+        "tick_counts": ("reconciliation", ["capture_kafka_questdb_agree"]),
+        "order_records": ("reconciliation", ["agent_and_exchange_agree"]),
+    }
+
+
+def test_definitions_validate() -> None:
+    """Jobs, schedules and assets fit together."""
+    dg.Definitions.validate_loadable(defs)
+
+
+def test_schedule_asks_for_the_day_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 00:15 on the 22nd each venue with a capture of the 21st gets one run, others none."""
+    monkeypatch.setenv("TICKLOOM_STACK_DATA_DIR", str(tmp_path))
+    (tmp_path / "capture" / "XNAS" / "20261121.A").mkdir(parents=True)
+    (tmp_path / "capture" / "BINANCE" / "20261120").mkdir(parents=True)
+    context = dg.build_schedule_context(
+        scheduled_execution_time=datetime(2026, 11, 22, 0, 15, tzinfo=UTC),
+        repository_def=defs.get_repository_def(),
+    )
+    data = reconcile_yesterday.evaluate_tick(context)
+    assert data.run_requests is not None
+    assert [str(request.partition_key) for request in data.run_requests] == ["2026-11-21|XNAS"]
+
+
+def test_schedule_says_why_it_skips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any capture of the day there is no run, and the reason names the day."""
+    monkeypatch.setenv("TICKLOOM_STACK_DATA_DIR", str(tmp_path))
+    context = dg.build_schedule_context(
+        scheduled_execution_time=datetime(2026, 11, 22, 0, 15, tzinfo=UTC),
+        repository_def=defs.get_repository_def(),
+    )
+    data = reconcile_yesterday.evaluate_tick(context)
+    assert not data.run_requests
+    assert "2026-11-21" in (data.skip_message or "")
