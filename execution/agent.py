@@ -14,6 +14,7 @@ What was learnt about faust-streaming 0.15.3, and what is done about it:
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import Callable, Coroutine
@@ -109,8 +110,12 @@ def run(
     asyncio.set_event_loop(loop)
     service = loop.run_until_complete(_started(make_service, settings, kafka))
     service.failed.add_done_callback(_end)
+    for name in ("faust", "mode", "aiokafka"):
+        logging.getLogger(name).setLevel(
+            logging.WARNING
+        )  # each of their many services says hello and goodbye
     app = build_app(settings, kafka, data_dir, service)
-    worker = _Worker(app, loop=loop, loglevel="WARN", override_logging=False, redirect_stdouts=False)
+    worker = _Worker(app, loop=loop, quiet=True, override_logging=False, redirect_stdouts=False)
     worker.service = service
     worker.execute_from_commandline()
 

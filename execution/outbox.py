@@ -120,23 +120,24 @@ class OutboxSender:
 
     def _run(self) -> None:
         journal = Journal(self._path)
-        retry_s = POLL_S
+        wait_s = POLL_S
         try:
             cursor = journal.outbox_cursor(self.name)
             while True:
-                stopping = self._stop.is_set()
+                stopping, sent = self._stop.is_set(), cursor
                 try:
                     sent = self._send(journal, cursor)
-                    retry_s = POLL_S
+                    if wait_s > POLL_S:
+                        _log.info("sink_back", sink=self.name)
+                    wait_s = POLL_S
                 except (ServiceError, StorageError) as error:
-                    _log.warning("sink_away", sink=self.name, error=str(error))
-                    self._stop.wait(retry_s)
-                    retry_s = min(2 * retry_s, RETRY_S_MAX)
-                    sent = cursor
+                    if wait_s == POLL_S:
+                        _log.warning("sink_away", sink=self.name, error=str(error))
+                    wait_s = min(2 * wait_s, RETRY_S_MAX)
                 if sent == cursor:
                     if stopping:
                         return
-                    self._stop.wait(POLL_S)
+                    self._stop.wait(wait_s)
                 cursor = sent
         except JournalError:
             _log.exception("outbox_failed", sink=self.name)

@@ -105,12 +105,15 @@ class ExchangeRecord:
                 self._db.execute("INSERT INTO reports VALUES (?, ?, ?)", (client, seq, encode(told)))
                 if report.report_type is ReportType.TRADE:
                     self._add_execution(report)
-            self._db.execute("COMMIT")
+            self._commit()
         except sqlite3.Error as error:
             raise JournalError(
                 f"{self.path}: {error}; the exchange stops rather than trade unrecorded"
             ) from error
         return numbered
+
+    def _commit(self) -> None:
+        self._db.execute("COMMIT")
 
     def _add_execution(self, report: Report) -> None:
         self._db.execute(

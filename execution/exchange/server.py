@@ -34,6 +34,7 @@ from tickloom.codec import TickBatch
 from tickloom.errors import DecodeError, SetupError
 
 LOGON_TIMEOUT_S = 10.0
+CLOSE_TIMEOUT_S = 1.0
 HEARTBEAT_S = 5.0
 SILENCE_S_MAX = 15.0
 UNSENT_BYTES_MAX = 8 * 1024 * 1024  # a client that does not read is cut off; its reports are kept
@@ -102,8 +103,9 @@ class ExchangeServer:
             self._server.close()
         for session in list(self._sessions.values()):
             session.send(protocol.encode(Logout("the exchange closes")))
-            with contextlib.suppress(ConnectionError, asyncio.TimeoutError):
-                await asyncio.wait_for(session.writer.drain(), 1)
+            with contextlib.suppress(OSError, TimeoutError):
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                    await session.writer.drain()
             session.cut()
 
     # --- the market ----------------------------------------------------------------------------
@@ -122,7 +124,8 @@ class ExchangeServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         session: _Session | None = None
         try:
-            line = await asyncio.wait_for(reader.readline(), LOGON_TIMEOUT_S)
+            async with asyncio.timeout(LOGON_TIMEOUT_S):
+                line = await reader.readline()
             logon = protocol.decode(line) if line else None
             if not isinstance(logon, Logon):
                 writer.write(protocol.encode(Logout("log on first (MsgType A)")))
@@ -172,7 +175,8 @@ class ExchangeServer:
     async def _read(self, session: _Session, reader: asyncio.StreamReader) -> None:
         loop = asyncio.get_running_loop()
         while session.alive:
-            line = await asyncio.wait_for(reader.readline(), SILENCE_S_MAX)
+            async with asyncio.timeout(SILENCE_S_MAX):
+                line = await reader.readline()
             if not line or not session.alive:
                 return
             try:

@@ -31,6 +31,7 @@ from tickloom.errors import DecodeError
 
 CLIENT = "TICKLOOM"
 CONNECT_TIMEOUT_S = 5.0
+CLOSE_TIMEOUT_S = 1.0
 BACKOFF_S_MIN = 0.1
 BACKOFF_S_MAX = 5.0
 HEARTBEAT_S = 5.0
@@ -50,6 +51,7 @@ class SimulatedGateway:
         self._writer: asyncio.StreamWriter | None = None
         self._up = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._closing = False
         self.failure: BaseException | None = None
 
     @property
@@ -60,15 +62,18 @@ class SimulatedGateway:
         self._task = asyncio.create_task(self._run(), name="gateway")
 
     async def wait_connected(self, timeout_s: float) -> bool:
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._up.wait(), timeout_s)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._up.wait()
         return self.connected
 
     async def close(self) -> None:
+        self._closing = True
         self._write(Logout())
         if self._writer is not None:
-            with contextlib.suppress(ConnectionError, asyncio.TimeoutError):
-                await asyncio.wait_for(self._writer.drain(), 1)
+            with contextlib.suppress(OSError, TimeoutError):
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                    await self._writer.drain()
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -114,6 +119,8 @@ class SimulatedGateway:
                 raise
             finally:
                 self._drop()
+            if self._closing:
+                return
             self._events.on_lost(f"session with the exchange lost: {why}")
             delay_s = backoff_s * (0.5 + random.random() / 2)
             _log.warning("session_lost", why=why, retry_in_s=round(delay_s, 2))
@@ -121,12 +128,16 @@ class SimulatedGateway:
             backoff_s = min(2 * backoff_s, BACKOFF_S_MAX)
 
     async def _connect(self) -> None:
-        reader, writer = await asyncio.wait_for(
-            asyncio.open_connection(self._host, self._port, limit=LINE_BYTES_MAX), CONNECT_TIMEOUT_S
-        )
-        self._reader, self._writer = reader, writer
-        writer.write(protocol.encode(Logon(CLIENT, *self._events.last_report())))
-        answer = protocol.decode(await asyncio.wait_for(reader.readline(), CONNECT_TIMEOUT_S) or b"{}")
+        # asyncio.timeout, not wait_for: that one loses a cancellation which meets the result (Python 3.11)
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            self._reader, self._writer = await asyncio.open_connection(
+                self._host, self._port, limit=LINE_BYTES_MAX
+            )
+            self._writer.write(protocol.encode(Logon(CLIENT, *self._events.last_report())))
+            line = await self._reader.readline()
+        if not line:
+            raise ConnectionError("closed by the exchange at logon")
+        answer = protocol.decode(line)
         if not isinstance(answer, Logon):
             raise DecodeError("simulated", f"logon answered with {answer}")
         self._up.set()
@@ -138,7 +149,8 @@ class SimulatedGateway:
         beat = asyncio.create_task(self._beat())
         try:
             while True:
-                line = await asyncio.wait_for(self._reader.readline(), SILENCE_S_MAX)
+                async with asyncio.timeout(SILENCE_S_MAX):
+                    line = await self._reader.readline()
                 if not line:
                     raise ConnectionError("closed by the exchange")
                 message = protocol.decode(line)

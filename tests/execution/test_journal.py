@@ -1,0 +1,174 @@
+"""The journal: what is durable when, and that a crash at any commit loses and doubles nothing."""
+
+from __future__ import annotations
+
+import os
+import signal as signals
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from execution.journal import Journal
+from execution.orders import OrderRecord
+from execution.reconcile import compare
+from tests.execution.loopback import Fuse, Loopback
+from tests.execution.rig import VENUE, make_signal
+from tickloom.errors import JournalError
+from tickloom.events import Execution, OrderState, Signal
+from tickloom.prices import NANOS
+
+SIGNALS = [
+    make_signal(1, "ALFA"),
+    make_signal(2, "BRVO", "sell"),
+    make_signal(3, "ALFA~BRVO"),
+    make_signal(1, "ALFA"),  # the same signal again
+    make_signal(4, "ALFA", "sell"),
+]
+
+
+def state_of(directory: Path) -> object:
+    """All that must not depend on crashes: orders with their fills, executions, positions, offsets."""
+    journal = Journal(directory / "journal.db", read_only=True)
+    orders = sorted((o.order_id, o.state, o.filled_quantity, o.average_price) for o in journal.orders())
+    fills = sorted((e.order_id, e.quantity, e.price) for _, e in journal.executions())
+    offsets, signals_seen = journal.next_offsets("signals"), journal.signals()
+    journal.close()
+    return orders, fills, offsets, signals_seen
+
+
+def in_child(work: Callable[[], None]) -> int:
+    """Run ``work`` in a forked process; the signal that ended it, 0 if none did."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(pid, 0)
+    return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+
+
+def run(directory: Path, fuse: Fuse | None = None) -> None:
+    directory.mkdir(exist_ok=True)
+    world = Loopback(directory, fuse)
+    world.take(SIGNALS)
+    world.close()
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_crash_at_every_commit(tmp_path: Path, after: bool) -> None:
+    """Killed just before or after the nth commit of agent or exchange, for every n, both recover to the
+    orders, executions, positions and offsets of a run that was never killed; the exchange agrees."""
+    run(tmp_path / "calm")
+    expected = state_of(tmp_path / "calm")
+    crashes = 0
+    while True:
+        directory = tmp_path / f"crash{crashes + 1}"
+        ended = in_child(lambda: run(directory, Fuse(crashes + 1, after)))  # noqa: B023
+        if ended == 0:
+            break
+        assert ended == signals.SIGKILL
+        crashes += 1
+        run(directory)
+        assert state_of(directory) == expected, f"crash at commit {crashes}"
+        assert compare(directory / "journal.db", directory / "exchange.db", VENUE).differences == []
+    # the P&L of the day's start of firm and rule, five signals, and for each of five orders one commit of
+    # the exchange and two reports
+    assert crashes == 2 + 5 + 5 * 3
+
+
+def test_crash_in_the_recovery_itself(tmp_path: Path) -> None:
+    """Killed again and again while it recovers, it still ends where a calm run ends."""
+    run(tmp_path / "calm")
+    directory = tmp_path / "crash"
+    assert in_child(lambda: run(directory, Fuse(4, after=True))) == signals.SIGKILL
+    for _ in range(20):
+        if in_child(lambda: run(directory, Fuse(1, after=True))) == 0:
+            break
+    run(directory)
+    assert state_of(directory) == state_of(tmp_path / "calm")
+
+
+def order(order_id: str = "ID") -> OrderRecord:
+    return OrderRecord(
+        *(order_id, "signal", 0, "rule", "XNAS", "ALFA", "buy", 9_000_000 * NANOS, NANOS, "ioc"),
+        OrderState.PENDING_NEW,
+        *(1, 1),
+        filled_value=10**40,
+    )
+
+
+def test_orders_come_back_to_the_unit(tmp_path: Path) -> None:
+    """Every field survives the file, a filled value that 64 bits do not hold included."""
+    journal = Journal(tmp_path / "j.db")
+    with journal.transaction():
+        journal.add_order(order(), sent=True)
+    journal.close()
+    again = Journal(tmp_path / "j.db", read_only=True)
+    assert again.order("ID") == order()
+    assert again.open_orders() == [order()]
+    again.close()
+
+
+def test_execution_is_unique_on_its_venue(tmp_path: Path) -> None:
+    """The same execution id twice on a venue is one execution; on another venue it is another."""
+    journal = Journal(tmp_path / "j.db")
+    one = Execution("E1", "ID", "XNAS", "ALFA", "buy", NANOS, NANOS, 1, 2)
+    with journal.transaction():
+        assert journal.add_execution(one, "rule")
+        assert not journal.add_execution(one, "rule")
+        other = Execution("E1", "ID", "BINANCE", "BTC-USDT", "buy", NANOS, NANOS, 1, 2)
+        assert journal.add_execution(other, "rule")
+    assert len(journal.executions()) == 2
+    assert len(journal.facts_after(0, 10)) == 2
+    journal.close()
+
+
+def test_failed_transaction_leaves_nothing(tmp_path: Path) -> None:
+    """An error inside a transaction takes all of it back, the facts for other systems included."""
+    journal = Journal(tmp_path / "j.db")
+    with pytest.raises(ZeroDivisionError), journal.transaction():
+        raise ZeroDivisionError(journal.add_order(order(), sent=True))
+    assert journal.orders() == []
+    assert journal.facts_after(0, 10) == []
+    journal.close()
+
+
+def test_second_agent_is_kept_out(tmp_path: Path) -> None:
+    """Two agents on one journal would trade twice: the second is refused while the first lives."""
+    first, second = Journal(tmp_path / "j.db"), Journal(tmp_path / "j.db")
+    first.lock()
+    with pytest.raises(JournalError, match="another agent"):
+        second.lock()
+    first.close()
+    second.lock()
+    second.close()
+
+
+def test_what_is_no_journal_is_refused(tmp_path: Path) -> None:
+    """A file of another kind, another version, and one that is not there: each says what to do."""
+    (tmp_path / "text.db").write_text("this is no database, and it is long enough to be seen as none" * 20)
+    with pytest.raises(JournalError, match="No order leaves without its journal"):
+        Journal(tmp_path / "text.db")
+    with sqlite3.connect(tmp_path / "new.db") as db:
+        db.execute("PRAGMA user_version = 99")
+    with pytest.raises(JournalError, match="version 99"):
+        Journal(tmp_path / "new.db")
+    with pytest.raises(JournalError, match="has the agent run"):
+        Journal(tmp_path / "none.db", read_only=True)
+
+
+def test_outbox_keeps_facts_until_every_sink_has_them(tmp_path: Path) -> None:
+    """Facts go when the slowest sink's cursor is past them."""
+    journal = Journal(tmp_path / "j.db")
+    facts: list[Signal] = [make_signal(number, "ALFA") for number in range(1, 6)]
+    with journal.transaction():
+        for fact in facts:
+            journal.add_fact(fact)
+        journal.set_outbox_cursor("fast", 5)
+        journal.set_outbox_cursor("slow", 2)
+        journal.prune_outbox(("fast", "slow"))
+    assert [fact for _, fact in journal.facts_after(0, 10)] == facts[2:]
+    journal.close()
