@@ -55,6 +55,12 @@ def on_venue(lines: Any, work: Callable[[str, str, Playback], Awaitable[None]], 
     asyncio.run(run())
 
 
+async def read_all(client: Any) -> None:
+    """Read until the connection closes, and let that be raised."""
+    while True:
+        await client.recv()
+
+
 def test_streams_that_were_asked_for(wire: Any) -> None:
     """A client gets the streams that it named, whatever their speed, as text, and a close that says that
     the session is over."""
@@ -150,8 +156,8 @@ def test_newer_connection_takes_over(wire: Any) -> None:
                 numbers = [json.loads(message)["data"]["t"] async for message in second]
             assert numbers == list(range(300))
             with pytest.raises(ConnectionClosed):
-                while True:
-                    await first.recv()
+                await read_all(first)
+            assert first.close_code == 1006  # no goodbye: it was cut off
 
     on_venue(Lines(wire, 300), work, speed=0)
 

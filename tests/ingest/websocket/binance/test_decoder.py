@@ -295,7 +295,7 @@ def test_book_grows_beyond_its_first_room(wire: Any, decode: Any) -> None:
     """A book of more levels than there was room for keeps them all."""
     deep = [(f"{i}", "1") for i in range(1, 9_001)]
     decoder, block = decode(
-        [*book(wire), wire.depth(102, 102, [], [("%d" % (200 + i), "1") for i in range(6_000)])]
+        [*book(wire), wire.depth(102, 102, [], [(str(200 + i), "1") for i in range(6_000)])]
     )
     assert len(decoder.book_levels("BTCUSDT", Side.SELL)) == 6_001
     decoder, block = decode(

@@ -9,7 +9,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from websockets.asyncio.server import serve
 
-from ingest.capture import CaptureReader, RecordKind, session_path
+from ingest.capture import CaptureBatch, CaptureReader, RecordKind, session_path
 from ingest.feeds import decoder_for
 from ingest.websocket.binance import session
 from ingest.websocket.binance.protocol import control_event
@@ -195,10 +195,8 @@ class CuttingProxy:
         except OSError:
             pass
         for end in (one, other):
-            try:
+            with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
             end.close()
 
     def close(self) -> None:
@@ -224,8 +222,6 @@ def test_lost_connections_lose_nothing(
     assert (sink.of("gaps")["reason"] == GapReason.DISCONNECT).sum() == len(cuts)
     assert Counter(sink.of("gaps")["reason"].tolist()) == {GapReason.DISCONNECT: len(cuts)}
     whole = decoder_for("BINANCE", "20240808")
-    from ingest.capture import CaptureBatch
-
     lines = [(0, line.recv_ns, line.payload) for line in source(shared_data).lines() if not line.snapshot_of]
     want = whole.decode(CaptureBatch.of(lines))
     for table, fields in (
