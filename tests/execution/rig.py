@@ -39,7 +39,7 @@ from tickloom.events import (
 )
 from tickloom.instruments import Registry
 from tickloom.prices import NANOS
-from tickloom.settings import KafkaSettings
+from tickloom.settings import KafkaSettings, QuestDbSettings
 from tickloom.stack import applications
 from tickloom.stack import kafka as kafka_server
 from tickloom.stack.configuration import StackConfiguration
@@ -105,7 +105,7 @@ def make_signal(number: int, symbol: str, side: str = "buy", rule: str = RULE) -
 
 @dataclass
 class Rig:
-    """Kafka (``broker``), exchange and agent (``stack``); QuestDB is away on purpose."""
+    """Kafka (``broker``), exchange and agent (``stack``)."""
 
     broker: Stack
     kafka: KafkaSettings
@@ -191,8 +191,10 @@ class Rig:
 
 
 @contextmanager
-def trading_rig(data_dir: Path, limits: str = LIMITS, enabled: bool = True) -> Iterator[Rig]:
-    """Kafka, exchange and agent, healthy, with a market that stands still."""
+def trading_rig(
+    data_dir: Path, limits: str = LIMITS, questdb: QuestDbSettings | None = None
+) -> Iterator[Rig]:
+    """Kafka, exchange and agent, healthy, with a market that stands still. QuestDB is away unless given."""
     data_dir.mkdir(parents=True, exist_ok=True)
     limits_file = data_dir / "limits.toml"
     limits_file.write_text(limits)
@@ -200,9 +202,11 @@ def trading_rig(data_dir: Path, limits: str = LIMITS, enabled: bool = True) -> I
         stack={"data_dir": data_dir, "start_timeout_s": 180.0, "restart_backoff_ms": 50},
         kafka={"tick_partitions": 2},
         exchange={"venues": (VENUE,)},
-        execution={"venues": (VENUE,), "limits_file": limits_file, "enabled": enabled},
+        execution={"venues": (VENUE,), "limits_file": limits_file, "enabled": True},
     ).with_free_ports()
     environment = {**configuration.environment(), "PYTHONPATH": str(Path.cwd())}
+    if questdb is not None:
+        environment |= questdb.environment()
     broker_settings = configuration.stack.model_copy(update={"data_dir": data_dir / "broker"})
     broker_services = [kafka_server.service(configuration.kafka, data_dir / "broker")]
     processes = [applications.exchange(configuration), applications.agent(configuration)]

@@ -119,6 +119,17 @@ def test_pair_with_one_refused_leg_trades_neither(open_world: Callable[..., Loop
     )
 
 
+def test_order_entry_is_off_unless_switched_on(world: Loopback) -> None:
+    """Off, every signal is journaled as refused, and nothing leaves."""
+    world.engine.enabled = False
+    one = signal(1)
+    consume(world, one)
+    assert world.sent == []
+    assert (
+        reason(world.journal, one) == "order_entry: live order entry is off, limit execution.enabled (firm)"
+    )
+
+
 def test_rule_without_limits_is_refused_alone(world: Loopback) -> None:
     """A rule that the limits file does not know does not trade; the others do."""
     stranger = make_signal(1, "ALFA", rule="stranger")
