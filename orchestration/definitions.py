@@ -12,4 +12,5 @@ defs = dg.Definitions(
     assets=[historical_ticks, tick_counts, order_records],
     jobs=[historical_load, daily_reconciliation],
     schedules=[reconcile_yesterday],
+    executor=dg.in_process_executor,  # a process for each step would start Python and its kernels anew
 )

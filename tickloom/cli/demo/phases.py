@@ -8,13 +8,17 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import httpx
+from confluent_kafka import Consumer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
+from tickloom import topics
 from tickloom.clock import NS_PER_S, SystemClock
+from tickloom.codec import decode
 from tickloom.errors import ServiceTimeout
 from tickloom.settings import FlinkSettings, KafkaSettings
 
 POLL_S = 0.25
+KAFKA_TIMEOUT_S = 10.0
 
 
 def until(what: str, done: Callable[[], bool], timeout_s: float, advice: str) -> None:
@@ -40,35 +44,41 @@ def session_over_ns(session_date: str) -> int:
     return int((day + timedelta(hours=36)).timestamp()) * NS_PER_S
 
 
-def published(venue: str, session: str, over_ns: int) -> bool:
-    """Every partition of the venue's ticks carries the end of the session."""
-    from ingest.kafka_tail import read_tails
-    from tickloom import topics
-
+def published(venue: str, over_ns: int) -> bool:
+    """Every partition of the venue's ticks ends with the end of the session."""
     kafka = KafkaSettings.load()
-    tails = read_tails([topics.ticks(venue)], session, kafka)
-    return len(tails) == kafka.tick_partitions and all(tail.watermark >= over_ns for tail in tails.values())
-
-
-def scrape(port: int, family: str) -> dict[tuple[str, ...], float]:
-    """One metric of a process on loopback: label values, in the order of their names, to value."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-        text = answer.read().decode()
-    found: dict[tuple[str, ...], float] = {}
-    for metric in text_string_to_metric_families(text):
-        if metric.name == family:
-            for sample in metric.samples:
-                if not sample.name.endswith("_created"):
-                    found[tuple(sample.labels[name] for name in sorted(sample.labels))] = sample.value
-    return found
+    consumer = Consumer(
+        {"bootstrap.servers": kafka.bootstrap, "group.id": "tickloom-demo", "enable.auto.commit": False}
+    )
+    try:
+        partitions = [TopicPartition(topics.ticks(venue), number) for number in range(kafka.tick_partitions)]
+        for partition in partitions:
+            _, partition.offset = consumer.get_watermark_offsets(partition, timeout=KAFKA_TIMEOUT_S)
+            partition.offset -= 1
+        if any(partition.offset < 0 for partition in partitions):
+            return False
+        for partition in partitions:
+            consumer.assign([partition])
+            message = consumer.poll(KAFKA_TIMEOUT_S)
+            if message is None or message.error() or decode(message.value()).watermark < over_ns:
+                return False
+        return True
+    finally:
+        consumer.close()
 
 
 def sinks_level(port: int) -> bool:
-    """Both sinks of an ingester were handed the same events (those of a resumed run aside)."""
-    totals: dict[str, float] = {}
-    for (sink, _, _), value in scrape(port, "tickloom_ingest_published").items():
-        totals[sink] = totals.get(sink, 0.0) + value
-    return len(totals) == 2 and len(set(totals.values())) == 1
+    """Both sinks of the ingester behind that metrics port were given the same number of events."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        families = text_string_to_metric_families(answer.read().decode())
+    given: dict[str, float] = {}
+    for family in families:
+        if family.name == "tickloom_ingest_handed_on":
+            for sample in family.samples:
+                if sample.name.endswith("_total"):
+                    sink = sample.labels["sink"]
+                    given[sink] = given.get(sink, 0.0) + sample.value
+    return len(given) == 2 and len(set(given.values())) == 1
 
 
 def jobs_done(over_ns: int) -> bool:
@@ -91,7 +101,6 @@ def agent_quiet() -> bool:
     from execution.journal import Journal
     from execution.service import journal_path
     from execution.signal_log import SignalLog
-    from tickloom import topics
     from tickloom.settings import StackSettings
 
     log = SignalLog(KafkaSettings.load(), topics.SIGNALS)

@@ -104,7 +104,7 @@ class Demo:
             for venue in self.source.venues:
                 phases.until(
                     f"the end of {venue}'s session on Kafka",
-                    lambda venue=venue: phases.published(venue, self.source.session(venue), over_ns),  # type: ignore[misc]
+                    lambda venue=venue: phases.published(venue, over_ns),  # type: ignore[misc]
                     self.source.seconds_max,
                     "see the ingester's log in the data directory",
                 )

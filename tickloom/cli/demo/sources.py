@@ -50,10 +50,6 @@ class Source(Protocol):
 
     def services(self, configuration: StackConfiguration) -> Services: ...
 
-    def session(self, venue: str) -> str:
-        """Name of the capture session."""
-        ...
-
     def ingester_metrics_ports(self, configuration: StackConfiguration) -> list[int]: ...
 
     def submit_rules(self) -> None: ...
@@ -122,13 +118,6 @@ class Synthetic:
             [applications.itch(configuration), applications.binance(configuration)],
             [_player("market", "synthetic", "play")],
         )
-
-    def session(self, venue: str) -> str:
-        from ingest.feeds import sessions
-        from tickloom.settings import StackSettings
-
-        found = sessions(StackSettings.load().data_dir, venue)
-        return found[-1] if found else ""
 
     def ingester_metrics_ports(self, configuration: StackConfiguration) -> list[int]:
         return [configuration.itch.metrics_port, configuration.binance.metrics_port]
@@ -207,9 +196,6 @@ class Recorded:
                 )
             )
         return services
-
-    def session(self, venue: str) -> str:
-        return self.session_date.replace("-", "")
 
     def ingester_metrics_ports(self, configuration: StackConfiguration) -> list[int]:
         return [settings.metrics_port for settings in self._settings.values()]
