@@ -14,6 +14,8 @@ from tickloom.errors import ServiceError
 from tickloom.events import EventBlock, SymbolTable
 from tickloom.settings import KafkaSettings
 
+POLL_S = 0.1
+RECORDS_MAX = 500
 READ_TIMEOUT_S = 30.0  # without a single record although the end offset was not reached
 
 #: (table, symbol) to a number of events.
@@ -90,9 +92,11 @@ def _count_topic(consumer: Consumer, topic: str, session: str, counts: KafkaCoun
     consumer.assign(assignment)
     symbols = SymbolTable()
     last_seq: dict[int, int] = {}
+    silent_s = 0.0
     while ends:
-        messages = consumer.consume(500, timeout=READ_TIMEOUT_S)
-        if not messages:
+        messages = consumer.consume(RECORDS_MAX, timeout=POLL_S)  # which waits for as many, or so long
+        silent_s = 0.0 if messages else silent_s + POLL_S
+        if silent_s >= READ_TIMEOUT_S:
             raise ServiceError(
                 f"Kafka topic {topic}: partitions {sorted(ends)} gave nothing for {READ_TIMEOUT_S:.0f} s "
                 "before their end; look at the broker's log with `tickloom logs kafka`"

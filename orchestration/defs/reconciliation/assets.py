@@ -1,6 +1,7 @@
 """What was captured against what is stored; what the agent believes against what the exchange did."""
 
 import json
+from collections import Counter
 from typing import Any
 
 import dagster as dg  # annotations are read at run time: no postponed ones here
@@ -33,6 +34,15 @@ def _write(name: str, day: str, venue: str, content: dict[str, Any]) -> str:
     return str(path)
 
 
+def _by_instrument(counts: Counts) -> dict[str, dict[str, int]]:
+    """Trades and quotes of each instrument."""
+    found: dict[str, dict[str, int]] = {}
+    for (table, symbol), number in sorted(counts.items()):
+        if symbol and table in ("trades", "quotes"):
+            found.setdefault(symbol, {})[table] = number
+    return found
+
+
 def _sentence(rows: list[dict[str, Any]]) -> str:
     """The first differences in words, for whoever reads only one line."""
     if not rows:
@@ -60,10 +70,13 @@ def tick_counts(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     day, venue = day_and_venue(context)
     places: dict[str, Counts] = {"capture": Counts(), "kafka": Counts(), "questdb": Counts()}
     repeated = 0
+    seen: Counter[str] = Counter()
     sessions = capture_sessions(day, venue)
     for path in sessions:
-        for block in load_capture(path, decoder_for(venue, path.name), []):
+        decoder = decoder_for(venue, path.name)
+        for block in load_capture(path, decoder, []):
             tally(block, places["capture"])
+        seen.update(decoder.counters)
         kafka = count_kafka(KafkaSettings.load(), venue, path.name)
         places["kafka"].update(kafka.events)
         repeated += kafka.repeated
@@ -82,6 +95,8 @@ def tick_counts(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         "questdb": totals["questdb"],
         "gaps": sum(number for (table, _), number in places["capture"].items() if table == "gaps"),
         "kafka_repeated_batches": repeated,
+        "instruments": _by_instrument(places["questdb"]),
+        "decoder": dict(sorted(seen.items())),
         "differences": rows_apart,
     }
     file = _write("ticks", day, venue, result)

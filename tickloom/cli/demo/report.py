@@ -20,6 +20,8 @@ class Report:
 
     input: str
     feeds: dict[str, dict[str, int]] = field(default_factory=dict)
+    instruments: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
+    decoder: dict[str, dict[str, int]] = field(default_factory=dict)
     signals: dict[str, int] = field(default_factory=dict)
     orders: dict[str, int] = field(default_factory=dict)
     refused: dict[str, int] = field(default_factory=dict)
@@ -115,6 +117,8 @@ def collect_reconciliation(report: Report, folder: Path) -> None:
             report.feeds[found["venue"]] = {
                 name: found[name] for name in ("captured", "kafka", "questdb", "gaps")
             }
+            report.instruments[found["venue"]] = found["instruments"]
+            report.decoder[found["venue"]] = found["decoder"]
             if found["kafka_repeated_batches"]:
                 differences.append({"venue": found["venue"], "repeated": found["kafka_repeated_batches"]})
     report.reconciliation = {
@@ -135,6 +139,20 @@ def show(report: Report, console: Console) -> None:
         feeds.add_row(venue, *(f"{counts[name]:,}" for name in ("captured", "kafka", "questdb", "gaps")))
     console.print(feeds)
     console.print()
+    for venue, counters in report.decoder.items():
+        if "oracle_equal" in counters:
+            console.print(
+                f"{venue}: the book agrees with the best quote of the same update id "
+                f"{counters['oracle_equal']:,} times, and differs {counters.get('oracle_different', 0):,} times",
+                highlight=False,
+            )
+            table = Table("instrument", box=None)
+            table.add_column("trades", justify="right")
+            table.add_column("quotes", justify="right")
+            for name, numbers in report.instruments[venue].items():
+                table.add_row(name, f"{numbers.get('trades', 0):,}", f"{numbers.get('quotes', 0):,}")
+            console.print(table)
+            console.print()
     for title, figures in (
         ("Signals", report.signals),
         ("Orders", report.orders),
