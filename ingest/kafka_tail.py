@@ -44,6 +44,8 @@ def read_tails(names: list[str], session: str, settings: KafkaSettings) -> dict[
             "group.id": "tickloom-tail",
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
+            "fetch.wait.max.ms": 20,  # a few records are wanted now, not many soon
+            "fetch.error.backoff.ms": 50,
             "log_level": 2,
         }
     )
@@ -60,12 +62,9 @@ def read_tails(names: list[str], session: str, settings: KafkaSettings) -> dict[
             raise ServiceError(
                 f"{', '.join(names)}: somebody else is writing them; stop the other ingester of this venue"
             )
-        tails = {}
-        for (topic, partition), (low, high) in ends.items():
-            tail = _tail(consumer, topic, partition, low, high, session) if high > low else None
-            if tail is not None:
-                tails[(topic, partition)] = tail
-        return tails
+        filled = {key: bounds for key, bounds in ends.items() if bounds[1] > bounds[0]}
+        lasts = _last_records(consumer, {key: high - 1 for key, (_, high) in filled.items()})
+        return {key: _tail(consumer, key, bounds, lasts[key], session) for key, bounds in filled.items()}
     except KafkaException as error:
         raise ServiceError(
             f"Kafka at {settings.bootstrap} does not answer ({error}). Is it up? See `tickloom status`."
@@ -96,17 +95,28 @@ def _ends(consumer: Any, names: list[str], settings: KafkaSettings) -> dict[tupl
     }
 
 
-def _tail(consumer: Any, topic: str, partition: int, low: int, high: int, session: str) -> Tail | None:
-    last = _read(consumer, topic, partition, high - 1, high)[-1]
+def _last_records(consumer: Any, offsets: dict[tuple[str, int], int]) -> dict[tuple[str, int], TickBatch]:
+    """The record at one offset of each partition, all fetched together."""
+    consumer.assign([TopicPartition(*key, offset) for key, offset in offsets.items()])
+    found: dict[tuple[str, int], TickBatch] = {}
+    while len(found) < len(offsets):
+        message = _poll(consumer, "the tails")
+        found.setdefault((message.topic(), message.partition()), decode(message.value()))
+    return found
+
+
+def _tail(
+    consumer: Any, key: tuple[str, int], bounds: tuple[int, int], last: TickBatch, session: str
+) -> Tail:
     if last.session == session:
         return Tail(last.last_seq, last.watermark)
     day = int(session[2:8]) if session[:8].isdigit() else 0
     if last.last_seq // SEQ_PER_DAY < day:
         return Tail(0, last.watermark)  # sessions come in order of days: nothing of this one yet
-    stop = high - 1
+    low, stop = bounds[0], bounds[1] - 1
     while stop > low:  # another session came in between; ours may be before it
         start = max(low, stop - SCAN_RECORDS)
-        for batch in reversed(_read(consumer, topic, partition, start, stop)):
+        for batch in reversed(_read(consumer, *key, start, stop)):
             if batch.session == session:
                 return Tail(batch.last_seq, last.watermark)
         stop = start
@@ -119,14 +129,17 @@ def _read(consumer: Any, topic: str, partition: int, start: int, stop: int) -> l
     batches: list[TickBatch] = []
     at = OFFSET_INVALID
     while at < stop - 1:
-        message = consumer.poll(TIMEOUT_S)
-        if message is None:
-            raise ServiceError(
-                f"{topic}/{partition}: no record came from offset {start} on within {TIMEOUT_S:g} s"
-            )
-        if message.error():
-            raise KafkaException(message.error())
+        message = _poll(consumer, f"{topic}/{partition} from offset {start} on")
         at = message.offset()
         if at < stop:
             batches.append(decode(message.value()))
     return batches
+
+
+def _poll(consumer: Any, what: str) -> Any:
+    message = consumer.poll(TIMEOUT_S)
+    if message is None:
+        raise ServiceError(f"no record of {what} came within {TIMEOUT_S:g} s; is the broker busy?")
+    if message.error():
+        raise KafkaException(message.error())
+    return message
