@@ -26,6 +26,7 @@ import structlog
 
 from execution.service import ExecutionService
 from tickloom import topics
+from tickloom.clock import NS_PER_S, Clock, SystemClock
 from tickloom.errors import TickloomError
 from tickloom.settings import ExecutionSettings, KafkaSettings
 from tickloom.telemetry import start_metrics
@@ -35,6 +36,7 @@ EXIT_FAILED = 70  # EX_SOFTWARE: restart me
 SESSION_TIMEOUT_S = 10.0
 HEARTBEAT_S = 2.0
 COMMIT_S = 1.0
+QUIET_NS = 5 * NS_PER_S
 
 _log = structlog.get_logger("agent")
 
@@ -118,6 +120,32 @@ def run(
     worker = _Worker(app, loop=loop, quiet=True, override_logging=False, redirect_stdouts=False)
     worker.service = service
     worker.execute_from_commandline()
+
+
+def _quieten() -> None:
+    """Faust's many services say hello and goodbye; without a broker aiokafka logs 100 lines/s."""
+    for name in ("faust", "mode", "aiokafka"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_OncePerWhile(SystemClock()))
+
+
+class _OncePerWhile(logging.Filter):
+    """Passes one record a logger and level every few seconds of what aiokafka says."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+        self._passed_ns: dict[tuple[str, int], int] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith("aiokafka"):
+            return True
+        now_ns, key = self._clock.monotonic_ns(), (record.name, record.levelno)
+        if now_ns - self._passed_ns.get(key, -QUIET_NS) < QUIET_NS:
+            return False
+        self._passed_ns[key] = now_ns
+        return True
 
 
 def _started(

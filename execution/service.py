@@ -121,12 +121,13 @@ class ExecutionService:
         self._feed.start()
         for sender in self._senders:
             sender.start()
-        await self.gateway.start()
-        await self.gateway.wait_connected(LOGON_WAIT_S)
+        # first the market, then the venue: an order that never left goes through the gate again at logon
         if not await asyncio.to_thread(self._feed.caught_up.wait, FEED_WAIT_S):
             raise ServiceError(
                 f"the market data of {', '.join(self.settings.venues)} cannot be read from Kafka"
             )
+        await self.gateway.start()
+        await self.gateway.wait_connected(LOGON_WAIT_S)
         self._spawn(self._timers(), "timers")
         await self.catch_up()
         self._spawn(self._watch(), "watch")
