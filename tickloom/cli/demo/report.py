@@ -141,9 +141,10 @@ def show(report: Report, console: Console) -> None:
     console.print()
     for venue, counters in report.decoder.items():
         if "oracle_equal" in counters:
+            equal, different = counters["oracle_equal"], counters.get("oracle_different", 0)
             console.print(
-                f"{venue}: the book agrees with the best quote of the same update id "
-                f"{counters['oracle_equal']:,} times, and differs {counters.get('oracle_different', 0):,} times",
+                f"{venue}: the book agrees with the best quote of the same update id {equal:,} times, "
+                f"and differs {different:,} times",
                 highlight=False,
             )
             table = Table("instrument", box=None)
