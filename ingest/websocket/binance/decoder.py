@@ -40,7 +40,7 @@ from ingest.websocket.binance.scan import (
     Scanner,
 )
 from ingest.websocket.binance.sync import BookSync, Levels, Outcome, PendingDepth, Snapshot
-from tickloom.errors import PriceRangeError
+from tickloom.errors import PriceRangeError, SequenceGap
 from tickloom.events import EventBlock, GapReason, Side, StatusCode, SymbolTable, seq_base
 from tickloom.instruments import Registry
 
@@ -91,6 +91,8 @@ class BinanceDecoder:
 
     Attributes
     ----------
+    last_oddity : str
+        What the latest odd input was, for a log; the counters say how often.
     snapshots_wanted : list of str
         Venue's names of the instruments whose depth flows and waits for a REST snapshot.
     """
@@ -105,6 +107,7 @@ class BinanceDecoder:
         self.watermark_ns = 0
         self.last_seq = 0
         self.ended = False
+        self.last_oddity = ""
         self._market = market
         self._lateness_ns = lateness_ns
         self._seq_base = seq_base(session_date(session))
@@ -201,6 +204,7 @@ class BinanceDecoder:
 
     def _rare(self, at: int, batch: CaptureBatch, kind: Kind, line: Line | None) -> None:
         if line is not None:
+            self.last_oddity = line.reason or self.last_oddity
             if kind in (Kind.MALFORMED, Kind.REFUSED):
                 number = batch.first_number + at
                 self._gap(line.instrument, number, number, GapReason.MALFORMED)
@@ -218,8 +222,12 @@ class BinanceDecoder:
         last = int(row[PREVIOUS_ID] if self._market == "usdm" else row[FIRST_ID] - 1)
         if last >= expected:
             self._gap(which, expected, last, GapReason.SEQUENCE)
+            self.last_oddity = f"{self._names[which]}: {SequenceGap(self.venue, expected, last + 1)}"
         else:  # the chain goes back: nothing is missing, and nothing fits
             self._gap(which, int(row[FIRST_ID]), int(row[FIRST_ID]), GapReason.BOOK)
+            self.last_oddity = (
+                f"{self._names[which]}: update {int(row[FINAL_ID])} does not follow {expected - 1}"
+            )
         self._lose_book(which)
 
     def _wait(self, which: int, row: np.ndarray[tuple[int], np.dtype[np.int64]], scanned: Scanned) -> None:
@@ -238,11 +246,10 @@ class BinanceDecoder:
         try:
             answer = read_snapshot(payload)
             bids, asks = levels(answer.data.bids), levels(answer.data.asks)
-        except PriceRangeError:
-            self.counters["refused_price"] += 1
-            return
-        except ValueError:
-            self.counters["malformed"] += 1
+        except (PriceRangeError, ValueError) as error:
+            refused = isinstance(error, PriceRangeError)
+            self.counters["refused_price" if refused else "malformed"] += 1
+            self.last_oddity = f"order book of a REST answer: {error}"
             return
         which = self._index.get(answer.symbol, -1)
         if which < 0:
@@ -302,6 +309,9 @@ class BinanceDecoder:
 
     def _crossed(self, which: int, final_id: int) -> None:
         self.counters["crossed"] += 1
+        self.last_oddity = (
+            f"{self._names[which]}: the book is crossed after update {final_id}; it is not trusted"
+        )
         self._gap(which, final_id, final_id, GapReason.BOOK)
 
     def _lose_book(self, which: int) -> None:

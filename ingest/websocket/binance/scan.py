@@ -16,9 +16,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ingest.websocket.binance.messages import ID_MAX, MS_MAX, Kind, Line, LineReader, Market
+from ingest.websocket.binance.tokens import COMMA, FALSE, QUOTE, TRUE, decimal, integer, levels, same, skip
 from tickloom.clock import NS_PER_MS
 from tickloom.events import Side
-from tickloom.prices import NANOS, NO_PRICE
+from tickloom.prices import NO_PRICE
 
 # columns of a scanned message
 KIND, INSTRUMENT, FIRST_ID, FINAL_ID, PREVIOUS_ID, TS_EVENT, SOLD = 0, 1, 2, 3, 4, 5, 6
@@ -29,7 +30,6 @@ COLUMNS = 13
 _UNREAD, _DEPTH, _TICKER, _TRADE = int(Kind.UNREAD), int(Kind.DEPTH), int(Kind.TICKER), int(Kind.TRADE)
 _BUY, _SELL = int(Side.BUY), int(Side.SELL)
 _NO_PRICE = int(NO_PRICE)
-_EXACT_MAX = 2**53  # integers up to here are doubles
 _LEVEL_BYTES_MIN = 8  # ["1","0"] and its comma have ten
 
 _HEAD = np.frombuffer(b'{"stream":"', dtype=np.uint8)
@@ -41,11 +41,8 @@ _DEPTH_EVENT = np.frombuffer(b'"depthUpdate"', dtype=np.uint8)
 _TICKER_EVENT = np.frombuffer(b'"bookTicker"', dtype=np.uint8)
 _TRADE_EVENT = np.frombuffer(b'"trade"', dtype=np.uint8)
 _MARKET_ORIGIN = np.frombuffer(b'"MARKET"', dtype=np.uint8)
-_TRUE = np.frombuffer(b"true", dtype=np.uint8)
-_FALSE = np.frombuffer(b"false", dtype=np.uint8)
 
-_QUOTE, _COMMA, _COLON, _POINT, _AT = ord('"'), ord(","), ord(":"), ord("."), ord("@")
-_OPEN, _CLOSE, _END = ord("["), ord("]"), ord("}")
+_COLON, _AT, _END = ord(":"), ord("@"), ord("}")
 
 # a bit for each field that was seen
 _S, _E, _T, _FIRST, _FINAL, _PU, _B, _A, _B_SIZE, _A_SIZE, _P, _Q, _M = (1 << bit for bit in range(13))
@@ -153,144 +150,34 @@ def put_line(scanned: Scanned, row: int, line: Line, used: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _same(data, pos, end, text):  # type: ignore[no-untyped-def]
-    """Whether ``text`` stands at ``pos``."""
-    if pos + text.size > end:
-        return False
-    for i in range(text.size):  # noqa: SIM110  a generator would cost a compiled closure
-        if data[pos + i] != text[i]:
-            return False
-    return True
-
-
-@njit(cache=True, nogil=True)
-def _integer(data, pos, end):  # type: ignore[no-untyped-def]
-    """A JSON integer without sign, at most 18 digits: (value, position behind); position -1: not one."""
-    start = pos
-    value = np.int64(0)
-    while pos < end and 48 <= data[pos] <= 57:
-        value = value * 10 + np.int64(data[pos] - 48)
-        pos += 1
-        if pos - start > 18:
-            return np.int64(0), -1
-    if pos == start or (data[start] == 48 and pos - start > 1):
-        return np.int64(0), -1
-    return value, pos
-
-
-@njit(cache=True, nogil=True)
-def _decimal(data, pos, end):  # type: ignore[no-untyped-def]
-    """A quoted plain decimal as nanos: (value, position behind the quote); position -1: not one."""
-    if pos >= end or data[pos] != _QUOTE:
-        return np.int64(0), -1
-    pos += 1
-    start = pos
-    value = np.int64(0)
-    while pos < end and 48 <= data[pos] <= 57:
-        value = value * 10 + np.int64(data[pos] - 48)
-        pos += 1
-        if pos - start > 7:
-            return np.int64(0), -1
-    if pos == start or (data[start] == 48 and pos - start > 1):
-        return np.int64(0), -1
-    decimals = 0
-    if pos < end and data[pos] == _POINT:
-        pos += 1
-        while pos < end and 48 <= data[pos] <= 57:
-            digit = np.int64(data[pos] - 48)
-            if decimals < 9:
-                value = value * 10 + digit
-            elif digit != 0:
-                return np.int64(0), -1
-            decimals += 1
-            pos += 1
-        if decimals == 0:
-            return np.int64(0), -1
-    for _ in range(decimals, 9):
-        value *= 10
-    if pos >= end or data[pos] != _QUOTE or value > _EXACT_MAX:
-        return np.int64(0), -1
-    if np.int64(np.rint(np.float64(value) / NANOS * NANOS)) != value:
-        return np.int64(0), -1
-    return value, pos + 1
-
-
-@njit(cache=True, nogil=True)
-def _skip(data, pos, end):  # type: ignore[no-untyped-def]
-    """Behind a value that is not used: text without escapes, integer, true or false; -1: something else."""
-    if pos >= end:
-        return -1
-    if data[pos] == _QUOTE:
-        pos += 1
-        while pos < end and data[pos] != _QUOTE:
-            if data[pos] < 32 or data[pos] > 126 or data[pos] == 92:
-                return -1
-            pos += 1
-        return pos + 1 if pos < end else -1
-    if _same(data, pos, end, _TRUE):
-        return pos + 4
-    if _same(data, pos, end, _FALSE):
-        return pos + 5
-    _, pos = _integer(data, pos, end)
-    return pos
-
-
-@njit(cache=True, nogil=True)
-def _levels(data, pos, end, side, used, price, size, sides):  # type: ignore[no-untyped-def]
-    """An array of [price, size]: (position behind it, levels in use); position -1: leave it."""
-    if pos + 1 >= end or data[pos] != _OPEN:
-        return -1, used
-    pos += 1
-    if data[pos] == _CLOSE:
-        return pos + 1, used
-    while True:
-        if pos >= end or data[pos] != _OPEN:
-            return -1, used
-        first, pos = _decimal(data, pos + 1, end)
-        if pos < 0 or pos >= end or data[pos] != _COMMA or first <= 0:
-            return -1, used
-        second, pos = _decimal(data, pos + 1, end)
-        if pos < 0 or pos + 1 >= end or data[pos] != _CLOSE:
-            return -1, used
-        price[used], size[used], sides[used] = first, second, side
-        used += 1
-        pos += 1
-        if data[pos] == _CLOSE:
-            return pos + 1, used
-        if data[pos] != _COMMA:
-            return -1, used
-        pos += 1
-
-
-@njit(cache=True, nogil=True)
 def _stream(data, pos, end, names, name_offsets):  # type: ignore[no-untyped-def]
     """Stream name up to its closing quote: (kind, instrument, position of the quote); kind 0: leave it."""
     start = pos
-    while pos < end and data[pos] != _AT and data[pos] != _QUOTE:
+    while pos < end and data[pos] != _AT and data[pos] != QUOTE:
         pos += 1
     if pos >= end or data[pos] != _AT:
         return 0, -1, pos
     instrument = -1
     for candidate in range(name_offsets.size - 1):
         name = names[name_offsets[candidate] : name_offsets[candidate + 1]]
-        if name.size == pos - start and _same(data, start, end, name):
+        if name.size == pos - start and same(data, start, end, name):
             instrument = candidate
             break
     if instrument < 0:
         return 0, -1, pos
     pos += 1
     start = pos
-    while pos < end and data[pos] != _AT and data[pos] != _QUOTE:
+    while pos < end and data[pos] != _AT and data[pos] != QUOTE:
         pos += 1
     length = pos - start
     kind = 0
-    if length == 5 and _same(data, start, end, _DEPTH_NAME):
+    if length == 5 and same(data, start, end, _DEPTH_NAME):
         kind = _DEPTH
-    elif length == 10 and _same(data, start, end, _TICKER_NAME):
+    elif length == 10 and same(data, start, end, _TICKER_NAME):
         kind = _TICKER
-    elif length == 5 and _same(data, start, end, _TRADE_NAME):
+    elif length == 5 and same(data, start, end, _TRADE_NAME):
         kind = _TRADE
-    while pos < end and data[pos] != _QUOTE:  # the speed, as in @100ms
+    while pos < end and data[pos] != QUOTE:  # the speed, as in @100ms
         if data[pos] < 32 or data[pos] > 126 or data[pos] == 92:
             return 0, -1, pos
         pos += 1
@@ -300,7 +187,7 @@ def _stream(data, pos, end, names, name_offsets):  # type: ignore[no-untyped-def
 @njit(cache=True, nogil=True)
 def _symbol(data, pos, end, name):  # type: ignore[no-untyped-def]
     """Behind the quoted symbol if it is ``name`` in capitals; -1: leave it."""
-    if pos + name.size + 2 > end or data[pos] != _QUOTE or data[pos + 1 + name.size] != _QUOTE:
+    if pos + name.size + 2 > end or data[pos] != QUOTE or data[pos + 1 + name.size] != QUOTE:
         return -1
     for i in range(name.size):
         byte = data[pos + 1 + i]
@@ -317,7 +204,7 @@ def _field(data, pos, end, kind, key, row, name, used, price, size, sides):  # t
     if key == 115:  # s
         return _S, _symbol(data, pos, end, name), used
     if key == 69 or key == 84:  # E, T
-        value, pos = _integer(data, pos, end)
+        value, pos = integer(data, pos, end)
         if pos < 0 or value < 1 or value > MS_MAX:
             return 0, -1, used
         if key == 84 or row[TS_EVENT] == 0:
@@ -325,56 +212,56 @@ def _field(data, pos, end, kind, key, row, name, used, price, size, sides):  # t
         return (_T if key == 84 else _E), pos, used
     if key == 101:  # e
         event = _DEPTH_EVENT if kind == _DEPTH else (_TICKER_EVENT if kind == _TICKER else _TRADE_EVENT)
-        return 0, (pos + event.size if _same(data, pos, end, event) else -1), used
+        return 0, (pos + event.size if same(data, pos, end, event) else -1), used
     if (key == 117 and kind != _TRADE) or (key == 116 and kind == _TRADE):  # u, t
-        row[FINAL_ID], pos = _integer(data, pos, end)
+        row[FINAL_ID], pos = integer(data, pos, end)
         return _FINAL, pos, used
     if kind == _DEPTH:
         if key == 85:  # U
-            row[FIRST_ID], pos = _integer(data, pos, end)
+            row[FIRST_ID], pos = integer(data, pos, end)
             return _FIRST, pos, used
         if key == 98:  # b
-            pos, used = _levels(data, pos, end, _BUY, used, price, size, sides)
+            pos, used = levels(data, pos, end, _BUY, used, price, size, sides)
             return _B, pos, used
         if key == 97:  # a
-            pos, used = _levels(data, pos, end, _SELL, used, price, size, sides)
+            pos, used = levels(data, pos, end, _SELL, used, price, size, sides)
             return _A, pos, used
     elif kind == _TICKER:
         if key == 98:
-            row[VALUE], pos = _decimal(data, pos, end)
+            row[VALUE], pos = decimal(data, pos, end)
             return _B, pos, used
         if key == 66:  # B
-            row[VALUE + 1], pos = _decimal(data, pos, end)
+            row[VALUE + 1], pos = decimal(data, pos, end)
             return _B_SIZE, pos, used
         if key == 97:
-            row[VALUE + 2], pos = _decimal(data, pos, end)
+            row[VALUE + 2], pos = decimal(data, pos, end)
             return _A, pos, used
         if key == 65:  # A
-            row[VALUE + 3], pos = _decimal(data, pos, end)
+            row[VALUE + 3], pos = decimal(data, pos, end)
             return _A_SIZE, pos, used
     elif key == 112:  # p
-        row[VALUE], pos = _decimal(data, pos, end)
+        row[VALUE], pos = decimal(data, pos, end)
         return _P, pos, used
     elif key == 113:  # q
-        row[VALUE + 1], pos = _decimal(data, pos, end)
+        row[VALUE + 1], pos = decimal(data, pos, end)
         return _Q, pos, used
     elif key == 109:  # m
-        if _same(data, pos, end, _TRUE):
+        if same(data, pos, end, TRUE):
             row[SOLD] = 1
             return _M, pos + 4, used
-        return _M, (pos + 5 if _same(data, pos, end, _FALSE) else -1), used
+        return _M, (pos + 5 if same(data, pos, end, FALSE) else -1), used
     elif key == 88:  # X
-        return 0, (pos + _MARKET_ORIGIN.size if _same(data, pos, end, _MARKET_ORIGIN) else -1), used
-    return 0, _skip(data, pos, end), used
+        return 0, (pos + _MARKET_ORIGIN.size if same(data, pos, end, _MARKET_ORIGIN) else -1), used
+    return 0, skip(data, pos, end), used
 
 
 @njit(cache=True, nogil=True)
 def _message(data, pos, end, usdm, names, name_offsets, row, used, price, size, sides):  # type: ignore[no-untyped-def]
     """One message into ``row``; levels in use after it, or -1: leave it to the reference reader."""
-    if not _same(data, pos, end, _HEAD):
+    if not same(data, pos, end, _HEAD):
         return -1
     kind, instrument, pos = _stream(data, pos + _HEAD.size, end, names, name_offsets)
-    if kind == 0 or not _same(data, pos, end, _MIDDLE):
+    if kind == 0 or not same(data, pos, end, _MIDDLE):
         return -1
     pos += _MIDDLE.size
     name = names[name_offsets[instrument] : name_offsets[instrument + 1]]
@@ -382,16 +269,16 @@ def _message(data, pos, end, usdm, names, name_offsets, row, used, price, size, 
     seen = 0
     while True:
         # "k": or "pu": or a longer key of no interest
-        if pos + 4 >= end or data[pos] != _QUOTE:
+        if pos + 4 >= end or data[pos] != QUOTE:
             return -1
         key = data[pos + 1]
-        if data[pos + 2] == _QUOTE and data[pos + 3] == _COLON:
+        if data[pos + 2] == QUOTE and data[pos + 3] == _COLON:
             bit, pos, used = _field(data, pos + 4, end, kind, key, row, name, used, price, size, sides)
-        elif kind == _DEPTH and key == 112 and data[pos + 2] == 117 and data[pos + 3] == _QUOTE:
+        elif kind == _DEPTH and key == 112 and data[pos + 2] == 117 and data[pos + 3] == QUOTE:
             if data[pos + 4] != _COLON:
                 return -1
             bit = _PU
-            row[PREVIOUS_ID], pos = _integer(data, pos + 5, end)
+            row[PREVIOUS_ID], pos = integer(data, pos + 5, end)
         else:
             return -1
         if pos < 0 or pos >= end or seen & bit:
@@ -399,7 +286,7 @@ def _message(data, pos, end, usdm, names, name_offsets, row, used, price, size, 
         seen |= bit
         if data[pos] == _END:
             break
-        if data[pos] != _COMMA:
+        if data[pos] != COMMA:
             return -1
         pos += 1
     if pos + 2 != end or data[pos + 1] != _END:

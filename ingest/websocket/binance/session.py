@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import structlog
+from prometheus_client import Counter
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
@@ -41,7 +42,14 @@ PENDING_MESSAGES_MAX = 256  # taken and not captured yet
 HTTP_TIMEOUT_S = 10.0
 CHECK_S = 0.1  # how soon a stop, a silent connection or a dead sink is seen
 _DEPTH_MARK = b"@depth"
+_HEAD, _TAIL = b'{"stream":"', b"}}"  # of what the venue sends; anything else is looked at here, too
+_WORTH_A_LINE = ("malformed", "unknown_type", "refused_price", "crossed", "gap_messages", "snapshots_stale")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+CONNECTIONS = Counter(
+    "tickloom_ingest_connections", "Websocket connections, by how they ended", ["venue", "end"]
+)
+SNAPSHOTS = Counter("tickloom_ingest_snapshots", "REST order books asked for", ["venue", "outcome"])
 
 log = structlog.get_logger("binance")
 
@@ -222,6 +230,7 @@ class BinanceFeed:
                 proxy=None if loopback else True,
             )
         except (OSError, InvalidHandshake, TimeoutError, EOFError) as error:
+            CONNECTIONS.labels(settings.venue, "refused").inc()
             log.warning("connection.refused", url=settings.websocket_url, error=str(error))
             return False
         except (InvalidURI, ValueError) as error:
@@ -243,6 +252,7 @@ class BinanceFeed:
             ended = protocol.is_end(code, reason)
             event = protocol.CONTROL_END if ended else protocol.CONTROL_CLOSE
             self._control(event, code=code, reason=reason)
+            CONNECTIONS.labels(settings.venue, event).inc()
         return ended
 
     async def _receive(self, client: ClientConnection) -> None:
@@ -283,17 +293,26 @@ class BinanceFeed:
         depths = [
             (int(RecordKind.DATA), ts, message)
             for ts, message in zip(times, messages, strict=True)
-            if _DEPTH_MARK in message[:64]
+            if _DEPTH_MARK in message[:64] or not (message.startswith(_HEAD) and message.endswith(_TAIL))
         ]
         if depths:
-            self._books.decode(CaptureBatch.of(depths))
+            self._decode(depths)
             self._ask_for_snapshots()
+
+    def _decode(self, records: list[tuple[int, int, bytes]]) -> None:
+        """Keep the books, and say what is odd: the counters are for figures, a log line is for people."""
+        counters = self._books.counters
+        before = {name: counters[name] for name in _WORTH_A_LINE}
+        self._books.decode(CaptureBatch.of(records))
+        odd = {name: counters[name] - count for name, count in before.items() if counters[name] > count}
+        if odd:
+            log.warning("feed.odd", venue=self._settings.venue, **odd, last=self._books.last_oddity)
 
     def _control(self, event: str, **details: str | int) -> None:
         payload = protocol.control(event, **details)
         ts_recv = self._clock.now_ns()
         self._writer.append(RecordKind.CONTROL, ts_recv, payload)
-        self._books.decode(CaptureBatch.of([(RecordKind.CONTROL, ts_recv, payload)]))
+        self._decode([(RecordKind.CONTROL, ts_recv, payload)])
         log.info(f"connection.{event}", venue=self._settings.venue, **details)
 
     async def _drop_when_silent(self, client: ClientConnection) -> None:
@@ -323,6 +342,7 @@ class BinanceFeed:
             if len(answer.content) > SNAPSHOT_BYTES_MAX:
                 raise httpx.HTTPError(f"{len(answer.content)} bytes are no order book")
         except (httpx.HTTPError, httpx.InvalidURL) as error:
+            SNAPSHOTS.labels(self._settings.venue, "failed").inc()
             log.warning("snapshot.failed", symbol=symbol, error=f"{type(error).__name__} {error}")
             return
         finally:
@@ -332,9 +352,10 @@ class BinanceFeed:
             payload = snapshot_payload(symbol, answer.content)
             ts_recv = self._clock.now_ns()
             self._writer.append(RecordKind.SNAPSHOT, ts_recv, payload)
-            self._books.decode(CaptureBatch.of([(RecordKind.SNAPSHOT, ts_recv, payload)]))
+            self._decode([(RecordKind.SNAPSHOT, ts_recv, payload)])
         except BaseException as error:
             self._failure = error
             raise
+        SNAPSHOTS.labels(self._settings.venue, "captured").inc()
         log.info("snapshot.captured", symbol=symbol, synced=self._books.is_synced(symbol))
         self._ask_for_snapshots()

@@ -22,7 +22,7 @@ from ingest.capture import CaptureBatch, CaptureReader, RecordKind, session_path
 from ingest.feeds import decoder_for
 from ingest.websocket.binance import session
 from ingest.websocket.binance.protocol import control_event
-from ingest.websocket.replay import RecordedLines
+from ingest.websocket.replay import RecordedLines, VenueLine
 from ingest.websocket.server import VenueThread
 from tickloom.errors import SettingsError
 from tickloom.events import EventBlock, GapReason
@@ -121,24 +121,41 @@ def source(shared_data: Callable[[str], Path]) -> RecordedLines:
     return RecordedLines([shared_data(f"binance_raw/{name}") for name in FILES], "BINANCE")
 
 
+@pytest.mark.parametrize(
+    ("venue_name", "market", "suffix"), [("BINANCE", "spot", ""), ("BINANCEF", "usdm", "-PERP")]
+)
 def test_whole_session(
-    settings: Any, shared_data: Callable[[str], Path], expected: dict[str, Any], tmp_path: Path
+    settings: Any,
+    shared_data: Callable[[str], Path],
+    expected: dict[str, Any],
+    tmp_path: Path,
+    venue_name: str,
+    market: str,
+    suffix: str,
 ) -> None:
     """A recording played over a real websocket and REST gives, per instrument, the counts of the recording,
     books that agree with the tickers, and a capture that says how it began and ended."""
     sink = Kept()
-    with VenueThread(source(shared_data)) as venue:
-        chosen = settings(venue.address.websocket_url, venue.address.rest_url)
+    names = [f"{market}_{coin}_20240808" for coin in ("btcusdt", "ethusdt")]
+    lines = RecordedLines([shared_data(f"binance_raw/{name}.gz") for name in names], venue_name)
+    with VenueThread(lines) as venue:
+        chosen = settings(
+            venue.address.websocket_url,
+            venue.address.rest_url,
+            venue=venue_name,
+            market=market,
+            instruments=(f"BTC-USDT{suffix}", f"ETH-USDT{suffix}"),
+        )
         with running(chosen, sink):
             wait_for(lambda: sink.watermark_ns > 1_723_200_000 * 10**9)
-    for index, name in ((1, "spot_btcusdt_20240808"), (2, "spot_ethusdt_20240808")):
+    for index, name in enumerate(names, 1):
         counts = expected["line_counts"][name]
         assert int((sink.of("trades")["symbol"] == index).sum()) == counts["trade"]
         assert int((sink.of("quotes")["symbol"] == index).sum()) == counts["bookTicker"]
     captured = records(chosen, tmp_path)
     assert events(captured) == ["open", "end"]
-    decoder = decoder_for("BINANCE", "20240808")
-    with CaptureReader(session_path(tmp_path, "BINANCE", "20240808")) as reader:
+    decoder = decoder_for(venue_name, "20240808")
+    with CaptureReader(session_path(tmp_path, venue_name, "20240808")) as reader:
         for batch in reader.batches():
             decoder.decode(batch)
     assert decoder.counters["books_synced"] == 2
@@ -325,3 +342,47 @@ def test_settings_that_do_not_fit(settings: Any, change: dict[str, Any], message
     chosen = settings("ws://127.0.0.1:1", "http://127.0.0.1:1").model_copy(update=change)
     with pytest.raises(SettingsError, match=message):
         session.run(chosen, lambda: [], threading.Event())
+
+
+def test_odd_input_is_said_and_the_feed_goes_on(
+    settings: Any, wire: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Invalid JSON and a crossed book: each is captured, said in the log with its reason, and what comes
+    behind is kept; a stream that nobody asked for is not sent."""
+    said: list[str] = []
+
+    class Log:
+        def warning(self, event: str, **details: Any) -> None:
+            said.append(f"{event} {details}")
+
+        info = warning
+
+    monkeypatch.setattr(session, "log", Log())
+    odd = [
+        b'{"stream":"btcusdt@trade","data":{"e":"tra',
+        b'{"stream":"btcusdt@kline_1m","data":{}} ',
+        wire.depth(3, 3, [("102", "1")], [], at=2)[2],
+    ]
+
+    class Lines:
+        venue = "BINANCE"
+
+        def lines(self) -> Iterator[VenueLine]:
+            yield VenueLine(0, wire.depth(1, 1, [], [])[2])
+            yield VenueLine(0, b'{"lastUpdateId":1,"bids":[["99","1"]],"asks":[["101","1"]]}', "BTCUSDT")
+            yield VenueLine(1, wire.depth(2, 2, [], [("103", "1")], at=1)[2])
+            for line in odd:
+                yield VenueLine(10**9, line)  # a second later: the book is synced by then
+            yield VenueLine(10**9, wire.trade(1, "1", "1", at=3)[2])
+
+    sink = Kept()
+    with VenueThread(Lines(), speed=1.0) as venue:
+        chosen = settings(venue.address.websocket_url, venue.address.rest_url)
+        with running(chosen, sink):
+            wait_for(lambda: any(len(block.trades) for block in sink.blocks))
+    payloads = [record.payload for record in records(chosen, tmp_path)]
+    assert [line for line in odd if line in payloads] == [odd[0], odd[2]]  # nobody asked for the kline
+    assert any("no JSON" in line for line in said)
+    assert any("BTCUSDT: the book is crossed after update 3" in line for line in said)
+    reasons = sink.of("gaps")["reason"].tolist()
+    assert reasons == [GapReason.MALFORMED, GapReason.BOOK]
