@@ -33,8 +33,8 @@ from tickloom.telemetry import start_metrics
 
 APP_ID = "tickloom-agent"
 EXIT_FAILED = 70  # EX_SOFTWARE: restart me
-SESSION_TIMEOUT_S = 10.0
-HEARTBEAT_S = 2.0
+SESSION_TIMEOUT_S = 6.0  # the least that a broker with default settings takes
+HEARTBEAT_S = 1.5
 COMMIT_S = 1.0
 QUIET_NS = 5 * NS_PER_S
 

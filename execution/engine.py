@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 import structlog
 
@@ -20,20 +19,17 @@ from execution.killswitch import KillSwitch
 from execution.limits import Limits
 from execution.market import MarketState
 from execution.orders import OrderRecord, transition
-from execution.positions import Holding, PositionBook, value_to_nanos
+from execution.portfolio import Portfolio
 from execution.reports import Effect, effect_of
 from execution.risk import GateState, Refusal, gate, pair_leg
 from execution.sizing import OrderIntent, size
 from execution.venues import Report, ReportType
 from tickloom.clock import NS_PER_MS, NS_PER_S, Clock
-from tickloom.events import Execution, OrderState, Position, Signal
+from tickloom.events import OrderState, Signal
 from tickloom.instruments import Registry
 
 ACK_TIMEOUT_NS = 2 * NS_PER_S  # a venue that has not answered by then has perhaps not heard
 ASK_INTERVAL_NS = 2 * NS_PER_S
-OUTBOX_MARKS_MAX = (
-    50_000  # beyond that many waiting facts positions are not sampled; nothing else is left out
-)
 
 _log = structlog.get_logger("execution")
 
@@ -85,11 +81,8 @@ class OrderEngine:
         self.clock, self.kill_switch, self.enabled = clock, kill_switch, enabled
         self._connected, self._gateway = connected, gateway
         self.open: dict[str, OrderRecord] = {}
-        self.firm = PositionBook()
-        self.by_rule: dict[str, PositionBook] = {}
-        self._marks: dict[tuple[str, str], int] = {}
+        self.portfolio = Portfolio(journal, market, clock)
         self._last_accepted: dict[tuple[str, str, str, str], int] = {}
-        self._day_starts: dict[tuple[str, str], int] = {}
         self._waiting_since_ns: dict[str, int] = {}
         self._asked: Counter[str] = Counter()  # status requests that are not answered yet
         self._session = ""
@@ -99,14 +92,12 @@ class OrderEngine:
 
     def recover(self) -> None:
         """Rebuild orders and positions; what was under way is UNKNOWN until the venue tells."""
-        for rule, execution in self.journal.executions():
-            self._book(rule, execution)
-        self._marks = self.journal.marks()
+        self.portfolio.recover()
         self._last_accepted = self.journal.last_accepted()
         self.open = {order.order_id: order for order in self.journal.open_orders()}
         self.on_lost("the agent was restarted")
         if self.open:
-            _log.info("recovered", open_orders=len(self.open), positions=len(self.firm.holdings))
+            _log.info("recovered", open_orders=len(self.open), positions=len(self.portfolio.firm.holdings))
         self._gauges()
 
     # --- signals -------------------------------------------------------------------------------
@@ -177,11 +168,11 @@ class OrderEngine:
             ts_signal=signal.ts_signal,
             ts_event=signal.ts_event,
             last_repeat_ts_event=0 if resend else repeated,
-            position=self.firm.quantity(intent.venue, intent.symbol),
+            position=self.portfolio.firm.quantity(intent.venue, intent.symbol),
             open_buy=open_side["buy"],
             open_sell=open_side["sell"],
-            pnl_firm=self.day_pnl("firm", self.firm),
-            pnl_rule=self.day_pnl(f"rule {intent.rule}", self.by_rule.get(intent.rule, PositionBook())),
+            pnl_firm=self.portfolio.day_pnl_firm(),
+            pnl_rule=self.portfolio.day_pnl_rule(intent.rule),
         )
 
     def _count(
@@ -255,8 +246,7 @@ class OrderEngine:
                 self._waiting_since_ns[order.order_id] = self.clock.monotonic_ns()
         if effect.execution is not None and order is not None:
             self.journal.add_execution(effect.execution, order.rule)
-            holding = self._book(order.rule, effect.execution)
-            self.journal.add_fact(self._position(effect.execution.venue, effect.execution.symbol, holding))
+            self.journal.add_fact(self.portfolio.book(order.rule, effect.execution))
             metrics.EXECUTIONS.labels(effect.execution.venue).inc()
         if effect.alert:
             self._alert("order", effect.alert)
@@ -319,69 +309,7 @@ class OrderEngine:
         rested = clock_ns - order.ts_created > rule.cancel_after_ms * NS_PER_MS
         return f"rested longer than {rule.cancel_after_ms} ms" if rested else ""
 
-    def mark_positions(self) -> None:
-        """Sample every open position at the current mid, for whoever watches P&L."""
-        if self.journal.outbox_size() > OUTBOX_MARKS_MAX:
-            return
-        mids = self.market.mids()
-        moved = [
-            (key, holding)
-            for key, holding in self.firm.holdings.items()
-            if holding.quantity and key in mids and mids[key] != self._marks.get(key)
-        ]
-        if not moved:
-            return
-        with self.journal.transaction():
-            for (venue, symbol), holding in moved:
-                self._marks[(venue, symbol)] = mids[(venue, symbol)]
-                self.journal.set_mark(venue, symbol, mids[(venue, symbol)], self.clock.now_ns())
-                self.journal.add_fact(self._position(venue, symbol, holding))
-        self._gauges()
-
-    def positions(self) -> list[Position]:
-        """All holdings, flat ones too, marked at the current mid."""
-        return [
-            self._position(venue, symbol, holding)
-            for (venue, symbol), holding in sorted(self.firm.holdings.items())
-        ]
-
-    def day_pnl(self, scope: str, book: PositionBook) -> int:
-        """P&L of the UTC day, realised and unrealised, units of 1e-18."""
-        total = book.pnl({key: mid for key in book.holdings if (mid := self._mid(*key))})
-        day = datetime.fromtimestamp(self.clock.now_ns() // NS_PER_S, UTC).date().isoformat()
-        start = self._day_starts.get((day, scope))
-        if start is None:
-            start = self.journal.day_start(day, scope)
-            if start is None:
-                start = total
-                with self.journal.transaction():
-                    self.journal.set_day_start(day, scope, total)
-            self._day_starts[(day, scope)] = start
-        return total - start
-
     # --- inside --------------------------------------------------------------------------------
-
-    def _mid(self, venue: str, symbol: str) -> int | None:
-        view = self.market.view(venue, symbol)
-        mid = view.mid if view else None
-        return mid if mid is not None else self._marks.get((venue, symbol))
-
-    def _position(self, venue: str, symbol: str, holding: Holding) -> Position:
-        mid = self._mid(venue, symbol)
-        return Position(
-            venue=venue,
-            symbol=symbol,
-            quantity=holding.quantity,
-            average_price=holding.average_price,
-            realised_pnl=value_to_nanos(holding.realised),
-            unrealised_pnl=value_to_nanos(holding.unrealised(mid)) if mid and holding.quantity else 0,
-            mid=mid or holding.average_price,
-            ts=self.clock.now_ns(),
-        )
-
-    def _book(self, rule: str, execution: Execution) -> Holding:
-        self.by_rule.setdefault(rule, PositionBook()).book(execution)
-        return self.firm.book(execution)
 
     def _advance(self, source: Source | None) -> None:
         if source is not None:
@@ -415,8 +343,6 @@ class OrderEngine:
         metrics.OPEN_ORDERS.set(len(self.open))
         unknown = sum(order.state is OrderState.UNKNOWN for order in self.open.values())
         metrics.UNKNOWN_ORDERS.set(unknown)
-        for (venue, symbol), holding in self.firm.holdings.items():
-            metrics.POSITION.labels(venue, symbol).set(holding.quantity / 1e9)
 
 
 def _record(intent: OrderIntent, refusal: Refusal | None, now_ns: int) -> OrderRecord:

@@ -23,7 +23,6 @@ from execution.killswitch import KillSwitch
 from execution.limits import Limits
 from execution.market import MarketState
 from execution.outbox import OutboxSender
-from execution.positions import PositionBook
 from execution.signal_log import SignalLog
 from execution.venues import Gateway, GatewayEvents, Report
 from tickloom import topics
@@ -41,7 +40,9 @@ PRUNE_S = 10.0
 STALL_CHECK_S = 5.0
 STALL_CHECKS_MAX = 4  # a message that waits for 20 s while nothing is being done will never come
 FEED_WAIT_S = 60.0
-FEED_RECORDS_BACK = 2_000  # a partition; an instrument without a quote in them is not traded until it has one
+#: A partition. An instrument without a quote in them is not traded until it has one; a halt or a lost book
+#: that is older, of an instrument that is quoted all the same, is not known after a restart.
+FEED_RECORDS_BACK = 5_000
 LOGON_WAIT_S = 10.0
 
 _log = structlog.get_logger("execution")
@@ -262,18 +263,11 @@ class ExecutionService:
             now_ns = self._clock.monotonic_ns()
             if now_ns - marked_ns > MARK_S * NS_PER_S:
                 marked_ns = now_ns
-                self.engine.mark_positions()
-                self._show_pnl()
+                self.engine.portfolio.sample()
             if now_ns - pruned_ns > PRUNE_S * NS_PER_S:
                 pruned_ns = now_ns
                 with self.journal.transaction():
                     self.journal.prune_outbox(tuple(sender.name for sender in self._senders))
-
-    def _show_pnl(self) -> None:
-        books: dict[str, PositionBook] = {"firm": self.engine.firm}
-        books |= {f"rule {name}": book for name, book in self.engine.by_rule.items()}
-        for scope, book in books.items():
-            metrics.PNL.labels(scope).set(self.engine.day_pnl(scope, book) / 1e18)
 
     async def _watch(self) -> None:
         """End the process if messages wait and nobody delivers them; its successor reads them itself."""

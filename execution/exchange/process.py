@@ -57,6 +57,8 @@ async def run(settings: ExchangeSettings, kafka: KafkaSettings, data_dir: Path) 
     try:
         while not (stop.is_set() or feed.caught_up.is_set() or feed.failure):
             await asyncio.sleep(WATCH_S)
+        if stop.is_set():
+            return
         server.go_live()
         port = await server.start(settings.host, settings.port)
         start_metrics(settings.metrics_port)

@@ -83,8 +83,8 @@ def test_signal_to_fill(world: Loopback, tmp_path: Path) -> None:
     one = signal(1)
     consume(world, one)
     assert states(world.journal, one) == [OrderState.PENDING_NEW, OrderState.NEW, OrderState.FILLED]
-    assert world.engine.firm.quantity(VENUE, "ALFA") == 65 * NANOS
-    (position,) = world.engine.positions()
+    assert world.engine.portfolio.firm.quantity(VENUE, "ALFA") == 65 * NANOS
+    (position,) = world.engine.portfolio.positions()
     assert position.average_price == 152_410_000_000
     assert position.unrealised_pnl == -650_000_000  # 65 shares, one cent above the mid
     assert_agrees(world, tmp_path)
@@ -102,8 +102,8 @@ def test_same_signal_twice_makes_one_order(world: Loopback) -> None:
 def test_pair_trades_both_legs(world: Loopback) -> None:
     """Buying ALFA~BRVO buys 65 ALFA and sells 1.2 times as many BRVO."""
     consume(world, signal(1, "ALFA~BRVO"))
-    assert world.engine.firm.quantity(VENUE, "ALFA") == 65 * NANOS
-    assert world.engine.firm.quantity(VENUE, "BRVO") == -78 * NANOS
+    assert world.engine.portfolio.firm.quantity(VENUE, "ALFA") == 65 * NANOS
+    assert world.engine.portfolio.firm.quantity(VENUE, "BRVO") == -78 * NANOS
 
 
 def test_pair_with_one_refused_leg_trades_neither(open_world: Callable[..., Loopback]) -> None:
@@ -210,7 +210,7 @@ def test_lost_answers_are_replayed_at_logon(world: Loopback, tmp_path: Path) -> 
         OrderState.NEW,
         OrderState.FILLED,
     ]
-    assert world.engine.firm.quantity(VENUE, "ALFA") == 65 * NANOS
+    assert world.engine.portfolio.firm.quantity(VENUE, "ALFA") == 65 * NANOS
     assert_agrees(world, tmp_path)
 
 
@@ -240,7 +240,7 @@ def test_restart_with_a_resting_order(open_world: Callable[..., Loopback], tmp_p
     world = open_world(DEEP)
     (order,) = world.engine.open.values()
     assert order.state is OrderState.PARTIALLY_FILLED
-    assert world.engine.firm.quantity(VENUE, "ALFA") == 1_000_000 * NANOS
+    assert world.engine.portfolio.firm.quantity(VENUE, "ALFA") == 1_000_000 * NANOS
     assert_agrees(world, tmp_path)
 
 
@@ -302,7 +302,7 @@ def test_reports_that_cannot_be_never_touch_a_position(world: Loopback) -> None:
     ):
         world.engine.on_report(report)
     assert len(world.journal.alerts()) == 4
-    assert world.engine.firm.holdings == {}
+    assert world.engine.portfolio.firm.holdings == {}
     assert world.engine.open[order_id].state is OrderState.PENDING_NEW
 
 
@@ -335,7 +335,7 @@ def test_late_fill_is_booked_and_seen(world: Loopback) -> None:
             REPORT, order_id=order_id, last_quantity=5 * NANOS, last_price=NANOS, filled_quantity=70 * NANOS
         )
     )
-    assert world.engine.firm.quantity(VENUE, "ALFA") == 70 * NANOS
+    assert world.engine.portfolio.firm.quantity(VENUE, "ALFA") == 70 * NANOS
     assert "overfill: 70 filled of 65" in world.journal.alerts()[0][2]
 
 
