@@ -26,7 +26,7 @@ from tickloom.stack.supervisor import Stack
 PROJECT = Path(__file__).parent.parent
 SHARED_DATA = PROJECT.parent / "shared" / "data"
 Settings = TypeVar("Settings", QuestDbSettings, KafkaSettings, FlinkSettings)
-SERVER_START_S = 180.0  # several people's JVMs on two cores
+SERVER_START_S = 180.0  # on a busy machine
 
 
 @pytest.fixture(scope="session", autouse=True)
