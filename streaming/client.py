@@ -123,16 +123,16 @@ def _create_views(table_env: Any, wanted: Sequence[str]) -> None:
     from pyflink.table import Schema
 
     needed = set(wanted) | {tables.DERIVED_VIEWS[view][0] for view in wanted if view in tables.DERIVED_VIEWS}
-    for view, (_, columns) in tables.EVENT_VIEWS.items():
-        if view not in needed:
-            continue
-        stream = table_env.to_data_stream(table_env.sql_query(tables.flatten(view)))
-        schema = Schema.new_builder()
-        for name, kind, _ in columns:
-            schema = schema.column(name, kind)
-        schema = schema.column_by_expression("event_time", tables.EVENT_TIME)
-        schema = schema.watermark("event_time", "SOURCE_WATERMARK()")
-        table_env.create_temporary_view(view, table_env.from_data_stream(stream, schema.build()))
+    views = [view for view in tables.EVENT_VIEWS if view in needed]
+    stream = table_env.to_data_stream(table_env.sql_query(tables.flatten(views)))
+    schema = Schema.new_builder().column("view", "STRING")
+    for name, kind in tables.event_columns(views).items():
+        schema = schema.column(name, kind)
+    schema = schema.column_by_expression("event_time", tables.EVENT_TIME)
+    schema = schema.watermark("event_time", "SOURCE_WATERMARK()")
+    table_env.create_temporary_view(tables.EVENTS, table_env.from_data_stream(stream, schema.build()))
+    for view in views:
+        table_env.create_temporary_view(view, table_env.sql_query(tables.view_query(view)))
     for view, (_, query) in tables.DERIVED_VIEWS.items():
         if view in wanted:
             table_env.create_temporary_view(view, table_env.sql_query(query))

@@ -27,8 +27,11 @@ from tickloom.errors import FeedError, RuleError, ServiceError
 from tickloom.events import EventBlock, Signal
 from tickloom.settings import FlinkSettings, KafkaSettings
 
-BATCH_EVENTS_MAX = 1_000
-WATERMARK_INTERVAL_MS = 500  # catching up wants few watermarks: each costs every active symbol
+BATCH_EVENTS_MAX = 2_000  # of all partitions together
+# Each watermark costs MATCH_RECOGNIZE time for every row that waits behind it, so there are few; but all
+# rows up to the next one wait in the TaskManager's heap.
+WATERMARK_EVENTS = 100_000
+WATERMARK_INTERVAL_MS = 50
 RESTARTS_MAX = 3
 KAFKA_TIMEOUT_S = 30.0
 _KINDS = ("trades", "quotes", "statuses", "gaps")
@@ -92,8 +95,8 @@ def run(
 
 
 def publish(blocks: Iterable[EventBlock], topic: str, kafka: KafkaSettings, venues: set[str]) -> Replayed:
-    """Write events as tick batches, each block's watermark being where the next block begins."""
-    producer = Producer({"bootstrap.servers": kafka.bootstrap, "linger.ms": 20, "compression.type": "lz4"})
+    """Write events as tick batches with the watermarks that an ingester which knew the future would set."""
+    producer = Producer({"bootstrap.servers": kafka.bootstrap, "linger.ms": 5, "compression.type": "lz4"})
     events, first_ts, last_ts, promised = 0, 0, 0, 0
     block: EventBlock | None = None
     for following in blocks:
@@ -101,31 +104,32 @@ def publish(blocks: Iterable[EventBlock], topic: str, kafka: KafkaSettings, venu
             raise FeedError(
                 f"events of {following.venue}, rules of {', '.join(sorted(venues))}: run them venue by venue"
             )
-        spans = [kind for name, kind in following.kinds().items() if name in _KINDS and len(kind)]
-        if not spans:
+        times = [kind["ts_event"] for name, kind in following.kinds().items() if name in _KINDS and len(kind)]
+        if not times:
             continue
-        begins = min(int(kind["ts_event"].min()) for kind in spans)
+        begins = min(int(ts.min()) for ts in times)
         if block is not None:
             if begins < promised:
                 raise FeedError(f"{following.venue}: events go back in time to {begins}; read them in order")
-            _publish_block(producer, topic, kafka, block, (promised, begins))
+            _publish_block(producer, topic, kafka, block, begins)
         first_ts, promised = first_ts or begins, begins
-        last_ts = max(last_ts, *(int(kind["ts_event"].max()) for kind in spans))
-        events += sum(len(kind) for kind in spans)
+        last_ts = max(last_ts, *(int(ts.max()) for ts in times))
+        events += sum(len(ts) for ts in times)
         block = following
     if block is not None:
-        _publish_block(producer, topic, kafka, block, (promised, last_ts + NS_PER_DAY))
+        _publish_block(producer, topic, kafka, block, last_ts + NS_PER_DAY)
     if producer.flush(KAFKA_TIMEOUT_S):
         raise ServiceError(f"Kafka at {kafka.bootstrap} did not take the events in {KAFKA_TIMEOUT_S:.0f} s")
     return Replayed(events, first_ts, last_ts)
 
 
 def _publish_block(
-    producer: Producer, topic: str, kafka: KafkaSettings, block: EventBlock, watermarks: tuple[int, int]
+    producer: Producer, topic: str, kafka: KafkaSettings, block: EventBlock, next_begins: int
 ) -> None:
     shard_of = np.array([topics.shard(name, kafka.tick_partitions) for name in block.symbols.names])
-    for shard in range(kafka.tick_partitions):
-        for batch in _batches(block, shard_of, shard, watermarks):
+    for part, watermark in _parts(block, next_begins):
+        for shard in range(kafka.tick_partitions):
+            batch = _batch(part, shard_of, shard, watermark)
             while True:
                 try:
                     producer.produce(topic, encode(batch), partition=shard)
@@ -135,34 +139,37 @@ def _publish_block(
         producer.poll(0)
 
 
-def _batches(
-    block: EventBlock, shard_of: NDArray[np.int64], shard: int, watermarks: tuple[int, int]
-) -> Iterator[TickBatch]:
-    """A shard's part of a block, cut by seq. watermarks: before the block, and of its last batch."""
-    chosen = {name: block.kinds()[name] for name in _KINDS}
-    chosen = {name: records[shard_of[records["symbol"]] == shard] for name, records in chosen.items()}
-    seqs = np.unique(np.concatenate([records["seq"] for records in chosen.values()]))
-    cuts = [*range(0, len(seqs), BATCH_EVENTS_MAX)] or [0]
-    for index, cut in enumerate(cuts):
-        part = seqs[cut : cut + BATCH_EVENTS_MAX]
-        low, high = (int(part[0]), int(part[-1])) if len(part) else (0, 0)
-        events = {name: r[(r["seq"] >= low) & (r["seq"] <= high)] for name, r in chosen.items()}
-        last = index == len(cuts) - 1
-        yield TickBatch(
-            shard,
-            low,
-            high,
-            watermarks[last],
-            EventBlock(
-                block.venue,
-                block.session,
-                block.symbols,
-                trades=events["trades"],
-                quotes=events["quotes"],
-                statuses=events["statuses"],
-                gaps=events["gaps"],
-            ),
-        )
+def _parts(block: EventBlock, next_begins: int) -> Iterator[tuple[EventBlock, int]]:
+    """Cut a block into small ones in the order of seq, each with the watermark behind it.
+
+    Every partition gets a batch of each part, so none is read far ahead of the others.
+    """
+    kinds = {name: block.kinds()[name] for name in _KINDS}
+    seqs = np.concatenate([records["seq"] for records in kinds.values()])
+    times = np.concatenate([records["ts_event"] for records in kinds.values()])
+    order = np.argsort(seqs, kind="stable")
+    seqs, times = seqs[order], times[order]
+    to_come = np.minimum.accumulate(np.append(times, next_begins)[::-1])[::-1]
+    watermark, passed, start = int(to_come[0]), 0, 0
+    while start < len(seqs):
+        stop = min(start + BATCH_EVENTS_MAX, len(seqs))
+        stop = int(np.searchsorted(seqs, seqs[stop - 1], side="right"))  # a message is not cut in two
+        low, high = seqs[start], seqs[stop - 1]
+        masks = {name: (r["seq"] >= low) & (r["seq"] <= high) for name, r in kinds.items()}
+        passed += stop - start
+        if stop == len(seqs) or passed >= WATERMARK_EVENTS:
+            watermark, passed = int(to_come[stop]), 0
+        yield block.select(masks), watermark
+        start = stop
+
+
+def _batch(part: EventBlock, shard_of: NDArray[np.int64], shard: int, watermark: int) -> TickBatch:
+    """What one partition gets of a part; with no events it is a heartbeat."""
+    kinds = {name: part.kinds()[name] for name in _KINDS}
+    chosen = part.select({name: shard_of[records["symbol"]] == shard for name, records in kinds.items()})
+    seqs = [records["seq"] for records in (chosen.kinds() if len(chosen) else kinds).values() if len(records)]
+    first, last = min(int(s.min()) for s in seqs), max(int(s.max()) for s in seqs)
+    return TickBatch(shard, first if len(chosen) else last, last, watermark, chosen)
 
 
 def read_signals(topic: str, kafka: KafkaSettings) -> list[Signal]:

@@ -17,7 +17,12 @@ from tickloom.events import CONDITION_TEXTS, GAP_TEXTS, SIDE_TEXTS, STATUS_TEXTS
 from tickloom.settings import KafkaSettings
 
 BATCHES = "tick_batches"
+EVENTS = "tick_events"
 SIGNALS = "signals"
+
+FETCH_BYTES_MAX = 128 * 1024
+BACKLOG_S = 3  # a batch older than this when it is read is backlog
+BACKLOG_STEP_MS = 10_000  # of event time
 
 _SQL_TYPES = {"long": "BIGINT", "int": "INT", "double": "DOUBLE", "string": "STRING"}
 _PRICE_MIN = "-1E18"  # false for NaN, which is "no price on that side", and for NULL
@@ -50,7 +55,10 @@ def _price(column: str) -> str:
     return f"CASE WHEN {column} > {_PRICE_MIN} THEN {column} END"
 
 
-_MID = f"CASE WHEN e.bid_price > {_PRICE_MIN} AND e.ask_price > {_PRICE_MIN} THEN (e.bid_price + e.ask_price) / 2 END"
+_MID = (
+    f"CASE WHEN e.bid_price > {_PRICE_MIN} AND e.ask_price > {_PRICE_MIN} "
+    "THEN (e.bid_price + e.ask_price) / 2 END"
+)
 _HEAD = (
     ("symbol", "STRING", "e.symbol"),
     ("ts_event", "BIGINT", "e.ts_event"),
@@ -102,8 +110,10 @@ DERIVED_VIEWS: dict[str, tuple[str, str]] = {
         "trades",
         """
         SELECT symbol, window_time AS event_time, MAX(ts_event) AS ts_event, MAX(ts_recv) AS ts_recv,
-          MAX(seq) AS seq, MIN(seq) AS first_seq, FIRST_VALUE(price) AS open_price, MAX(price) AS high_price,
-          MIN(price) AS low_price, LAST_VALUE(price) AS close_price, SUM(size) AS volume, COUNT(*) AS trade_count
+          MAX(seq) AS seq, MIN(seq) AS first_seq,
+          FIRST_VALUE(price) AS open_price, MAX(price) AS high_price,
+          MIN(price) AS low_price, LAST_VALUE(price) AS close_price,
+          SUM(size) AS volume, COUNT(*) AS trade_count
         FROM TABLE(TUMBLE(TABLE trades, DESCRIPTOR(event_time), INTERVAL '1' SECOND))
         WHERE `condition` <> 'broken'
         GROUP BY symbol, window_start, window_end, window_time
@@ -120,30 +130,66 @@ def batches_ddl(topic: str, kafka: KafkaSettings, options: Mapping[str, str]) ->
     """CREATE TABLE over a topic of tick batches.
 
     No event behind a batch is older than its ``watermark``, but it may be as old: Flink's watermark
-    says that nothing as old will come, so it stays one millisecond below.
+    says that nothing as old will come, so it stays one millisecond below. A batch that was written a
+    while ago is backlog: its watermark is rounded down to :data:`BACKLOG_STEP_MS`, because each costs
+    MATCH_RECOGNIZE time for every row that waits behind it.
     """
     columns = [f"`{name}` {_SQL_TYPES[kind]} NOT NULL" for name, kind in HEADER_FIELDS]
     for array, fields in EVENT_FIELDS.items():
         row = ", ".join(f"`{name}` {_SQL_TYPES[kind]} NOT NULL" for name, kind in fields)
         columns.append(f"`{array}` ARRAY<ROW<{row}> NOT NULL> NOT NULL")
+    columns.append("written TIMESTAMP_LTZ(3) NOT NULL METADATA FROM 'timestamp' VIRTUAL")
     columns.append("batch_time AS TO_TIMESTAMP_LTZ(`watermark` / 1000000, 3)")
-    columns.append("WATERMARK FOR batch_time AS batch_time - INTERVAL '0.001' SECOND")
+    columns.append(
+        "WATERMARK FOR batch_time AS CASE "
+        f"WHEN written > CURRENT_TIMESTAMP - INTERVAL '{BACKLOG_S}' SECOND "
+        "THEN batch_time - INTERVAL '0.001' SECOND "
+        f"ELSE TO_TIMESTAMP_LTZ(`watermark` / 1000000 / {BACKLOG_STEP_MS} * {BACKLOG_STEP_MS} - 1, 3) END"
+    )
     with_options = {
         "connector": "kafka",
         "topic": topic,
         "properties.bootstrap.servers": kafka.bootstrap,
         "format": "avro",
+        # small fetches, so that no partition is read far ahead of the others; see flatten()
+        "properties.max.partition.fetch.bytes": str(FETCH_BYTES_MAX),
         **options,
     }
     return f"CREATE TEMPORARY TABLE {BATCHES} ({', '.join(columns)}) WITH ({_with(with_options)})"
 
 
-def flatten(view: str) -> str:
-    """SELECT of a view's columns out of the batches, one row an event."""
-    array, columns = EVENT_VIEWS[view]
-    names = ", ".join(f"`{name}`" for name, _ in EVENT_FIELDS[array])
-    selected = ", ".join(f"{expression} AS `{name}`" for name, _, expression in columns)
-    return f"SELECT {selected} FROM {BATCHES} AS b CROSS JOIN UNNEST(b.`{array}`) AS e({names})"
+def event_columns(views: Sequence[str]) -> dict[str, str]:
+    """Name and type of every column that one of these views has; same name, same type."""
+    return {name: kind for view in views for name, kind, _ in EVENT_VIEWS[view][1]}
+
+
+def flatten(views: Sequence[str]) -> str:
+    """SELECT of the views' events out of the batches, one row an event.
+
+    Views share the rows' columns, NULL where a view lacks one, and ``view`` says whose a row is: one
+    reading of the topic serves them all. With a reading each, one would run ahead of the other, and
+    MATCH_RECOGNIZE takes time in the square of the rows that wait for the watermark.
+    """
+    columns = event_columns(views)
+    parts = []
+    for view in views:
+        array, own = EVENT_VIEWS[view]
+        expressions = {name: expression for name, _, expression in own}
+        names = ", ".join(f"`{name}`" for name, _ in EVENT_FIELDS[array])
+        selected = ", ".join(
+            f"{expressions.get(name, f'CAST(NULL AS {kind})')} AS `{name}`" for name, kind in columns.items()
+        )
+        parts.append(
+            f"SELECT {_text(view)} AS `view`, {selected} "
+            f"FROM {BATCHES} AS b CROSS JOIN UNNEST(b.`{array}`) AS e({names})"
+        )
+    return " UNION ALL ".join(parts)
+
+
+def view_query(view: str) -> str:
+    """SELECT of one view out of :data:`EVENTS`."""
+    names = ", ".join(f"`{name}`" for name, _, _ in EVENT_VIEWS[view][1])
+    return f"SELECT {names}, event_time FROM {EVENTS} WHERE `view` = {_text(view)}"
 
 
 def signals_ddl(topic: str, kafka: KafkaSettings) -> str:

@@ -1,26 +1,26 @@
 -- rule: quote_fade
 -- version: 1
 -- venue: XNAS
--- about: Liquidity at the touch goes away and then the price goes through. On one side of the book the
---   best price, which held at least `size_min`, is left with at most `remaining` of it or is gone, and
---   before it comes back a trade prints at least `through_bps` beyond that price, all within `span`.
---   buy: the offer faded and was traded through; sell: the bid. strength is how far beyond the price the
---   trade was, in basis points; ref_price is the trade's price.
--- parameter: size_min double 400 shares at the best price before it fades
--- parameter: remaining double 0.34 part of them that is left, at most
--- parameter: through_bps double 3.0 basis points beyond the faded price, at least
--- parameter: span interval 500ms from the full quote to the trade, exclusive
+-- about: Liquidity at the touch has faded on one side, and the price goes through it. The size at the
+--   best offer is at most `thin` times that at the best bid, which is `size_min` or more; and less than
+--   `span` later a buyer pays at least `through_bps` above that offer: buy. The same with bid and offer
+--   exchanged: sell. strength is how far beyond the faded price the trade was, in basis points;
+--   ref_price is the trade's price.
+-- parameter: size_min double 400 shares at the best price of the side that did not fade, at least
+-- parameter: thin double 0.25 part of them on the side that faded, at most
+-- parameter: through_bps double 6.0 basis points beyond the faded price, at least
+-- parameter: span interval 300ms from the thin quote to the trade, exclusive
 
--- One row an event and side of the book; direction is where the price goes when that side gives way.
--- A message may make a trade and a quote with one seq: the trade (kind 0) comes before what it left.
+-- Thin quotes and trades; direction is where the price goes when that side of the book gives way. One
+-- message may make a trade and a quote with the same seq: the trade (kind 0) comes before what it left.
 WITH book AS (
-  SELECT symbol, 1 AS direction, event_time, seq, 1 AS kind, ask_price AS price, ask_size AS size
-  FROM quotes WHERE ask_price IS NOT NULL
+  SELECT symbol, 1 AS direction, event_time, seq, 1 AS kind, ask_price AS price
+  FROM quotes WHERE bid_size >= :size_min AND ask_size <= :thin * bid_size AND ask_price IS NOT NULL
   UNION ALL
-  SELECT symbol, -1 AS direction, event_time, seq, 1 AS kind, bid_price AS price, bid_size AS size
-  FROM quotes WHERE bid_price IS NOT NULL
+  SELECT symbol, -1 AS direction, event_time, seq, 1 AS kind, bid_price AS price
+  FROM quotes WHERE ask_size >= :size_min AND bid_size <= :thin * ask_size AND bid_price IS NOT NULL
   UNION ALL
-  SELECT symbol, CASE side WHEN 'buy' THEN 1 ELSE -1 END AS direction, event_time, seq, 0 AS kind, price, size
+  SELECT symbol, CASE side WHEN 'buy' THEN 1 ELSE -1 END AS direction, event_time, seq, 0 AS kind, price
   FROM trades WHERE side <> 'none' AND `condition` = 'regular'
 )
 SELECT
@@ -34,24 +34,17 @@ FROM book MATCH_RECOGNIZE (
   PARTITION BY symbol, direction
   ORDER BY event_time, seq, kind
   MEASURES
-    FULL_SIZE.seq AS first_seq,
+    THIN.seq AS first_seq,
     THROUGH.seq AS last_seq,
     THROUGH.price AS price,
-    (THROUGH.price / FULL_SIZE.price - 1) * 10000 * FULL_SIZE.direction AS through_bps
+    (THROUGH.price / THIN.price - 1) * 10000 * THIN.direction AS through_bps
   ONE ROW PER MATCH
   AFTER MATCH SKIP PAST LAST ROW
-  PATTERN (FULL_SIZE FADING*? FADED AFTERWARDS*? THROUGH) WITHIN :span
+  -- *? is reluctant: the match ends with the first trade that went far enough
+  PATTERN (THIN PENDING*? THROUGH) WITHIN :span
   DEFINE
-    FULL_SIZE AS FULL_SIZE.kind = 1 AND FULL_SIZE.size >= :size_min,
-    FADING AS FADING.price = FULL_SIZE.price AND FADING.size < FULL_SIZE.size,
-    FADED AS FADED.kind = 1 AND (
-      (FADED.price - FULL_SIZE.price) * FULL_SIZE.direction > 0
-      OR FADED.price = FULL_SIZE.price AND FADED.size <= :remaining * FULL_SIZE.size
-    ),
-    -- trades, and quotes but for those at the faded price or better with size again
-    AFTERWARDS AS AFTERWARDS.kind = 0
-      OR (AFTERWARDS.price - FULL_SIZE.price) * FULL_SIZE.direction > 0
-      OR AFTERWARDS.price = FULL_SIZE.price AND AFTERWARDS.size <= :remaining * FULL_SIZE.size,
+    THIN AS THIN.kind = 1,
+    PENDING AS TRUE,
     THROUGH AS THROUGH.kind = 0
-      AND (THROUGH.price / FULL_SIZE.price - 1) * 10000 * FULL_SIZE.direction >= :through_bps
+      AND (THROUGH.price / THIN.price - 1) * 10000 * THIN.direction >= :through_bps
 )

@@ -5,8 +5,8 @@
 --   between, moves the price. Fires at the first trade with which the run has at least `trades` trades
 --   and has moved the price by at least `move_bps` in their direction, all within `span`. The side is
 --   the aggressors': momentum. strength is the move in basis points, ref_price the last trade's price.
--- parameter: trades int 5 trades in the run, at least
--- parameter: move_bps double 6.0 basis points from the first to the last trade, at least
+-- parameter: trades int 6 trades in the run, at least
+-- parameter: move_bps double 8.0 basis points from the first to the last trade, at least
 -- parameter: span interval 1s from the first to the last trade, exclusive
 
 WITH aggressive AS (
