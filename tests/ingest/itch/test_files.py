@@ -1,0 +1,139 @@
+"""ITCH files and pcaps: every framing comes to the same messages."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from ingest.itch.decoder import ItchDecoder
+from ingest.itch.files import is_pcap, load_file, read_itch, read_pcap
+from ingest.itch.messages import LAYOUTS
+from ingest.itch.moldudp64 import pack
+from ingest.pipeline import count_events
+from tickloom.errors import CaptureError, DecodeError
+
+DAY = date(2026, 11, 21)
+MESSAGES = [
+    LAYOUTS["R"].pack(stock_locate=1, timestamp=1, stock="ALFA"),
+    LAYOUTS["P"].pack(
+        stock_locate=1, timestamp=2, stock="ALFA", shares=5, price=10, match_number=1, side="B"
+    ),
+    LAYOUTS["S"].pack(timestamp=3, event_code="C"),
+]
+
+
+def framed(messages: list[bytes], prefix: bool = True) -> bytes:
+    return b"".join((len(m) if prefix else 0).to_bytes(2, "big") + m for m in messages)
+
+
+def udp_frame(payload: bytes, vlan: bool = False) -> bytes:
+    ethernet = bytes(12) + (b"\x81\x00\x00\x05" if vlan else b"") + b"\x08\x00"
+    ip = bytes([0x46, 0]) + struct.pack(">H", 32 + len(payload)) + bytes(5) + b"\x11" + bytes(14)
+    return ethernet + ip + struct.pack(">HHHH", 1, 2, 8 + len(payload), 0) + payload + b"\x00\x00"  # padded
+
+
+def pcap(frames: list[bytes], order: str = "<", nanoseconds: bool = True, link: int = 1) -> bytes:
+    magic = 0xA1B23C4D if nanoseconds else 0xA1B2C3D4
+    out = struct.pack(order + "IHHiIII", magic, 2, 4, 0, 0, 65_535, link)
+    for number, frame in enumerate(frames):
+        out += struct.pack(order + "IIII", 1_700_000_000, number, len(frame), len(frame)) + frame
+    return out
+
+
+@pytest.mark.parametrize("prefix", [True, False], ids=["prefixed", "zero prefixes"])
+@pytest.mark.parametrize("zipped", [False, True], ids=["plain", "gzip"])
+def test_itch_file(tmp_path: Path, prefix: bool, zipped: bool) -> None:
+    """Plain or gzipped, with length prefixes or with zeros in their place: the same messages."""
+    raw = framed(MESSAGES, prefix)
+    path = tmp_path / "file"
+    path.write_bytes(gzip.compress(raw) if zipped else raw)
+    assert list(read_itch(path)) == MESSAGES
+
+
+@pytest.mark.parametrize("cut", [1, 2, 10])
+def test_file_that_ends_inside_a_message(tmp_path: Path, cut: int) -> None:
+    """A file that is cut off is an error, not a shorter file."""
+    path = tmp_path / "file"
+    path.write_bytes(framed(MESSAGES)[:-cut])
+    with pytest.raises(DecodeError, match="ends inside a message"):
+        list(read_itch(path))
+
+
+def test_zero_prefix_before_an_unknown_type(tmp_path: Path) -> None:
+    """Without a length there is no way over a message of an unknown type: said with its byte."""
+    path = tmp_path / "file"
+    path.write_bytes(framed(MESSAGES[:1], prefix=False) + b"\x00\x00zzzz")
+    with pytest.raises(DecodeError, match=r"unknown message type b'z' at byte 41"):
+        list(read_itch(path))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("nanoseconds", [True, False])
+def test_pcap(tmp_path: Path, order: str, nanoseconds: bool) -> None:
+    """Either byte order, either unit of time, VLAN tags, IP options, padding: the UDP payloads come out."""
+    path = tmp_path / "file.pcap"
+    path.write_bytes(
+        pcap([udp_frame(b"one"), b"\xff" * 60, udp_frame(b"two", vlan=True)], order, nanoseconds)
+    )
+    assert is_pcap(path)
+    unit = 1 if nanoseconds else 1_000
+    base = 1_700_000_000 * 10**9
+    assert list(read_pcap(path)) == [(base, b"one"), (base + unit, None), (base + 2 * unit, b"two")]
+
+
+def test_pcap_keeps_its_own_numbers_and_times(tmp_path: Path) -> None:
+    """Packets with a session and numbers are captured as they came, and resent ones count once."""
+    packets = [pack(b"MINE", 1, MESSAGES[:2]), pack(b"MINE", 1, MESSAGES[:2]), pack(b"MINE", 3, MESSAGES[2:])]
+    path = tmp_path / "file.pcap.gz"
+    path.write_bytes(gzip.compress(pcap([udp_frame(packet) for packet in packets])))
+    loaded = load_file(path, tmp_path, "XNAS", DAY)
+    assert (loaded.session, loaded.packets) == ("20261121.MINE", 3)
+    decoder = ItchDecoder("XNAS", loaded.session)
+    counts = count_events(loaded.path, decoder)
+    assert counts["trades"] == {"ALFA": 1}
+    assert decoder.counters == {"decoded": 3, "duplicate": 2}
+
+
+def test_file_becomes_a_session(tmp_path: Path) -> None:
+    """An ITCH file's messages are numbered from 1, and its end is the session's end."""
+    path = tmp_path / "file"
+    path.write_bytes(framed(MESSAGES * 200))
+    loaded = load_file(path, tmp_path, "XNAS", DAY)
+    assert (loaded.session, loaded.messages) == ("20261121.FILE", 600)
+    decoder = ItchDecoder("XNAS", loaded.session)
+    assert count_events(loaded.path, decoder)["trades"] == {"ALFA": 200}
+    assert decoder.last_seq == 261121 * 10**10 + 600
+    assert decoder.ended
+
+
+def test_loading_twice_is_refused_and_loading_elsewhere_gives_the_same(tmp_path: Path) -> None:
+    """A second load of a day would double it; into another directory it gives the same bytes."""
+    path = tmp_path / "file"
+    path.write_bytes(framed(MESSAGES))
+    first = load_file(path, tmp_path / "a", "XNAS", DAY)
+    with pytest.raises(CaptureError, match="holds a capture already"):
+        load_file(path, tmp_path / "a", "XNAS", DAY)
+    second = load_file(path, tmp_path / "b", "XNAS", DAY)
+    assert (first.path / "000001.tlcap").read_bytes() == (second.path / "000001.tlcap").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (b"\x0a\x0d\x0d\x0a" + bytes(40), "is a pcapng; convert it"),
+        (pcap([], link=113), "link type 113"),
+        (pcap([udp_frame(b"one")])[:-1], "ends inside a frame"),
+        (pcap([])[:20], "is no classic pcap"),
+    ],
+    ids=["pcapng", "link", "cut", "short"],
+)
+def test_other_captures_are_refused(tmp_path: Path, raw: bytes, said: str) -> None:
+    """What is not read here is said, with the way to convert it where there is one."""
+    path = tmp_path / "file"
+    path.write_bytes(raw)
+    with pytest.raises(DecodeError, match=said):
+        load_file(path, tmp_path, "XNAS", DAY)
