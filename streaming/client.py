@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from streaming import rules, sqltext, tables
@@ -163,6 +162,8 @@ def _prepare_jvm() -> None:
     from tickloom.stack import flink as flink_stack
 
     os.environ.update(flink_stack.client_environment())
+    # it plans a few queries and ends: compiling itself well would take longer than it lives
+    os.environ["JVM_ARGS"] += " -XX:TieredStopAtLevel=1"
     log_dir = StackSettings.load().data_dir.absolute() / "log"
     try:
         log_dir.mkdir(parents=True, exist_ok=True)
@@ -204,8 +205,3 @@ def _reason(text: str) -> tuple[int, str]:
     reason = telling[-1] if telling else text.splitlines()[0]
     at = next((found for cause in reversed(telling) if (found := _AT.search(cause))), None)
     return (int(at[1]) if at else 0), reason.strip().rstrip(".")
-
-
-def log_file() -> Path:
-    """Where the JVM of this process writes its log."""
-    return StackSettings.load().data_dir.absolute() / "log"

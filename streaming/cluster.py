@@ -191,7 +191,7 @@ class Cluster:
             answer = self._http.request(method, path, json=body)
         except httpx.HTTPError as error:
             raise ServiceError(
-                f"Flink at {self.settings.rest_url} does not answer ({error}). Is it up? See `tickloom status`."
+                f"Flink at {self.settings.rest_url} does not answer ({error}). See `tickloom status`."
             ) from error
         if answer.status_code not in accept:
             errors = "; ".join(str(line).splitlines()[0] for line in answer.json().get("errors", []))

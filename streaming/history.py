@@ -24,7 +24,7 @@ from tickloom import topics
 from tickloom.clock import NS_PER_DAY
 from tickloom.codec import TickBatch, encode
 from tickloom.errors import FeedError, RuleError, ServiceError
-from tickloom.events import EventBlock, Signal
+from tickloom.events import EventBlock, Records, Signal
 from tickloom.settings import FlinkSettings, KafkaSettings
 
 BATCH_EVENTS_MAX = 2_000  # of all partitions together
@@ -140,10 +140,19 @@ def _publish_block(
 
 
 def _parts(block: EventBlock, next_begins: int) -> Iterator[tuple[EventBlock, int]]:
-    """Cut a block into small ones in the order of seq, each with the watermark behind it.
+    """Cut a block into small ones in the order of seq, as live, each with the watermark behind it.
 
     Every partition gets a batch of each part, so none is read far ahead of the others.
     """
+    block = EventBlock(
+        block.venue,
+        block.session,
+        block.symbols,
+        trades=_by_seq(block.trades),
+        quotes=_by_seq(block.quotes),
+        statuses=_by_seq(block.statuses),
+        gaps=_by_seq(block.gaps),
+    )
     kinds = {name: block.kinds()[name] for name in _KINDS}
     seqs = np.concatenate([records["seq"] for records in kinds.values()])
     times = np.concatenate([records["ts_event"] for records in kinds.values()])
@@ -161,6 +170,11 @@ def _parts(block: EventBlock, next_begins: int) -> Iterator[tuple[EventBlock, in
             watermark, passed = int(to_come[stop]), 0
         yield block.select(masks), watermark
         start = stop
+
+
+def _by_seq(records: Records) -> Records:
+    ordered: Records = records[np.argsort(records["seq"], kind="stable")]
+    return ordered
 
 
 def _batch(part: EventBlock, shard_of: NDArray[np.int64], shard: int, watermark: int) -> TickBatch:

@@ -72,12 +72,16 @@ def submit(
             )
         for job in running:
             cluster.cancel(job.job_id)
-        _require_slots(cluster, flink)
-        topics.ensure_topics([tables.tick_topic(rule.venue), signal_topic], kafka)
+    _require_slots(cluster, flink, len(wanted))
+    topics.ensure_topics([*{tables.tick_topic(rule.venue) for rule in wanted}, signal_topic], kafka)
+    submitted = []
+    for rule in wanted:
         options = live_options(rule, flink, kafka, start, signal_topic, savepoint)
         job_id = client.submit(rule, options, flink, kafka, overrides)
-        cluster.wait_running(job_id)
-        yield Submitted(rule.name, rule.version, job_id)
+        submitted.append(Submitted(rule.name, rule.version, job_id))
+    for one in submitted:
+        cluster.wait_running(one.job_id)
+        yield one
 
 
 def explain(
@@ -178,10 +182,11 @@ def _ends_now(topic: str, kafka: KafkaSettings) -> dict[str, str]:
     return {"scan.startup.mode": "specific-offsets", "scan.startup.specific-offsets": offsets}
 
 
-def _require_slots(cluster: Cluster, flink: FlinkSettings) -> None:
-    free = cluster.free_slots()
-    if free < flink.parallelism:
+def _require_slots(cluster: Cluster, flink: FlinkSettings, jobs: int) -> None:
+    """A job without slots would wait minutes for one, and fail then."""
+    free, needed = cluster.free_slots(), jobs * flink.parallelism
+    if free < needed:
         raise ServiceError(
-            f"Flink has {free} free slots and a rule needs {flink.parallelism}. "
+            f"Flink has {free} free slots; {jobs} rules of parallelism {flink.parallelism} need {needed}. "
             "Stop a rule, or raise flink.slots and start the stack again."
         )

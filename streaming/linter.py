@@ -152,7 +152,7 @@ def _determinism(rule: Rule, query: Query) -> Iterator[Finding]:
         if token.upper == "ROWS" and query.tokens[index + 1].upper in ("BETWEEN", "UNBOUNDED", "CURRENT"):
             yield _error(
                 token.line,
-                "OVER ... ROWS: rows of one millisecond come in no order, so the frame differs from run to run",
+                "OVER ... ROWS: rows of a millisecond come in no order, so the frame is not always the same",
                 "use RANGE: it takes all rows of a millisecond together",
             )
 
@@ -167,7 +167,7 @@ def _partition(rule: Rule, query: Query) -> Iterator[Finding]:
 
 
 def _order(rule: Rule, query: Query) -> Iterator[Finding]:
-    """Event time has milliseconds: ties are in the order of arrival unless seq, and what else it takes, decides."""
+    """Event time has milliseconds: within one, rows are in the order of arrival unless seq decides."""
     clause = query.match.clauses.get("ORDER BY")
     if clause is None:
         yield _error(query.match.line, "no ORDER BY", "write ORDER BY event_time, seq")
@@ -186,7 +186,7 @@ def _order(rule: Rule, query: Query) -> Iterator[Finding]:
     elif sum(view in EVENT_VIEWS for view in views_used(query)) > 1 and keys[-1] == "seq":
         yield _error(
             clause.line,
-            "several views, but ORDER BY ends with seq: one message can make a trade and a quote with the same seq",
+            "several views, but ORDER BY ends with seq: a message can make a trade and a quote with one seq",
             "give each part of the UNION ALL a number and order by it last: event_time, seq, kind",
         )
 
@@ -227,7 +227,7 @@ def _after_match(rule: Rule, query: Query) -> Iterator[Finding]:
     elif element is pattern[0]:
         yield _error(
             clause.line,
-            f"skip to {target}, the first variable: the next match would begin where this one did, and Flink fails",
+            f"skip to {target}, the first variable: the next match would be the same one, and Flink fails",
             "skip to a later variable, or PAST LAST ROW",
         )
     elif element.count_min == 0:
@@ -280,7 +280,7 @@ def _within(rule: Rule, query: Query) -> Iterator[Finding]:
     elif unlimited is not None:
         yield _error(
             unlimited.line,
-            f"{unlimited.variable}{unlimited.quantifier} without WITHIN: a partial match may live, and hold rows, for ever",
+            f"{unlimited.variable}{unlimited.quantifier} without WITHIN: a partial match may live for ever",
             "add WITHIN :parameter (of type interval) behind the pattern",
         )
 
