@@ -22,6 +22,8 @@ def session_date(session: str) -> date:
     """
     text = session[:8]
     try:
+        if len(text) != 8 or not text.isdigit():
+            raise ValueError(text)
         return date(int(text[:4]), int(text[4:6]), int(text[6:8]))
     except ValueError:
         raise SettingsError(

@@ -27,11 +27,13 @@ class Tail:
     watermark: int
 
 
-def read_tails(names: list[str], session: str, settings: KafkaSettings) -> dict[tuple[str, int], Tail]:
+def read_tails(
+    names: list[str], session: str, settings: KafkaSettings, settle_reads_max: int = SETTLE_READS_MAX
+) -> dict[tuple[str, int], Tail]:
     """(topic, partition) to its tail, for partitions that are not empty.
 
     Reads until two readings agree: the requests of a producer that was killed a moment ago may still
-    be on their way through the broker.
+    be on their way through the broker. ``settle_reads_max`` 0 only looks, while somebody may write.
 
     Raises
     ------
@@ -52,16 +54,16 @@ def read_tails(names: list[str], session: str, settings: KafkaSettings) -> dict[
     try:
         _check_partitions(consumer, names, settings)
         ends = _ends(consumer, names, settings)
-        for _ in range(SETTLE_READS_MAX):
+        for _ in range(settle_reads_max):
             threading.Event().wait(SETTLE_S)
-            again = _ends(consumer, names, settings)
-            if again == ends:
+            before, ends = ends, _ends(consumer, names, settings)
+            if before == ends:
                 break
-            ends = again
         else:
-            raise ServiceError(
-                f"{', '.join(names)}: somebody else is writing them; stop the other ingester of this venue"
-            )
+            if settle_reads_max:
+                raise ServiceError(
+                    f"{', '.join(names)}: somebody else is writing; stop the other ingester of this venue"
+                )
         filled = {key: bounds for key, bounds in ends.items() if bounds[1] > bounds[0]}
         lasts = _last_records(consumer, {key: high - 1 for key, (_, high) in filled.items()})
         return {key: _tail(consumer, key, bounds, lasts[key], session) for key, bounds in filled.items()}

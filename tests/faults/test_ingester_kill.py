@@ -1,6 +1,6 @@
-"""``kill -9`` of the ITCH ingester at random moments: Kafka and QuestDB hold what one run would give.
+"""``kill -9`` of the ITCH ingester, and a broker that goes away: both stores hold what one run would give.
 
-The invariant: whatever moments the process is killed at, and whatever the network did to the datagrams,
+The invariant: whatever moments the process is killed at, whatever the network did to the datagrams,
 every event of the session is on Kafka once and in QuestDB once, with the content that an undisturbed
 decoder gives it, and none is missing.
 """
@@ -26,6 +26,7 @@ from confluent_kafka import Consumer, TopicPartition
 from ingest.capture import CaptureBatch, segments, session_path
 from ingest.itch.decoder import ItchDecoder
 from ingest.itch.session import track
+from ingest.kafka_tail import read_tails
 from ingest.pipeline import TABLES, count_events
 from ingest.synthetic.datagrams import Datagrams, Faults
 from ingest.synthetic.itch_stream import ItchStream, itch_stream
@@ -37,11 +38,14 @@ from tickloom import topics
 from tickloom.codec import decode
 from tickloom.events import EventBlock
 from tickloom.settings import ItchSettings, KafkaSettings, QuestDbSettings
+from tickloom.stack import kafka as kafka_server
+from tickloom.stack.configuration import StackConfiguration
+from tickloom.stack.supervisor import Stack
 
 pytestmark = pytest.mark.slow
 
 PROJECT = Path(__file__).parents[2]
-VENUE = "XKILL"  # topics of its own
+VENUE = "XKILL"  # topics of its own, so that tests do not meet
 DAY = date(2024, 8, 9)
 MOLD_SESSION = "TLSYN00001"
 SESSION = f"{DAY:%Y%m%d}.{MOLD_SESSION}"
@@ -69,7 +73,7 @@ class Ingester:
             "PYTHONUNBUFFERED": "1",
         }
         self.log = data_dir / "ingester.log"
-        self.capture = session_path(data_dir, VENUE, SESSION)
+        self.capture = session_path(data_dir, settings.venue, SESSION)
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -110,11 +114,11 @@ class Ingester:
         return self.process.wait(60)
 
 
-def on_kafka(settings: KafkaSettings) -> dict[str, list[Any]]:
+def on_kafka(settings: KafkaSettings, venue: str) -> dict[str, list[Any]]:
     """Table to (symbols, records) of each batch on the venue's topics."""
     found: dict[str, list[Any]] = {table: [] for table in TABLES}
     consumer = Consumer({"bootstrap.servers": settings.bootstrap, "group.id": "test", "log_level": 2})
-    for topic in (topics.ticks(VENUE), topics.book(VENUE)):
+    for topic in (topics.ticks(venue), topics.book(venue)):
         for partition in range(settings.tick_partitions):
             place = TopicPartition(topic, partition, 0)
             _, end = consumer.get_watermark_offsets(place, timeout=30)
@@ -133,12 +137,12 @@ def on_kafka(settings: KafkaSettings) -> dict[str, list[Any]]:
     return found
 
 
-def in_questdb(settings: QuestDbSettings) -> dict[str, list[Any]]:
+def in_questdb(settings: QuestDbSettings, venue: str) -> dict[str, list[Any]]:
     """Table to (symbols, records) of the session's rows."""
     wait_applied(settings, TABLES)
     found: dict[str, list[Any]] = {table: [] for table in TABLES}
     with QuestDbReader(settings) as reader:
-        for block in reader.read_events(VENUE, 0, 2**62, kinds=TABLES):
+        for block in reader.read_events(venue, 0, 2**62, kinds=TABLES):
             for table, records in block.kinds().items():
                 found[table].append((block.symbols, records))
     return found
@@ -204,7 +208,7 @@ def test_killed_at_random_moments(
     assert "left_behind" not in said, said[-4_000:]
 
     counts = count_events(ingester.capture, ItchDecoder(VENUE, SESSION))
-    kafka_has, questdb_has = on_kafka(kafka), in_questdb(questdb)
+    kafka_has, questdb_has = on_kafka(kafka, VENUE), in_questdb(questdb, VENUE)
     for table, records in want.kinds().items():
         wanted = in_order([(want.symbols, records)])
         assert sum(counts[table].values()) == len(wanted), table
@@ -228,3 +232,63 @@ def some_faults(chance: random.Random) -> Faults:
         garbage=some(10),
         truncate=some(10),
     )
+
+
+@pytest.mark.timeout(900)
+def test_broker_away_for_ten_seconds(
+    tmp_path: Path, questdb: QuestDbSettings, free_ports: Callable[[int], list[int]]
+) -> None:
+    """The broker stops in mid-session and is back ten seconds later: QuestDB is filled as if nothing had
+    been, and Kafka has every event once when the session is over."""
+    schema.apply(questdb)
+    configuration = StackConfiguration.load(
+        stack={"data_dir": tmp_path / "stack", "start_timeout_s": 180.0}
+    ).with_free_ports()
+    stream = itch_stream(make_session(MarketParameters(seed=19, duration_s=40.0, session_date=DAY)))
+    want = uninterrupted(stream)
+    port, rerequest_port = free_ports(2)
+    settings = ItchSettings(
+        venue="XAWAY", port=port, rerequest_port=rerequest_port, session_date=DAY.isoformat(), metrics_port=0
+    )
+    sender = MoldSender(
+        stream, "127.0.0.1", port, rerequest_port=rerequest_port, speed=2.0, session=MOLD_SESSION
+    )
+    broker = configuration.kafka
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        Stack([kafka_server.service(broker, tmp_path / "stack")], configuration.stack) as stack,
+    ):
+        for variable, value in broker.environment().items():
+            patch.setenv(variable, value)
+        ingester = Ingester(settings, tmp_path)
+        ingester.start()
+        sender.start()
+        try:
+            ingester.wait_until(lambda: ingester.captured_bytes() > len(stream.data) // 4)
+            stack.stop_service("kafka")
+            threading.Event().wait(10.0)
+            stack.start_service("kafka")
+            ingester.wait_until(lambda: sender.wait(0))
+            ingester.wait_until(ingester.ended)
+            wait_published(broker, settings.venue, int(want.deltas["seq"][-1]))
+            assert ingester.end() == 0, ingester.log.read_text()[-4_000:]
+        finally:
+            if ingester.process is not None and ingester.process.poll() is None:
+                ingester.kill()
+            sender.stop()
+        kafka_has = on_kafka(broker, settings.venue)
+    questdb_has = in_questdb(questdb, settings.venue)
+    for table, records in want.kinds().items():
+        wanted = in_order([(want.symbols, records)])
+        assert in_order(kafka_has[table]) == wanted, table
+        assert in_order(questdb_has[table]) == wanted, table
+
+
+def wait_published(settings: KafkaSettings, venue: str, last_seq: int) -> None:
+    """Wait until a heartbeat on each partition of the books says that all before it is there."""
+    for _ in range(PROGRESS_S):
+        tails = read_tails([topics.book(venue)], SESSION, settings, settle_reads_max=0)
+        if len(tails) == settings.tick_partitions and all(t.last_seq >= last_seq for t in tails.values()):
+            return
+        threading.Event().wait(1.0)
+    raise AssertionError(f"{tails} is not behind {last_seq}")
