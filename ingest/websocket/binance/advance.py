@@ -1,7 +1,9 @@
 """Scanned messages in, event columns out: the sequential state of a session, compiled.
 
 The pass stops where something rare comes (a gap, a crossed book, a book that is not synced, a record that
-is no message) and says at which record and why; :mod:`.decoder` sees to it and lets it go on.
+is no message) and says at which record and why; :mod:`.decoder` sees to it and lets it go on. Numba's cache
+looks at a function's own file only: who changes ``book`` also removes the compiled ``advance`` from
+``__pycache__``.
 """
 
 from __future__ import annotations

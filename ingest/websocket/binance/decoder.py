@@ -16,7 +16,7 @@ as it was last put out and the new one goes out as deltas, under the seq of the 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 
 import numpy as np
 
@@ -53,6 +53,7 @@ _KIND_COUNTERS = {
     Kind.MALFORMED: "malformed",
     Kind.REFUSED: "refused_price",
 }
+ODDITIES_MAX = 8  # a log line names so many; older ones go
 _READ = (Kind.DEPTH, Kind.TICKER, Kind.TRADE)
 
 
@@ -91,8 +92,8 @@ class BinanceDecoder:
 
     Attributes
     ----------
-    last_oddity : str
-        What the latest odd input was, for a log; the counters say how often.
+    oddities : deque of str
+        What the latest odd inputs were, for a log that takes them out; the counters say how often.
     snapshots_wanted : list of str
         Venue's names of the instruments whose depth flows and waits for a REST snapshot.
     """
@@ -107,7 +108,7 @@ class BinanceDecoder:
         self.watermark_ns = 0
         self.last_seq = 0
         self.ended = False
-        self.last_oddity = ""
+        self.oddities: deque[str] = deque(maxlen=ODDITIES_MAX)
         self._market = market
         self._lateness_ns = lateness_ns
         self._seq_base = seq_base(session_date(session))
@@ -204,7 +205,8 @@ class BinanceDecoder:
 
     def _rare(self, at: int, batch: CaptureBatch, kind: Kind, line: Line | None) -> None:
         if line is not None:
-            self.last_oddity = line.reason or self.last_oddity
+            if line.reason:
+                self.oddities.append(line.reason)
             if kind in (Kind.MALFORMED, Kind.REFUSED):
                 number = batch.first_number + at
                 self._gap(line.instrument, number, number, GapReason.MALFORMED)
@@ -222,10 +224,10 @@ class BinanceDecoder:
         last = int(row[PREVIOUS_ID] if self._market == "usdm" else row[FIRST_ID] - 1)
         if last >= expected:
             self._gap(which, expected, last, GapReason.SEQUENCE)
-            self.last_oddity = f"{self._names[which]}: {SequenceGap(self.venue, expected, last + 1)}"
+            self.oddities.append(f"{self._names[which]}: {SequenceGap(self.venue, expected, last + 1)}")
         else:  # the chain goes back: nothing is missing, and nothing fits
             self._gap(which, int(row[FIRST_ID]), int(row[FIRST_ID]), GapReason.BOOK)
-            self.last_oddity = (
+            self.oddities.append(
                 f"{self._names[which]}: update {int(row[FINAL_ID])} does not follow {expected - 1}"
             )
         self._lose_book(which)
@@ -249,7 +251,7 @@ class BinanceDecoder:
         except (PriceRangeError, ValueError) as error:
             refused = isinstance(error, PriceRangeError)
             self.counters["refused_price" if refused else "malformed"] += 1
-            self.last_oddity = f"order book of a REST answer: {error}"
+            self.oddities.append(f"order book of a REST answer: {error}")
             return
         which = self._index.get(answer.symbol, -1)
         if which < 0:
@@ -309,7 +311,7 @@ class BinanceDecoder:
 
     def _crossed(self, which: int, final_id: int) -> None:
         self.counters["crossed"] += 1
-        self.last_oddity = (
+        self.oddities.append(
             f"{self._names[which]}: the book is crossed after update {final_id}; it is not trusted"
         )
         self._gap(which, final_id, final_id, GapReason.BOOK)

@@ -306,7 +306,8 @@ class BinanceFeed:
         self._books.decode(CaptureBatch.of(records))
         odd = {name: counters[name] - count for name, count in before.items() if counters[name] > count}
         if odd:
-            log.warning("feed.odd", venue=self._settings.venue, **odd, last=self._books.last_oddity)
+            log.warning("feed.odd", venue=self._settings.venue, **odd, latest=list(self._books.oddities))
+            self._books.oddities.clear()
 
     def _control(self, event: str, **details: str | int) -> None:
         payload = protocol.control(event, **details)
