@@ -52,6 +52,8 @@ class KafkaSink:
         self._settings = settings
         self._clock = clock or SystemClock()
         self._routes = ((topics.ticks(venue), _TICK_TABLES), (topics.book(venue), _BOOK_TABLES))
+        self._dropped = {topic: metrics.DROPPED.labels(venue, topic) for topic, _ in self._routes}
+        self._published = {topic: metrics.PUBLISHED.labels(venue, topic) for topic, _ in self._routes}
         self._producer: Any = None
         self._failure: Any = None
         self._shards = np.zeros(0, dtype=np.int64)
@@ -169,8 +171,8 @@ class KafkaSink:
         if tail is not None and tail.last_seq:
             pieces = {table: records[records["seq"] > tail.last_seq] for table, records in pieces.items()}
         left = sum(map(len, pieces.values()))
-        metrics.DROPPED.labels(block.venue, topic).inc(total - left)
-        metrics.PUBLISHED.labels(block.venue, topic).inc(left)
+        self._dropped[topic].inc(total - left)
+        self._published[topic].inc(left)
         chunks = cut(pieces, self._settings.batch_events_max)
         for number, chunk in enumerate(chunks):
             seqs = [records["seq"] for records in chunk.values() if len(records)]

@@ -7,6 +7,7 @@ doubles (see :mod:`tickloom.prices`). The Numba path is held equal to ``fastavro
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,7 +117,7 @@ def encode(batch: TickBatch) -> bytes:
         _string(block.session),
         *(_varint(value) for value in (batch.shard, batch.first_seq, batch.last_seq, batch.watermark)),
     ]
-    table = _SymbolBytes(block.symbols)
+    table = _symbol_bytes(block.symbols)
     parts.append(_encode_kind(block.trades, table, ("price", "size"), ("venue_id", "side", "condition")))
     parts.append(
         _encode_kind(block.quotes, table, ("bid_price", "bid_size", "ask_price", "ask_size"), ("venue_id",))
@@ -170,6 +171,17 @@ class _SymbolBytes:
         self.offsets = np.zeros(len(texts) + 1, dtype=np.int64)
         np.cumsum([len(text) for text in texts], out=self.offsets[1:])
         self.length_max = max((len(text) for text in texts), default=1)
+
+
+_KNOWN: weakref.WeakKeyDictionary[SymbolTable, _SymbolBytes] = weakref.WeakKeyDictionary()
+
+
+def _symbol_bytes(symbols: SymbolTable) -> _SymbolBytes:
+    """A table's bytes, made again only when it has grown: batches of a few events are the rule live."""
+    known = _KNOWN.get(symbols)
+    if known is None or known.offsets.size != len(symbols) + 1:
+        known = _KNOWN[symbols] = _SymbolBytes(symbols)
+    return known
 
 
 def _encode_kind(
