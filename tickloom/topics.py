@@ -101,5 +101,7 @@ def _wait_for_leaders(
                     "see the broker's log with `tickloom logs kafka`"
                 ) from error
             threading.Event().wait(0.1)
+            # a client remembers for 30 s that a topic had no leader: ask with one that does not
+            admin = AdminClient({"bootstrap.servers": settings.bootstrap, "log_level": 0})
         else:
             return
