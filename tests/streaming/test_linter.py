@@ -1,0 +1,125 @@
+"""Each trap of Flink's MATCH_RECOGNIZE is refused with its line before Flink sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from streaming import linter, rules
+from streaming.rules import Rule
+from tickloom.errors import RuleError
+
+Probe = Callable[[str], Rule]
+
+# what to replace in the probe, by what, the line and a part of the reason
+TRAPS = {
+    "subset": ("  DEFINE A", "  SUBSET S = (A, B)\n  DEFINE A", 15, "SUBSET"),
+    "optional last": ("PATTERN (A B)", "PATTERN (A B?)", 14, "never binds"),
+    "greedy last": ("PATTERN (A B)", "PATTERN (A B+) WITHIN INTERVAL '1' SECOND", 14, "ends the pattern"),
+    "range last": ("PATTERN (A B)", "PATTERN (A B{1,3})", 14, "ends the pattern"),
+    "skip to first variable": ("SKIP PAST LAST ROW", "SKIP TO FIRST A", 13, "first variable"),
+    "skip to last of first variable": ("SKIP PAST LAST ROW", "SKIP TO LAST A", 13, "first variable"),
+    "skip to unknown variable": ("SKIP PAST LAST ROW", "SKIP TO LAST Z", 13, "SKIP TO LAST Z"),
+    "no after match": ("  AFTER MATCH SKIP PAST LAST ROW\n", "", 8, "no AFTER MATCH"),
+    "no order by": ("  ORDER BY event_time, seq\n", "", 8, "no ORDER BY"),
+    "order by without seq": ("ORDER BY event_time, seq", "ORDER BY event_time", 10, "without seq"),
+    "order by falling": ("ORDER BY event_time, seq", "ORDER BY event_time DESC, seq", 10, "rising"),
+    "order by seq first": ("ORDER BY event_time, seq", "ORDER BY seq, event_time", 10, "event_time"),
+    "no partition by": ("  PARTITION BY symbol\n", "", 8, "no PARTITION BY"),
+    "partition by another column": ("PARTITION BY symbol", "PARTITION BY side", 9, "without symbol"),
+    "all rows": ("ONE ROW PER MATCH", "ALL ROWS PER MATCH", 12, "ALL ROWS"),
+    "alternatives": ("PATTERN (A B)", "PATTERN (A | B)", 14, "'|'"),
+    "groups": ("PATTERN (A B)", "PATTERN ((A B)+ A)", 14, "'('"),
+    "variable twice": ("PATTERN (A B)", "PATTERN (A B A)", 14, "twice"),
+    "unlimited without within": ("PATTERN (A B)", "PATTERN (A A1* B)", 14, "without WITHIN"),
+    "physical offset": ("B.price > A.price", "B.price > PREV(B.price)", 15, "PREV"),
+    "classifier": ("B.price AS price", "CLASSIFIER() AS price", 11, "CLASSIFIER"),
+    "defined but not in the pattern": ("DEFINE A AS", "DEFINE C AS", 15, "not in the pattern"),
+    "wall clock": ("B.price > A.price", "CURRENT_TIMESTAMP > B.event_time", 15, "CURRENT_TIMESTAMP"),
+    "harness's name": ("B.price AS price,", "B.price AS match_time,", 11, "match_time"),
+    "output missing": (", first_seq, last_seq\nFROM", ", first_seq\nFROM", 7, "no output column last_seq"),
+    "output unknown": ("rise AS strength", "rise AS power", 7, "'power'"),
+    "output unnamed": ("rise AS strength", "rise + 1", 7, "without a name"),
+    "select star": ("symbol, 'buy' AS side", "*, 'buy' AS side", 7, "SELECT *"),
+    "parameter unknown": (":rise", ":fall", 15, "unknown parameter :fall"),
+    "parameter unused": (":rise", "0.1", 5, "never used"),
+    "no view": ("FROM trades", "FROM orders", 8, "none of the views"),
+    "join": ("FROM trades", "FROM trades, quotes", 8, "join"),
+    "limit": ("\n)\n", "\n) LIMIT 5\n", 16, "LIMIT"),
+    "second match": (
+        "\n)\n",
+        "\n) WHERE 1 IN (SELECT 1 FROM trades MATCH_RECOGNIZE (PATTERN (A)))\n",
+        16,
+        "second",
+    ),
+    "union": ("\n)\n", "\n) UNION ALL SELECT 1\n", 16, "UNION"),
+    "insert": ("SELECT symbol", "INSERT INTO signals SELECT symbol", 7, "one SELECT"),
+    "second statement": ("\n)\n", "\n); SELECT 1\n", 16, "second statement"),
+    "open bracket": ("\n)\n", "\n", 8, "never closed"),
+    "open text": ("'buy'", "'buy", 7, "never closed"),
+}
+
+
+@pytest.mark.parametrize("name", TRAPS)
+def test_trap_is_refused_with_its_line(name: str, probe: Probe, probe_text: str) -> None:
+    """A trap is an error, at its line, with a fix."""
+    old, new, line, reason = TRAPS[name]
+    assert old in probe_text
+    errors = [
+        finding for finding in linter.lint(probe(probe_text.replace(old, new))) if finding.severity == "error"
+    ]
+    assert [(finding.line, finding.fix != "") for finding in errors if reason in finding.reason] == [
+        (line, True)
+    ]
+
+
+def test_rule_in_order_has_no_findings(probe: Probe, probe_text: str) -> None:
+    """The linter has nothing to say about a plain rule."""
+    assert linter.lint(probe(probe_text)) == []
+
+
+def test_rows_frame_is_refused(probe: Probe, probe_text: str) -> None:
+    """OVER ... ROWS would cut ties of a millisecond at random."""
+    text = probe_text.replace(
+        "SELECT symbol",
+        "WITH sums AS (SELECT SUM(size) OVER (ORDER BY event_time ROWS BETWEEN 5 PRECEDING AND CURRENT ROW) "
+        "FROM trades)\nSELECT symbol",
+    )
+    with pytest.raises(RuleError, match=r"probe.sql:7: OVER \.\.\. ROWS"):
+        linter.check(probe(text))
+
+
+def test_two_views_need_a_third_key(probe: Probe, probe_text: str) -> None:
+    """One message can make a trade and a quote with the same time and seq; only a third key orders them."""
+    union = (
+        "WITH both_kinds AS (SELECT symbol, event_time, seq, price FROM trades UNION ALL "
+        "SELECT symbol, event_time, seq, mid FROM quotes)\nSELECT symbol"
+    )
+    text = probe_text.replace("SELECT symbol", union).replace("FROM trades M", "FROM both_kinds M")
+    with pytest.raises(RuleError, match="several views"):
+        linter.check(probe(text))
+    assert (
+        linter.lint(probe(text.replace("ORDER BY event_time, seq", "ORDER BY event_time, seq, kind"))) == []
+    )
+
+
+def test_within_gets_a_note(probe: Probe, probe_text: str) -> None:
+    """WITHIN is in order, but its reader is told that it is exclusive."""
+    text = probe_text.replace("PATTERN (A B)", "PATTERN (A B) WITHIN INTERVAL '1' SECOND")
+    assert [(f.severity, f.line) for f in linter.lint(probe(text))] == [("note", 14)]
+    assert "exclusive" in linter.check(probe(text))[0].reason
+
+
+def test_comments_and_texts_are_no_sql(probe: Probe, probe_text: str) -> None:
+    """A keyword in a comment or in a text is no trap."""
+    text = probe_text.replace(
+        "'buy' AS side", "'PREV( UNION ; ' AS side -- SUBSET PREV(x)\n/* CURRENT_TIMESTAMP */"
+    )
+    assert linter.lint(probe(text)) == []
+
+
+@pytest.mark.parametrize("name", rules.names())
+def test_shipped_rules_pass(name: str) -> None:
+    """No rule that is shipped has an error."""
+    linter.check(rules.find(name))

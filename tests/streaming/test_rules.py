@@ -1,0 +1,116 @@
+"""Rule files: the header, its sets and parameters, and the SELECTs that come out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from streaming import rules
+from streaming.rules import Parameter, Rule
+from tickloom.errors import RuleError, SettingsError
+
+Probe = Callable[[str], Rule]
+
+
+def test_header_is_read(probe: Probe, probe_text: str) -> None:
+    """Keys, parameters with type, default and text, and lines that go on."""
+    rule = probe(probe_text.replace("`rise`", "`rise`\n--   and that is all"))
+    assert (rule.name, rule.version, rule.venue) == ("probe", "1", "XNAS")
+    assert rule.about == "a trade is dearer than the one before by more than `rise` and that is all"
+    assert rule.parameters == {"rise": Parameter("rise", "double", "0.1", "dollars", 6)}
+    assert rule.sets == {"": {}}
+    assert rule.job_name == "rule: probe v1"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("-- version: 1\n", "", "no 'version'"),
+        ("-- about: a trade", "-- abuot: a trade", "did you mean 'about'"),
+        ("-- rule: probe", "-- rule: other", "write 'probe'"),
+        ("-- version: 1", "-- version: 1 beta", "version '1 beta'"),
+        ("-- version: 1", "-- version: 1\n-- version: 2", "a second 'version'"),
+        ("rise double 0.1 dollars", "rise double", "not complete"),
+        ("rise double 0.1", "rise money 0.1", "unknown type 'money'"),
+        ("rise double 0.1", "rise double much", "no double"),
+        ("rise double 0.1", "rise int 0.1", "no int"),
+        ("rise double 0.1", "rise interval 10", "500ms"),
+        ("dollars\n", "dollars\n-- set: one fall=3\n", "set one: 'fall=3'"),
+        ("dollars\n", "dollars\n-- set: one rise=3\n-- set: one rise=4\n", "a second set"),
+    ],
+)
+def test_bad_header_is_refused(old: str, new: str, message: str, probe: Probe, probe_text: str) -> None:
+    """A header that cannot be meant is refused with its file and line."""
+    assert old in probe_text
+    with pytest.raises(RuleError, match=message) as caught:
+        probe(probe_text.replace(old, new))
+    assert caught.value.line > 0
+    assert caught.value.path.endswith("probe.sql")
+
+
+def test_rendering_keeps_lines(probe: Probe, probe_text: str) -> None:
+    """Parameters become literals, the match's time is added, and line numbers stay the file's."""
+    (select,) = rules.render(probe(probe_text))
+    lines = select.split("\n")
+    assert lines[:6] == [""] * 6
+    assert lines[6].endswith("first_seq, last_seq, match_time")
+    assert lines[10].endswith("B.price - A.price AS rise, MATCH_ROWTIME() AS match_time")
+    assert lines[14].endswith("B.price > A.price + 0.1E0")
+
+
+def test_override_beats_set_beats_default(probe: Probe, probe_text: str) -> None:
+    """A set's value replaces the default, an override replaces both, for one set or for all."""
+    rule = probe(probe_text.replace("dollars\n", "dollars\n-- set: wide rise=0.5\n-- set: plain\n"))
+    assert rules.values(rule, "wide") == {"rise": "0.5"}
+    assert rules.values(rule, "plain") == {"rise": "0.1"}
+    assert rules.values(rule, "wide", {"rise": "2"}) == {"rise": "2"}
+    assert rules.values(rule, "wide", {"plain.rise": "2"}) == {"rise": "0.5"}
+    assert rules.values(rule, "plain", {"plain.rise": "2", "rise": "3"}) == {"rise": "2"}
+    assert ["0.5E0" in one for one in rules.render(rule)] == [True, False]
+    with pytest.raises(SettingsError, match="did you mean 'rise'"):
+        rules.values(rule, "wide", {"rize": "2"})
+
+
+def test_parameter_needs_a_value(probe: Probe, probe_text: str) -> None:
+    """Without a default, a set or an override there is nothing to render."""
+    with pytest.raises(RuleError, match="has no value"):
+        rules.render(probe(probe_text.replace("double 0.1", "double -")))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "literal"),
+    [
+        ("double", "0.20", "0.2E0"),
+        ("double", "1e-07", "1e-07"),
+        ("double", "-3", "-3.0E0"),
+        ("int", "4", "4"),
+        ("string", "O'Neil", "'O''Neil'"),
+        ("interval", "250ms", "INTERVAL '0 00:00:00.250' DAY TO SECOND(3)"),
+        ("interval", "90s", "INTERVAL '0 00:01:30.000' DAY TO SECOND(3)"),
+        ("interval", "36h", "INTERVAL '1 12:00:00.000' DAY TO SECOND(3)"),
+    ],
+)
+def test_literals(kind: str, value: str, literal: str) -> None:
+    """A value is written as a literal of its SQL type, and cannot break out of it."""
+    assert Parameter("p", kind, None, "", 1).literal(value, "rule.sql") == literal
+
+
+@pytest.mark.parametrize(("kind", "value"), [("double", "nan"), ("double", "1; DROP"), ("interval", "0s")])
+def test_bad_values(kind: str, value: str) -> None:
+    """What is no value of the type never reaches the SQL."""
+    with pytest.raises(RuleError):
+        Parameter("p", kind, None, "", 1).literal(value, "rule.sql")
+
+
+def test_unknown_rule_names_the_nearest() -> None:
+    """A misspelt rule is answered with the one that was meant."""
+    with pytest.raises(RuleError, match="did you mean 'pair_spread'"):
+        rules.find("pair_spred")
+
+
+def test_shipped_rules_are_found() -> None:
+    """The three rules are there, and a path is as good as a name."""
+    assert {"pair_spread", "quote_fade", "trade_burst"} <= set(rules.names())
+    assert rules.find(str(Path(rules.RULES_DIR) / "trade_burst.sql")).name == "trade_burst"
