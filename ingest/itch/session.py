@@ -27,9 +27,10 @@ from ingest.capture import (
 )
 from ingest.feeds import sessions
 from ingest.itch.decoder import ItchDecoder, gap_from, gap_record
-from ingest.itch.moldudp64 import HEAD_BYTES, REQUEST_COUNT_MAX, Gap, Packet, Tracker, pack_request, parse
+from ingest.itch.moldudp64 import REQUEST_COUNT_MAX, Gap, Packet, Tracker, pack_request, parse
 from ingest.itch.rerequest import GiveUp, Request, Rerequester
 from ingest.pipeline import CapturePublisher, SinksFactory
+from ingest.warm import warm_up_itch, warm_up_shared
 from tickloom.clock import NS_PER_MS, NS_PER_S, Clock, SystemClock
 from tickloom.errors import SetupError
 from tickloom.instruments import Registry
@@ -152,11 +153,8 @@ class _Ingester:
 
     def warm_up(self) -> None:
         """Compile the kernels before the first datagram instead of after it."""
-        blank = ItchDecoder(self._settings.venue, "20000101", self._registry)
-        blank.decode(CaptureBatch.of([(RecordKind.DATA, 0, bytes(HEAD_BYTES))]))
-        tracker = Tracker(b"")
-        batch = CaptureBatch.of([(RecordKind.DATA, 0, b"")])
-        list(tracker.take(batch.data, batch.offsets, batch.kinds))
+        warm_up_shared()
+        warm_up_itch(self._registry)
 
     def resume(self, feed: _Feed) -> None:
         """Continue the day's latest session, if one was captured, and ask for what came since."""

@@ -110,6 +110,21 @@ def count(
     print(json.dumps(_report(decoder, counts), indent=1))
 
 
+@app.command(name="compile")
+def compile_kernels() -> None:
+    """Compile all decoders now, so that the first start of an ingester does not have to."""
+    from ingest.warm import warm_up_itch, warm_up_shared
+    from ingest.websocket.binance.decoder import warm_up as warm_up_binance
+    from tickloom.instruments import Registry
+
+    registry = Registry.load()
+    warm_up_shared()
+    warm_up_itch(registry)
+    for venue in registry.venues.values():
+        if venue.feed == "binance":
+            warm_up_binance(venue.code, registry)
+
+
 def sinks_factory(settings: IngestSettings, venue: str) -> SinksFactory:
     """Kafka and QuestDB, as every ingester writes to them."""
 

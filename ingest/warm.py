@@ -1,0 +1,38 @@
+"""Kernels compiled before they are needed: the first datagram must not wait for a compiler.
+
+Numba keeps what it compiled beside the source, so this takes its time (half a minute) once.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ingest.capture import CaptureBatch, RecordKind
+from ingest.capture_scan import scan_records
+from ingest.itch.decoder import ItchDecoder
+from ingest.itch.moldudp64 import HEAD_BYTES, Tracker
+from tickloom.codec import TickBatch, decode, encode
+from tickloom.events import DELTA_DTYPE, QUOTE_DTYPE, TRADE_DTYPE, EventBlock, SymbolTable
+from tickloom.instruments import Registry
+
+
+def warm_up_shared() -> None:
+    """The capture's scanner and the wire codec, which every feed uses."""
+    scan_records(np.frombuffer(b"", dtype=np.uint8))
+    block = EventBlock(
+        "",
+        "",
+        SymbolTable(),
+        np.zeros(1, dtype=TRADE_DTYPE),
+        np.zeros(1, dtype=QUOTE_DTYPE),
+        np.zeros(1, dtype=DELTA_DTYPE),
+    )
+    decode(encode(TickBatch(0, 0, 0, 0, block)))
+
+
+def warm_up_itch(registry: Registry) -> None:
+    """The ITCH decoder and the tracker of its session."""
+    batch = CaptureBatch.of([(RecordKind.DATA, 0, bytes(HEAD_BYTES))])
+    ItchDecoder("", "20000101", registry).decode(batch)
+    for _ in Tracker(b"").take(batch.data, batch.offsets, batch.kinds):
+        pass
