@@ -37,14 +37,15 @@ FROM book MATCH_RECOGNIZE (
     THIN.seq AS first_seq,
     THROUGH.seq AS last_seq,
     THROUGH.price AS price,
-    (THROUGH.price / THIN.price - 1) * 10000 * THIN.direction AS through_bps
+    ROUND((THROUGH.price / THIN.price - 1) * 10000 * THIN.direction, 6) AS through_bps
   ONE ROW PER MATCH
   AFTER MATCH SKIP PAST LAST ROW
-  -- *? is reluctant: the match ends with the first trade that went far enough
+  -- *? is reluctant: the match ends with the first trade that went far enough. ROUND, so that 6 bps are
+  -- 6 bps and not 5.999999999.
   PATTERN (THIN PENDING*? THROUGH) WITHIN :span
   DEFINE
     THIN AS THIN.kind = 1,
     PENDING AS TRUE,
     THROUGH AS THROUGH.kind = 0
-      AND (THROUGH.price / THIN.price - 1) * 10000 * THIN.direction >= :through_bps
+      AND ROUND((THROUGH.price / THIN.price - 1) * 10000 * THIN.direction, 6) >= :through_bps
 )

@@ -29,14 +29,14 @@ FROM aggressive MATCH_RECOGNIZE (
     TAIL.seq AS last_seq,
     HEAD.direction AS direction,
     TAIL.price AS last_price,
-    (TAIL.price / HEAD.price - 1) * 10000 * HEAD.direction AS move_bps
+    ROUND((TAIL.price / HEAD.price - 1) * 10000 * HEAD.direction, 6) AS move_bps
   ONE ROW PER MATCH
   AFTER MATCH SKIP PAST LAST ROW
-  -- *? is reluctant: the run ends with the first trade that will do
+  -- *? is reluctant: the run ends with the first trade that will do. ROUND, so that 8 bps are 8 bps.
   PATTERN (HEAD RUN*? TAIL) WITHIN :span
   DEFINE
     RUN AS RUN.direction = HEAD.direction,
     TAIL AS TAIL.direction = HEAD.direction
       AND COUNT(RUN.seq) + 2 >= :trades
-      AND (TAIL.price / HEAD.price - 1) * 10000 * HEAD.direction >= :move_bps
+      AND ROUND((TAIL.price / HEAD.price - 1) * 10000 * HEAD.direction, 6) >= :move_bps
 )
