@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tickloom.cli.demo import phases, report
-from tickloom.cli.demo.sources import Source
+from tickloom.cli.demo.sources import Services, Source
 from tickloom.clock import NS_PER_S, SystemClock
 from tickloom.errors import SetupError, TickloomError
 from tickloom.stack.applications import (
@@ -58,6 +59,27 @@ class Demo:
             *own.markets,
         ]
         stack = Stack(chosen, self.configuration.stack, environment=self.configuration.environment())
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.default_int_handler)
+        try:
+            self._phases(stack, own)
+            self.report.seconds["total"] = self._since(started_ns)
+            self.report.write(self.data_dir / "report.json")
+            report.show(self.report, self.console)
+            self.console.print(f"\nThe same as JSON: {_short(self.data_dir / 'report.json')}")
+            if self.keep:
+                self._show_addresses()
+                self.console.print("Everything is still running. Ctrl-C stops it.")
+                threading.Event().wait()
+        except KeyboardInterrupt:
+            self.console.print("stopping")
+            return self.keep and not self.report.problems
+        finally:
+            stack.stop()
+        return not self.report.problems
+
+    def _phases(self, stack: Stack, own: Services) -> None:
+        """A stage that fails is a problem of the report, which tells all that is known by then."""
         try:
             self._start(stack, [service.name for service in own.ingesters])
             self._play(stack, [service.name for service in own.markets])
@@ -67,20 +89,6 @@ class Demo:
             self.report.problems.append(str(error))
         report.collect_reconciliation(self.report, self.data_dir / "reconciliation")
         self._judge()
-        self.report.seconds["total"] = self._since(started_ns)
-        self.report.write(self.data_dir / "report.json")
-        report.show(self.report, self.console)
-        self.console.print(f"\nThe same as JSON: {_short(self.data_dir / 'report.json')}")
-        try:
-            if self.keep and stack.names:
-                self._show_addresses()
-                self.console.print("Everything is still running. Ctrl-C stops it.")
-                threading.Event().wait()
-        except KeyboardInterrupt:
-            self.console.print("stopping")
-        finally:
-            stack.stop()
-        return not self.report.problems
 
     # ---- phases
 
