@@ -19,7 +19,7 @@ from streaming.rules import MATCH_TIME, Rule
 from tickloom.errors import RuleError, ServiceError, SetupError
 from tickloom.settings import FlinkSettings, KafkaSettings, StackSettings
 
-_AT = re.compile(r"(?:[Ll]ine|From line) (\d+), column (\d+)")
+_AT = re.compile(r"line ([1-9]\d*), column")  # inside MATCH_RECOGNIZE Flink may say "From line 0 to line 15"
 _CAUSE = re.compile(r"^(?:Caused by: )?(?:[\w$]+\.)+[\w$]*(?:Exception|Error): (.*)$")
 _EXECUTION_PLAN = "== Physical Execution Plan =="
 _CONNECTION = ("Connection refused", "Could not connect", "Connection reset", "UnknownHost")
