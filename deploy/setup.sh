@@ -88,3 +88,7 @@ echo "servers' and connectors' jars:"
     echo "set-up failed at: jars (see the line above); then run make setup again" >&2
     exit 1
 }
+
+step "compiled decoders (about 1 minute)" \
+    "see the lines above; \`$venv/bin/python -m tickloom ingest compile\` does it again" \
+    "$venv/bin/python" -m tickloom ingest compile
