@@ -21,7 +21,9 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-console = Console(highlight=False)
+WIDTH_PIPED = 160  # columns where the output is no terminal
+
+console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_PIPED)
 
 Names = Annotated[list[str], typer.Argument(help="Names of rules, or paths of rule files.")]
 Name = Annotated[str, typer.Argument(help="Name of a rule, or path of a rule file.")]
@@ -142,7 +144,7 @@ def status() -> None:
     table.add_column("job")
     table.add_column("last failure")
     for job in Cluster(FlinkSettings.load()).rule_jobs(ended=True, details=True):
-        since = datetime.fromtimestamp(job.started_ns / NS_PER_S, UTC).strftime("%Y-%m-%d %H:%M:%S")
+        since = datetime.fromtimestamp(job.started_ns / NS_PER_S, UTC).strftime("%m-%d %H:%M:%S")
         late = "?" if job.late_rows < 0 else f"{job.late_rows:,}"
         figures = (f"{job.checkpoints:,}", f"{job.restores:,}", late)
         table.add_row(job.rule, job.version, job.state, since, *figures, job.job_id, job.failure)

@@ -244,9 +244,9 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
             row["name"],
             f"[{COLOURS.get(row['state'], 'default')}]{row['state']}[/]",
             str(row["pid"] or ""),
-            str(row["restarts"] or ""),
+            "" if row["state"] == "ended" else str(row["restarts"] or ""),
             address or ports,
-            row["detail"],
+            "" if row["state"] in ("healthy", "ended") else row["detail"],
         )
     console.print(table)
 

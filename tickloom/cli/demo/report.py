@@ -53,10 +53,11 @@ def latency(values_ns: list[int]) -> dict[str, float]:
 
 
 WIRE_TO_SIGNAL = """
-SELECT cast(s.ts_signal AS long) AS signalled, cast(e.ts_recv AS long) AS received
+SELECT s.signal_id, min(cast(s.ts_signal AS long)) AS signalled, min(cast(e.ts_recv AS long)) AS received
 FROM signals s
 JOIN (SELECT venue, seq, ts_recv FROM quotes UNION ALL SELECT venue, seq, ts_recv FROM trades) e
 ON s.last_seq = e.seq AND s.venue = e.venue
+GROUP BY s.signal_id
 """
 SIGNAL_TO_ORDER = """
 SELECT cast(o.ts AS long) AS ordered, cast(s.ts_signal AS long) AS signalled
