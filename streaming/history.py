@@ -250,6 +250,7 @@ def _options(rule: Rule, ticks: str, signals: str, flink: FlinkSettings) -> JobO
             "pipeline.name": f"history of {rule.job_name}",
             "parallelism.default": str(flink.parallelism),
             "pipeline.auto-watermark-interval": f"{WATERMARK_INTERVAL_MS} ms",
+            "pipeline.object-reuse": "true",
             "table.local-time-zone": "UTC",
             "table.exec.sink.not-null-enforcer": "ERROR",
             "restart-strategy.type": "fixed-delay",

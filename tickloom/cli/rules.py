@@ -66,8 +66,9 @@ def check(name: Name, param: Params = None) -> None:
     from tickloom.settings import FlinkSettings, KafkaSettings
 
     rule = rules.find(name)
-    for note in linter.check(rule):
-        console.print(f"{rule.file}:{note.line}: note: {note.reason}. {note.fix}")
+    for finding in linter.lint(rule):
+        print(f"{rule.file}:{finding.line}: {finding.severity}: {finding.reason}. Fix: {finding.fix}")
+    linter.check(rule)
     jobs.explain(rule, FlinkSettings.load(), KafkaSettings.load(), _overrides(param))
     console.print(f"{rule.name} v{rule.version}: the linter and Flink accept it")
 
