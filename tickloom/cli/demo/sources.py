@@ -165,12 +165,20 @@ class Recorded:
         ports = free_ports(3 * len(self.venues))
         for venue in self.venues:
             metrics, websocket, rest = ports.pop(), ports.pop(), ports.pop()
-            names = [registry.by_venue_symbol(venue, symbol) for symbol in self._instruments[venue]]
+            instruments = []
+            for symbol in self._instruments[venue]:
+                instrument = registry.by_venue_symbol(venue, symbol)
+                if instrument is None:
+                    raise SetupError(
+                        f"{self._directory} has recordings of {symbol}, which is no instrument of {venue} in "
+                        "strategies/instruments.toml; add it there, with its tick and lot"
+                    )
+                instruments.append(instrument.symbol)
             self._settings[venue] = configuration.binance.model_copy(
                 update={
                     "venue": venue,
                     "market": _MARKETS[venue],
-                    "instruments": tuple(item.symbol for item in names if item is not None),
+                    "instruments": tuple(instruments),
                     "websocket_url": f"ws://127.0.0.1:{websocket}",
                     "rest_url": f"http://127.0.0.1:{rest}",
                     "metrics_port": metrics,
