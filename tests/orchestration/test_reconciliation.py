@@ -74,7 +74,7 @@ def test_reconciliation_of_a_loaded_day(captured: Path, questdb: QuestDbSettings
     assert count_by_symbol(questdb, "quotes", VENUE, SESSION) == rows
     assert _check(materialize(tick_counts)).passed
 
-    _lose_trades(questdb, "ALFA")
+    _lose_quotes(questdb, "ALFA")
     after = _check(materialize(tick_counts))
     assert not after.passed
     assert "symbol ALFA" in (after.description or "")
@@ -104,13 +104,13 @@ def _check(result: dg.ExecuteInProcessResult) -> dg.AssetCheckEvaluation:
     return evaluation
 
 
-def _lose_trades(questdb: QuestDbSettings, symbol: str) -> None:
+def _lose_quotes(questdb: QuestDbSettings, symbol: str) -> None:
     """QuestDB has no DELETE: the day's partition is dropped and the other rows are put back."""
     with psycopg.connect(questdb.dsn, autocommit=True) as connection:
-        keep = "SELECT * FROM trades WHERE ts IN '2025-03-03' AND symbol <> %s"
-        connection.execute("CREATE TABLE kept AS (" + keep.replace("%s", f"'{symbol}'") + ")")
-        connection.execute("ALTER TABLE trades DROP PARTITION LIST '2025-03-03'")
-        wait_applied(questdb, ["trades"])
-        connection.execute("INSERT INTO trades SELECT * FROM kept")
+        keep = f"SELECT * FROM quotes WHERE ts IN '{DAY}' AND symbol <> '{symbol}'"
+        connection.execute(f"CREATE TABLE kept AS ({keep})")
+        connection.execute(f"ALTER TABLE quotes DROP PARTITION LIST '{DAY}'")
+        wait_applied(questdb, ["quotes"])
+        connection.execute("INSERT INTO quotes SELECT * FROM kept")
         connection.execute("DROP TABLE kept")
-    wait_applied(questdb, ["trades"])
+    wait_applied(questdb, ["quotes"])

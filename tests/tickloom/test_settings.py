@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,9 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "mine.toml"
     path.touch()
     monkeypatch.setenv("TICKLOOM_CONFIG", str(path))
-    for key in ("PORT", "HOST"):
-        monkeypatch.delenv(f"TICKLOOM_KAFKA_{key}", raising=False)
+    for name in [name for name in os.environ if name.startswith("TICKLOOM_")]:
+        if name != "TICKLOOM_CONFIG":  # what fixtures of running servers have set would beat the file
+            monkeypatch.delenv(name)
     return path
 
 
