@@ -26,8 +26,8 @@ $(STAMP): requirements.lock pyproject.toml tickloom/stack/jars.lock deploy/setup
 demo: setup ## the main job: a session from sockets to a reconciled position, on real servers
 	@$(PYTHON) -m tickloom demo $(ARGS)
 
-test: setup ## all tests, with real servers (ARGS="tests/storage -k name" for some)
-	@$(PYTHON) -m pytest -q --durations=15 $(ARGS)
+test: setup ## all tests, with real servers (ARGS="-n 0 tests/storage -k name" for some)
+	@$(PYTHON) -m pytest -q -n 2 --dist loadfile --durations=15 $(ARGS)
 
 check: setup ## ruff, ruff format, mypy --strict, import-linter
 	@$(VENV)/bin/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -72,8 +73,12 @@ def test_every_service_has_a_health_check_and_waits_for_health(services: dict[st
             assert how == {"condition": wanted}, (name, other)
 
 
-def test_health_checks_ask_the_ports_of_the_settings(services: dict[str, Any]) -> None:
+def test_health_checks_ask_the_ports_of_the_settings(
+    services: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What a container's check asks is what the process in it listens on by default."""
+    for name in [name for name in os.environ if name.startswith("TICKLOOM_") and name != "TICKLOOM_CONFIG"]:
+        monkeypatch.delenv(name)  # what fixtures of running servers have set
     expected = {
         "exchange": ExchangeSettings.load().metrics_port,
         "agent": ExecutionSettings.load().metrics_port,

@@ -272,6 +272,8 @@ def _message(data, pos, end, usdm, names, name_offsets, row, used, price, size, 
         if pos + 4 >= end or data[pos] != QUOTE:
             return -1
         key = data[pos + 1]
+        if key <= 32 or key > 126 or key == 92 or key == QUOTE:  # no key that JSON allows here
+            return -1
         if data[pos + 2] == QUOTE and data[pos + 3] == _COLON:
             bit, pos, used = _field(data, pos + 4, end, kind, key, row, name, used, price, size, sides)
         elif kind == _DEPTH and key == 112 and data[pos + 2] == 117 and data[pos + 3] == QUOTE:

@@ -146,6 +146,8 @@ ODD = [
     TRADE.replace(b"trade", b"aggTrade"),
     TRADE.replace(b'"stream"', b'"STREAM"'),
     TRADE.replace(b'"data"', b'"date"'),
+    TRADE.replace(b'"M":', b'"\x00":'),
+    TRADE.replace(b'"M":', b'"\\":'),
 ]  # fmt: skip
 
 
