@@ -1,6 +1,6 @@
 """Kernels compiled before they are needed: the first datagram must not wait for a compiler.
 
-Numba keeps what it compiled beside the source, so this takes its time (half a minute) once.
+Numba keeps what it compiled (see ``tickloom.compile_cache``), so this takes its time once.
 """
 
 from __future__ import annotations
@@ -36,3 +36,16 @@ def warm_up_itch(registry: Registry) -> None:
     ItchDecoder("", "20000101", registry).decode(batch)
     for _ in Tracker(b"").take(batch.data, batch.offsets, batch.kinds):
         pass
+
+
+def warm_up_synthetic() -> None:
+    """The generator of synthetic sessions: two seconds of it."""
+    from ingest.synthetic.coins import SyntheticLines
+    from ingest.synthetic.datagrams import pack
+    from ingest.synthetic.itch_stream import itch_stream
+    from ingest.synthetic.market import make_session
+    from ingest.synthetic.parameters import MarketParameters
+
+    parameters = MarketParameters(duration_s=2.0)
+    pack(itch_stream(make_session(parameters)), slice_ns=1_000_000)
+    SyntheticLines(parameters)

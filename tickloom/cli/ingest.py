@@ -112,8 +112,8 @@ def count(
 
 @app.command(name="compile")
 def compile_kernels() -> None:
-    """Compile all decoders now, so that the first start of an ingester does not have to."""
-    from ingest.warm import warm_up_itch, warm_up_shared
+    """Compile all decoders, and the generator, now: the first start of one does not have to."""
+    from ingest.warm import warm_up_itch, warm_up_shared, warm_up_synthetic
     from ingest.websocket.binance.decoder import warm_up as warm_up_binance
     from tickloom.instruments import Registry
 
@@ -123,6 +123,7 @@ def compile_kernels() -> None:
     for venue in registry.venues.values():
         if venue.feed == "binance":
             warm_up_binance(venue.code, registry)
+    warm_up_synthetic()
 
 
 def sinks_factory(settings: IngestSettings, venue: str) -> SinksFactory:
