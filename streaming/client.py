@@ -98,7 +98,7 @@ def _statements(
     overrides: Mapping[str, str] | None,
 ) -> Any:
     """One INSERT for each set of a rule, in one job."""
-    selects = rules.render(rule, overrides)
+    selects, version = rules.render(rule, overrides), rules.version_of(rule, overrides)
     table_env = _environment(flink, job.flink)
     table_env.execute_sql(tables.batches_ddl(job.tick_topic, kafka, job.source))
     table_env.execute_sql(tables.signals_ddl(job.signal_topic, kafka))
@@ -107,9 +107,7 @@ def _statements(
     for number, select in enumerate(selects):
         view = f"matches_{number}"
         table_env.create_temporary_view(view, table_env.sql_query(select))
-        statements.add_insert_sql(
-            tables.insert_signals(view, rule.name, rule.version, rule.venue, MATCH_TIME)
-        )
+        statements.add_insert_sql(tables.insert_signals(view, rule.name, version, rule.venue, MATCH_TIME))
     return statements
 
 

@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from numpy.typing import NDArray
 
-from streaming import client, linter
+from streaming import client, linter, rules
 from streaming.client import JobOptions
 from streaming.cluster import Cluster
 from streaming.rules import Rule
@@ -71,6 +71,7 @@ def run(
     ServiceError
         A server does not answer, or a job fails.
     """
+    wanted = [rules.bind(rule, overrides) for rule in wanted]
     for rule in wanted:
         linter.check(rule)
     replay_id = uuid.uuid4().hex[:12]
@@ -81,9 +82,7 @@ def run(
         topics.ensure_topics([ticks, signals], kafka)
         publish(blocks, ticks, kafka, {rule.venue for rule in wanted})
         for rule in wanted:
-            jobs[rule.name] = client.submit(
-                rule, _options(rule, ticks, signals, flink), flink, kafka, overrides
-            )
+            jobs[rule.name] = client.submit(rule, _options(rule, ticks, signals, flink), flink, kafka)
         for name, job_id in jobs.items():
             state = cluster.wait_ended(job_id, timeout_s)
             if state != "FINISHED":

@@ -8,7 +8,7 @@ from typing import Literal
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from streaming import client, linter, tables
+from streaming import client, linter, rules, tables
 from streaming.client import JobOptions
 from streaming.cluster import Cluster
 from streaming.rules import Rule
@@ -24,7 +24,7 @@ Start = Literal["earliest", "latest"]
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """A rule that now runs."""
+    """A rule that now runs. version: with its overrides (:func:`streaming.rules.version_of`)."""
 
     rule: str
     version: str
@@ -60,6 +60,7 @@ def submit(
     ServiceError
         A server does not answer, a rule already runs, or no slot is free.
     """
+    wanted = [rules.bind(rule, overrides) for rule in wanted]
     for rule in wanted:
         linter.check(rule)
     cluster = Cluster(flink)
@@ -77,7 +78,7 @@ def submit(
     submitted = []
     for rule in wanted:
         options = live_options(rule, flink, kafka, start, signal_topic, savepoint)
-        job_id = client.submit(rule, options, flink, kafka, overrides)
+        job_id = client.submit(rule, options, flink, kafka)
         submitted.append(Submitted(rule.name, rule.version, job_id))
     for one in submitted:
         cluster.wait_running(one.job_id)
@@ -94,9 +95,10 @@ def explain(
     RuleError
         The linter or Flink refuses it.
     """
+    rule = rules.bind(rule, overrides)
     linter.check(rule)
     options = JobOptions(tables.tick_topic(rule.venue), topics.SIGNALS, _earliest(), _common(rule, flink))
-    return client.explain(rule, options, flink, kafka, overrides)
+    return client.explain(rule, options, flink, kafka)
 
 
 def stop(name: str, flink: FlinkSettings, *, savepoint: bool = True) -> list[str]:

@@ -16,18 +16,22 @@ one SELECT::
 A parameter has a name, a type (double, int, string, interval), a default (``-``: none) and a text; the
 SELECT says ``:name``. An interval is a number and its unit: 250ms, 10s, 5min, 1h. Each ``set`` is one
 more calibration: the SELECT runs once for each, in one job. The version is part of every signal's
-identity: raise it with every change that may change a signal.
+identity: raise it with every change that may change a signal. A parameter that is overridden when the
+rule is run becomes part of it too (:func:`version_of`).
 """
 
 from __future__ import annotations
 
 import difflib
+import hashlib
+import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from streaming import sqltext
+from streaming.parameters import EXAMPLES, TYPES, Parameter
 from tickloom.errors import RuleError, SettingsError
 
 RULES_DIR = Path(__file__).resolve().parent.parent / "strategies" / "rules"
@@ -35,69 +39,11 @@ RULES_DIR = Path(__file__).resolve().parent.parent / "strategies" / "rules"
 OUTPUT_COLUMNS = ("symbol", "side", "strength", "ref_price", "first_seq", "last_seq")
 #: The measure that the harness adds: event time of a match's last row.
 MATCH_TIME = "match_time"
-TYPES = ("double", "int", "string", "interval")
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
-_INTERVAL = re.compile(r"(\d+)(ms|s|min|h)")
-_INTERVAL_MS = {"ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000}
 _REQUIRED = ("rule", "version", "about", "venue")
 _REPEATED = ("parameter", "set")
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """A value of a rule that its user may set. default: as it is written, or None."""
-
-    name: str
-    type: str
-    default: str | None
-    about: str
-    line: int
-
-    def literal(self, value: str, path: str) -> str:
-        """``value`` as an SQL literal of this parameter's type.
-
-        Raises
-        ------
-        RuleError
-            It is no value of the type.
-        """
-        try:
-            if self.type == "double":
-                # an exponent makes it a DOUBLE; a plain 0.20 is a DECIMAL to Flink
-                text = repr(float(value))
-                if "n" in text:  # nan, inf
-                    raise ValueError
-                return text if "e" in text else f"{text}E0"
-            if self.type == "int":
-                return str(int(value))
-            if self.type == "interval":
-                return _interval_literal(value)
-        except ValueError:
-            raise RuleError(
-                path, self.line, f"parameter {self.name} = {value!r} is no {self.type}", _EXAMPLES[self.type]
-            ) from None
-        return "'" + value.replace("'", "''") + "'"
-
-
-_EXAMPLES = {
-    "double": "a number such as 0.25",
-    "int": "a whole number such as 4",
-    "interval": "a number with ms, s, min or h, such as 500ms",
-}
-
-
-def _interval_literal(value: str) -> str:
-    found = _INTERVAL.fullmatch(value)
-    if not found or int(found[1]) == 0:
-        raise ValueError(value)
-    ms = int(found[1]) * _INTERVAL_MS[found[2]]
-    seconds, ms = divmod(ms, 1_000)
-    minutes, seconds = divmod(seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    return f"INTERVAL '{days} {hours:02}:{minutes:02}:{seconds:02}.{ms:03}' DAY TO SECOND(3)"
 
 
 @dataclass(slots=True)
@@ -184,12 +130,13 @@ def parse(text: str, path: Path) -> Rule:
     version_line, version = single["version"]
     if not _VERSION.fullmatch(version):
         raise RuleError(shown, version_line, f"version {version!r}", "write letters, digits, dots and dashes")
-    parameters = {
-        one.name: one
-        for line, key, value in entries
-        if key == "parameter"
-        for one in [_parameter(shown, line, value)]
-    }
+    parameters: dict[str, Parameter] = {}
+    for line, key, value in entries:
+        if key == "parameter":
+            one = _parameter(shown, line, value)
+            if one.name in parameters:
+                raise RuleError(shown, line, f"a second parameter {one.name!r}", "give it another name")
+            parameters[one.name] = one
     sets: dict[str, dict[str, str]] = {}
     for line, key, value in entries:
         if key == "set":
@@ -258,7 +205,7 @@ def _parameter(path: str, line: int, value: str) -> Parameter:
         )
     parameter = Parameter(name, kind, None if default == "-" else default, " ".join(parts[3:]), line)
     if parameter.default is not None:
-        parameter.literal(parameter.default, path)
+        parameter.check(parameter.default, path)
     return parameter
 
 
@@ -271,41 +218,29 @@ def _set(path: str, line: int, value: str, parameters: Mapping[str, Parameter]) 
             raise RuleError(
                 path, line, f"set {name}: {assignment!r}", "write NAME parameter=value parameter=value"
             )
-        parameters[key].literal(text, path)
+        parameters[key].check(text, path)
         fixed[key] = text
     return name, fixed
 
 
-def values(rule: Rule, set_name: str, overrides: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Value of each parameter in a set: override, else the set's, else the default.
+#: Parameters given at submit: ``{"entry": "3"}`` for all sets, ``{"ALFA~BRVO.entry": "3"}`` for one.
+Overrides = Mapping[str, str | float]
 
-    overrides: ``{"entry": "3"}`` for all sets, ``{"ALFA~BRVO.entry": "3"}`` for one.
+
+def values(rule: Rule, set_name: str, overrides: Overrides | None = None) -> dict[str, str]:
+    """Value of each parameter in a set, as it is written: override, else the set's, else the default.
 
     Raises
     ------
     SettingsError
-        An override that the rule does not know.
+        An override that the rule does not know, or that is no value of the parameter's type.
     RuleError
         A parameter without a value.
     """
-    overrides = dict(overrides or {})
-    known = {*rule.parameters, *(f"{name}.{key}" for name in rule.sets for key in rule.parameters if name)}
-    for key in overrides:
-        if key not in known:
-            close = difflib.get_close_matches(key, known, n=1)
-            hint = (
-                f"did you mean {close[0]!r}?" if close else f"it has {', '.join(rule.parameters) or 'none'}."
-            )
-            raise SettingsError(f"rule {rule.name} has no parameter {key!r}; {hint}")
+    given = _checked(rule, overrides or {})
     found: dict[str, str] = {}
     for key, parameter in rule.parameters.items():
-        candidates = (
-            overrides.get(f"{set_name}.{key}"),
-            overrides.get(key),
-            rule.sets[set_name].get(key),
-            parameter.default,
-        )
-        value = next((candidate for candidate in candidates if candidate is not None), None)
+        value = given.get(f"{set_name}.{key}", given.get(key, _of_file(rule, set_name, parameter)))
         if value is None:
             where = f"set {set_name}" if set_name else "no set"
             raise RuleError(
@@ -318,7 +253,73 @@ def values(rule: Rule, set_name: str, overrides: Mapping[str, str] | None = None
     return found
 
 
-def render(rule: Rule, overrides: Mapping[str, str] | None = None) -> list[str]:
+def _of_file(rule: Rule, set_name: str, parameter: Parameter) -> str | None:
+    return rule.sets[set_name].get(parameter.name, parameter.default)
+
+
+def _checked(rule: Rule, overrides: Overrides) -> dict[str, str]:
+    """Overrides as texts, each of a parameter that there is, and of its type."""
+    known = {
+        **rule.parameters,
+        **{f"{name}.{key}": one for name in rule.sets if name for key, one in rule.parameters.items()},
+    }
+    for key, value in overrides.items():
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = (
+                f"did you mean {close[0]!r}?" if close else f"it has {', '.join(rule.parameters) or 'none'}."
+            )
+            raise SettingsError(f"rule {rule.name} has no parameter {key!r}; {hint}")
+        try:
+            known[key].canonical(value)
+        except ValueError:
+            raise SettingsError(
+                f"rule {rule.name}: {known[key].refusal(value)}; write {EXAMPLES[known[key].type]}."
+            ) from None
+    return {key: str(value) for key, value in overrides.items()}
+
+
+def version_of(rule: Rule, overrides: Overrides | None = None) -> str:
+    """The version that a rule's signals carry: the file's, and what overrides make of it.
+
+    An override that changes a value, in whatever way both are written, adds ``+`` and eight hex digits
+    of a hash over all values that differ from the file's. So signals of other parameters have other
+    ids, and ``2.50`` for ``2.5`` is no other parameter.
+
+    Raises
+    ------
+    SettingsError, RuleError
+        As :func:`values`.
+    """
+    changed = []
+    for set_name in sorted(rule.sets):
+        for key, value in sorted(values(rule, set_name, overrides).items()):
+            parameter = rule.parameters[key]
+            before = _of_file(rule, set_name, parameter)
+            after = parameter.check(value, rule.file)
+            if before is None or parameter.check(before, rule.file) != after:
+                changed.append((set_name, key, after))
+    if not changed:
+        return rule.version
+    return f"{rule.version}+{hashlib.sha256(json.dumps(changed).encode()).hexdigest()[:8]}"
+
+
+def bind(rule: Rule, overrides: Overrides | None = None) -> Rule:
+    """The rule with its overrides built in: canonical values in its sets, and :func:`version_of` them.
+
+    Overriding the bound rule once more with the same values changes nothing.
+    """
+    bound = {
+        name: {
+            key: rule.parameters[key].check(value, rule.file)
+            for key, value in values(rule, name, overrides).items()
+        }
+        for name in rule.sets
+    }
+    return replace(rule, version=version_of(rule, overrides), sets=bound)
+
+
+def render(rule: Rule, overrides: Overrides | None = None) -> list[str]:
     """One SELECT a set: parameters as literals, and :data:`MATCH_TIME` added as measure and output.
 
     Line numbers stay those of the file, so that Flink's messages point into it.

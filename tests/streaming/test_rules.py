@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from streaming import rules
-from streaming.rules import Parameter, Rule
+from streaming.parameters import Parameter
+from streaming.rules import Rule
 from tickloom.errors import RuleError, SettingsError
 
 Probe = Callable[[str], Rule]
@@ -34,9 +37,10 @@ def test_header_is_read(probe: Probe, probe_text: str) -> None:
         ("-- version: 1", "-- version: 1\n-- version: 2", "a second 'version'"),
         ("rise double 0.1 dollars", "rise double", "not complete"),
         ("rise double 0.1", "rise money 0.1", "unknown type 'money'"),
-        ("rise double 0.1", "rise double much", "no double"),
-        ("rise double 0.1", "rise int 0.1", "no int"),
+        ("rise double 0.1", "rise double much", "is not a double"),
+        ("rise double 0.1", "rise int 0.1", "is not an int"),
         ("rise double 0.1", "rise interval 10", "500ms"),
+        ("dollars\n", "dollars\n-- parameter: rise int 3 again\n", "a second parameter 'rise'"),
         ("dollars\n", "dollars\n-- set: one fall=3\n", "set one: 'fall=3'"),
         ("dollars\n", "dollars\n-- set: one rise=3\n-- set: one rise=4\n", "a second set"),
     ],
@@ -97,11 +101,115 @@ def test_literals(kind: str, value: str, literal: str) -> None:
     assert Parameter("p", kind, None, "", 1).literal(value, "rule.sql") == literal
 
 
-@pytest.mark.parametrize(("kind", "value"), [("double", "nan"), ("double", "1; DROP"), ("interval", "0s")])
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("double", "nan"),
+        ("double", "1e999"),
+        ("double", "1; DROP"),
+        ("int", "3.0"),
+        ("int", "9223372036854775808"),
+        ("interval", "0s"),
+        ("interval", "-5s"),
+        ("interval", "2400h"),
+        ("string", "two\nlines"),
+    ],
+)
 def test_bad_values(kind: str, value: str) -> None:
     """What is no value of the type never reaches the SQL."""
     with pytest.raises(RuleError):
         Parameter("p", kind, None, "", 1).literal(value, "rule.sql")
+
+
+IDENTITY = """\
+-- parameter: rise double 0.1 dollars
+-- parameter: count int 3 trades
+-- parameter: span interval 1s of the pattern
+-- parameter: text string mild any
+-- parameter: free double - without a default
+-- set: one free=1
+-- set: two free=2
+"""
+
+
+@pytest.fixture
+def of_all_types(probe: Probe, probe_text: str) -> Rule:
+    """A rule with a parameter of each type, and two sets."""
+    return probe(probe_text.replace("-- parameter: rise double 0.1 dollars\n", IDENTITY))
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {},
+        {"rise": "0.1"},
+        {"rise": 0.1, "count": 3},
+        {"rise": "1e-1", "count": "03", "span": "1000ms", "text": "mild"},
+        {"one.free": "1.0", "two.free": 2},
+        {"one.rise": "0.10"},
+    ],
+)
+def test_version_stays_where_no_value_changes(overrides: rules.Overrides, of_all_types: Rule) -> None:
+    """An override with the value that the file gives, however it is written, is the same rule."""
+    assert rules.version_of(of_all_types, overrides) == "1"
+
+
+def test_version_tells_parameters_apart(of_all_types: Rule) -> None:
+    """Ways to write the same values give one version; other values, or another set's, another one."""
+    same = [
+        {"rise": "3"},
+        {"rise": "3.0"},
+        {"rise": 3},
+        {"rise": "30e-1", "count": "3"},
+        {"one.rise": 3, "two.rise": "3"},
+    ]
+    (version,) = {rules.version_of(of_all_types, one) for one in same}
+    assert re.fullmatch(r"1\+[0-9a-f]{8}", version)
+    others = [
+        {"one.rise": "3"},
+        {"two.rise": "3"},
+        {"count": "4"},
+        {"span": "2s"},
+        {"text": "3.0"},
+        {"free": "3"},
+        {"rise": "3.0000000001"},
+    ]
+    versions = {rules.version_of(of_all_types, one) for one in others}
+    assert len(versions) == len(others)
+    assert version not in versions
+
+
+def test_version_of_other_parameters_is_known(of_all_types: Rule) -> None:
+    """The hash is of documented text, so that anyone can compute it; it must never change."""
+    changed = '[["one", "rise", "3.0"], ["two", "rise", "3.0"]]'
+    expected = f"1+{hashlib.sha256(changed.encode()).hexdigest()[:8]}"
+    assert rules.version_of(of_all_types, {"rise": "3"}) == expected
+
+
+def test_bound_rule_needs_its_overrides_no_more(of_all_types: Rule) -> None:
+    """A bound rule has the version and the SQL of the rule with its overrides; twice is as once."""
+    overrides = {"rise": "3", "two.span": "5s"}
+    bound = rules.bind(of_all_types, overrides)
+    assert bound.version == rules.version_of(of_all_types, overrides) != of_all_types.version
+    assert bound.job_name == f"rule: probe v{bound.version}"
+    assert rules.render(bound) == rules.render(of_all_types, overrides)
+    assert rules.bind(bound, overrides) == bound == rules.bind(bound)
+    assert rules.bind(of_all_types).version == of_all_types.version
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"rise": "much"}, "rise = 'much' is not a double; write a number such as 0.25"),
+        ({"one.count": "2.5"}, "count = '2.5' is not an int; write a whole number"),
+        ({"span": "10"}, "span = '10' is not an interval; write a number with ms"),
+        ({"three.rise": "1"}, "no parameter 'three.rise'; did you mean"),
+    ],
+)
+def test_bad_override_is_explained(overrides: rules.Overrides, message: str, of_all_types: Rule) -> None:
+    """The message names the parameter, what was given, and what may be."""
+    with pytest.raises(SettingsError, match=message):
+        rules.version_of(of_all_types, overrides)
 
 
 def test_unknown_rule_names_the_nearest() -> None:
