@@ -17,7 +17,8 @@ A parameter has a name, a type (double, int, string, interval), a default (``-``
 SELECT says ``:name``. An interval is a number and its unit: 250ms, 10s, 5min, 1h. Each ``set`` is one
 more calibration: the SELECT runs once for each, in one job. The version is part of every signal's
 identity: raise it with every change that may change a signal. A parameter that is overridden when the
-rule is run becomes part of it too (:func:`version_of`).
+rule is run becomes part of it too (:func:`version_of`). ``-- kind: absence`` says that the SELECT is over
+ABSENCE (``streaming.absence``); without it, or with ``pattern``, over MATCH_RECOGNIZE.
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
 _REQUIRED = ("rule", "version", "about", "venue")
 _REPEATED = ("parameter", "set")
+_OPTIONAL = ("kind",)
+_KEYS = (*_REQUIRED, *_OPTIONAL, *_REPEATED)
+PATTERN, ABSENCE = KINDS = ("pattern", "absence")
 
 
 @dataclass(slots=True)
@@ -56,6 +60,8 @@ class Rule:
         Name of a set to the parameters that it fixes; {"": {}} where the file has none.
     text : str
         The SELECT, with the header blanked out, so that its line numbers are the file's.
+    kind : str
+        Of :data:`KINDS`: what the SELECT is over.
     """
 
     path: Path
@@ -67,6 +73,7 @@ class Rule:
     sets: dict[str, dict[str, str]]
     text: str
     header_lines: dict[str, int] = field(default_factory=dict)
+    kind: str = PATTERN
 
     @property
     def file(self) -> str:
@@ -130,6 +137,9 @@ def parse(text: str, path: Path) -> Rule:
     version_line, version = single["version"]
     if not _VERSION.fullmatch(version):
         raise RuleError(shown, version_line, f"version {version!r}", "write letters, digits, dots and dashes")
+    kind_line, kind = single.get("kind", (0, PATTERN))
+    if kind not in KINDS:
+        raise RuleError(shown, kind_line, f"kind {kind!r}", f"one of {', '.join(KINDS)}")
     parameters: dict[str, Parameter] = {}
     for line, key, value in entries:
         if key == "parameter":
@@ -157,6 +167,7 @@ def parse(text: str, path: Path) -> Rule:
         sets or {"": {}},
         body,
         lines_by_key,
+        kind,
     )
 
 
@@ -173,11 +184,9 @@ def _header(text: str, path: str) -> tuple[list[tuple[int, str, str]], int]:
             continue
         key, colon, value = content.partition(":")
         key = key.strip()
-        if not colon or key not in (*_REQUIRED, *_REPEATED):
-            close = difflib.get_close_matches(key, (*_REQUIRED, *_REPEATED), n=1)
-            known = (
-                f"did you mean {close[0]!r}?" if close else f"known are {', '.join((*_REQUIRED, *_REPEATED))}"
-            )
+        if not colon or key not in _KEYS:
+            close = difflib.get_close_matches(key, _KEYS, n=1)
+            known = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(_KEYS)}"
             raise RuleError(
                 path, number, f"unknown header key {key!r}", f"{known} (an empty line ends the header)"
             )
