@@ -63,26 +63,33 @@ HEADER_FIELDS: list[tuple[str, str]] = [
     ("last_seq", _LONG),
     ("watermark", _LONG),
 ]
-#: The Avro schema of a record, as fastavro and others take it.
-SCHEMA: dict[str, Any] = {
-    "type": "record",
-    "name": "TickBatch",
-    "fields": [{"name": name, "type": kind} for name, kind in HEADER_FIELDS]
-    + [
-        {
-            "name": name,
-            "type": {
-                "type": "array",
-                "items": {
-                    "type": "record",
-                    "name": f"TickBatch_{name}",
-                    "fields": [{"name": field, "type": kind} for field, kind in fields],
+
+
+def avro_schema(name: str, arrays: dict[str, list[tuple[str, str]]]) -> dict[str, Any]:
+    """The Avro schema of a record with our header and these arrays, as fastavro and others take it."""
+    return {
+        "type": "record",
+        "name": name,
+        "fields": [{"name": field, "type": kind} for field, kind in HEADER_FIELDS]
+        + [
+            {
+                "name": array,
+                "type": {
+                    "type": "array",
+                    "items": {
+                        "type": "record",
+                        "name": f"{name}_{array}",
+                        "fields": [{"name": field, "type": kind} for field, kind in fields],
+                    },
                 },
-            },
-        }
-        for name, fields in EVENT_FIELDS.items()
-    ],
-}
+            }
+            for array, fields in arrays.items()
+        ],
+    }
+
+
+#: The Avro schema of a batch of ticks.
+SCHEMA: dict[str, Any] = avro_schema("TickBatch", EVENT_FIELDS)
 _SYMBOL_SLOTS = 4_096  # open hash of a batch's symbols; a batch has at most half as many
 
 
@@ -112,12 +119,8 @@ class TickBatch:
 def encode(batch: TickBatch) -> bytes:
     """A batch as Avro binary. ``block.symbols`` may hold more names than the batch uses."""
     block = batch.block
-    parts = [
-        _string(block.venue),
-        _string(block.session),
-        *(_varint(value) for value in (batch.shard, batch.first_seq, batch.last_seq, batch.watermark)),
-    ]
-    table = _symbol_bytes(block.symbols)
+    parts = [pack_header(batch)]
+    table = symbol_bytes(block.symbols)
     parts.append(_encode_kind(block.trades, table, ("price", "size"), ("venue_id", "side", "condition")))
     parts.append(
         _encode_kind(block.quotes, table, ("bid_price", "bid_size", "ask_price", "ask_size"), ("venue_id",))
@@ -139,30 +142,42 @@ def decode(raw: bytes, symbols: SymbolTable | None = None) -> TickBatch:
     table = SymbolTable() if symbols is None else symbols
     data = np.frombuffer(raw, dtype=np.uint8)
     try:
-        venue, pos = _read_string(data, 0)
-        session, pos = _read_string(data, pos)
-        shard, pos = _read_long(data, pos)
-        first_seq, pos = _read_long(data, pos)
-        last_seq, pos = _read_long(data, pos)
-        watermark, pos = _read_long(data, pos)
-        trades, pos = _decode_kind(
+        batch, pos = read_header(data, table)
+        trades, pos = read_events(
             data, pos, table, TRADE_DTYPE, ("price", "size"), ("venue_id", "side", "condition")
         )
-        quotes, pos = _decode_kind(
+        quotes, pos = read_events(
             data, pos, table, QUOTE_DTYPE, ("bid_price", "bid_size", "ask_price", "ask_size"), ("venue_id",)
         )
-        deltas, pos = _decode_kind(data, pos, table, DELTA_DTYPE, ("price", "size"), ("venue_id", "side"))
+        deltas, pos = read_events(data, pos, table, DELTA_DTYPE, ("price", "size"), ("venue_id", "side"))
         statuses, pos = _decode_rare(data, pos, table, STATUS_DTYPE, ("status", "reason"))
         gaps, pos = _decode_rare(data, pos, table, GAP_DTYPE, ("first_missing", "last_missing", "reason"))
     except UnicodeDecodeError as error:
         raise CodecError(f"a text in the record is not UTF-8 ({error}); is this a ticks topic?") from None
     if pos != data.size:
         raise CodecError(f"{data.size - pos} bytes behind the batch; was it written by another version?")
-    block = EventBlock(venue, session, table, trades, quotes, deltas, statuses, gaps)
-    return TickBatch(shard, first_seq, last_seq, watermark, block)
+    batch.block = EventBlock(batch.venue, batch.session, table, trades, quotes, deltas, statuses, gaps)
+    return batch
 
 
-class _SymbolBytes:
+def pack_header(batch: TickBatch) -> bytes:
+    """What comes before the arrays: :data:`HEADER_FIELDS`."""
+    numbers = (batch.shard, batch.first_seq, batch.last_seq, batch.watermark)
+    return _string(batch.venue) + _string(batch.session) + b"".join(map(_varint, numbers))
+
+
+def read_header(data: NDArray[np.uint8], symbols: SymbolTable) -> tuple[TickBatch, int]:
+    """A batch without its events, and the position behind its header."""
+    venue, pos = _read_string(data, 0)
+    session, pos = _read_string(data, pos)
+    shard, pos = _read_long(data, pos)
+    first_seq, pos = _read_long(data, pos)
+    last_seq, pos = _read_long(data, pos)
+    watermark, pos = _read_long(data, pos)
+    return TickBatch(shard, first_seq, last_seq, watermark, EventBlock(venue, session, symbols)), pos
+
+
+class SymbolBytes:
     """Names as one byte array with offsets, which a kernel can read; each with its length prefix."""
 
     def __init__(self, symbols: SymbolTable) -> None:
@@ -173,19 +188,19 @@ class _SymbolBytes:
         self.length_max = max((len(text) for text in texts), default=1)
 
 
-_KNOWN: weakref.WeakKeyDictionary[SymbolTable, _SymbolBytes] = weakref.WeakKeyDictionary()
+_KNOWN: weakref.WeakKeyDictionary[SymbolTable, SymbolBytes] = weakref.WeakKeyDictionary()
 
 
-def _symbol_bytes(symbols: SymbolTable) -> _SymbolBytes:
+def symbol_bytes(symbols: SymbolTable) -> SymbolBytes:
     """A table's bytes, made again only when it has grown: batches of a few events are the rule live."""
     known = _KNOWN.get(symbols)
     if known is None or known.offsets.size != len(symbols) + 1:
-        known = _KNOWN[symbols] = _SymbolBytes(symbols)
+        known = _KNOWN[symbols] = SymbolBytes(symbols)
     return known
 
 
 def _encode_kind(
-    records: Records, table: _SymbolBytes, doubles: tuple[str, ...], longs: tuple[str, ...]
+    records: Records, table: SymbolBytes, doubles: tuple[str, ...], longs: tuple[str, ...]
 ) -> bytes:
     count = len(records)
     if count == 0:
@@ -195,10 +210,18 @@ def _encode_kind(
         nanos = records[name]
         prices.check_nanos(nanos)
         bits[row] = prices.to_double(nanos).view(np.int64)
+    return pack_events(records, table, bits, longs)
+
+
+def pack_events(
+    records: Records, table: SymbolBytes, bits: NDArray[np.int64], longs: tuple[str, ...]
+) -> bytes:
+    """An array of events: head, the doubles' bits (a row a field), the fields that travel as varints."""
+    count = len(records)
     tail = np.empty((len(longs), count), dtype=np.int64)
     for row, name in enumerate(longs):
         tail[row] = records[name]
-    event_bytes_max = table.length_max + 8 * len(doubles) + VARINT_BYTES_MAX * (3 + len(longs))
+    event_bytes_max = table.length_max + 8 * len(bits) + VARINT_BYTES_MAX * (3 + len(longs))
     out = np.empty(2 * VARINT_BYTES_MAX + count * event_bytes_max, dtype=np.uint8)
     end = _encode_events(
         records["symbol"],
@@ -231,7 +254,7 @@ def _encode_events(symbol, ts_event, ts_recv, seq, bits, tail, names, offsets, o
     return put_long(out, pos, np.int64(0))
 
 
-def _decode_kind(
+def read_events(
     data: NDArray[np.uint8],
     pos: int,
     table: SymbolTable,
@@ -239,6 +262,10 @@ def _decode_kind(
     doubles: tuple[str, ...],
     longs: tuple[str, ...],
 ) -> tuple[Records, int]:
+    """An array of events back as records, and the position behind it.
+
+    A double becomes nanos where the record's field is an integer, and stays one where it is not.
+    """
     chunks: list[Records] = []
     while True:
         count, pos = _read_long(data, pos)
@@ -264,7 +291,8 @@ def _decode_kind(
         records["symbol"] = local[head[0]]
         records["ts_event"], records["ts_recv"], records["seq"] = head[1], head[2], head[3]
         for row, name in enumerate(doubles):
-            records[name] = prices.to_nanos(bits[row].view(np.float64))
+            values = bits[row].view(np.float64)
+            records[name] = values if dtype[name].kind == "f" else prices.to_nanos(values)
         for row, name in enumerate(longs):
             records[name] = tail[row]
         chunks.append(records)

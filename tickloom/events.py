@@ -75,6 +75,17 @@ class GapReason(IntEnum):
 
 GAP_TEXTS = tuple(code.name.lower() for code in GapReason)
 
+
+class SpreadState(IntEnum):
+    """Whether a pair's spread is one to trade on."""
+
+    GOOD = 0
+    HALTED = 1  # a leg is halted, or the venue is closed
+    UNTRUSTED = 2  # a leg's book was lost, or has a gap behind it
+
+
+SPREAD_STATE_TEXTS = tuple(code.name.lower() for code in SpreadState)
+
 _HEAD = [("ts_event", "<i8"), ("ts_recv", "<i8"), ("seq", "<i8"), ("symbol", "<i4")]
 
 #: Executed trades. price, size: nanos. venue_id: the venue's own trade id (0: none).
@@ -98,6 +109,22 @@ DELTA_DTYPE = np.dtype([*_HEAD, ("price", "<i8"), ("size", "<i8"), ("venue_id", 
 STATUS_DTYPE = np.dtype([*_HEAD, ("status", "<i1"), ("reason", "S8")])
 #: Source messages first_missing to last_missing (inclusive; source numbers, not seq) never came.
 GAP_DTYPE = np.dtype([*_HEAD, ("first_missing", "<i8"), ("last_missing", "<i8"), ("reason", "<i1")])
+#: Spread of a pair (``symbol``) after a quote of a leg, whose times and seq it has. Prices are facts, these
+#: are computed: plain doubles in the quote currency, NaN where SQL has NULL. z: by the calibration of that
+#: version; z_rolling: by exponentially weighted mean and deviation; age_ns: of the other leg's quote.
+SPREAD_DTYPE = np.dtype(
+    [
+        *_HEAD,
+        ("spread", "<f8"),
+        ("z", "<f8"),
+        ("z_rolling", "<f8"),
+        ("mid_a", "<f8"),
+        ("mid_b", "<f8"),
+        ("age_ns", "<i8"),
+        ("calibration", "<i8"),
+        ("state", "<i1"),
+    ]
+)
 
 Records = NDArray[np.void]
 
@@ -130,7 +157,10 @@ def empty(dtype: np.dtype[np.void]) -> Records:
 
 @dataclass(slots=True)
 class EventBlock:
-    """Some consecutive events of one venue and session, one structured array a kind, in seq order."""
+    """Some consecutive events of one venue and session, one structured array a kind, in seq order.
+
+    A block has what a venue sent (:meth:`kinds`), or ``spreads``, which were computed from it.
+    """
 
     venue: str
     session: str
@@ -140,9 +170,10 @@ class EventBlock:
     deltas: Records = field(default_factory=lambda: empty(DELTA_DTYPE))
     statuses: Records = field(default_factory=lambda: empty(STATUS_DTYPE))
     gaps: Records = field(default_factory=lambda: empty(GAP_DTYPE))
+    spreads: Records = field(default_factory=lambda: empty(SPREAD_DTYPE))
 
     def kinds(self) -> dict[str, Records]:
-        """Table name to records, in a fixed order."""
+        """Table name to records of what a venue sent, in a fixed order."""
         return {
             "trades": self.trades,
             "quotes": self.quotes,
@@ -152,11 +183,11 @@ class EventBlock:
         }
 
     def __len__(self) -> int:
-        return sum(len(records) for records in self.kinds().values())
+        return sum(len(records) for records in self.kinds().values()) + len(self.spreads)
 
     def select(self, keep: dict[str, NDArray[np.bool_]]) -> EventBlock:
         """The events for which the mask of their kind is true; kinds without a mask are dropped."""
-        kinds = self.kinds()
+        kinds = {**self.kinds(), "spreads": self.spreads}
         chosen = {name: kinds[name][mask] for name, mask in keep.items()}
         return EventBlock(
             self.venue,
@@ -167,6 +198,7 @@ class EventBlock:
             chosen.get("book_deltas", empty(DELTA_DTYPE)),
             chosen.get("statuses", empty(STATUS_DTYPE)),
             chosen.get("gaps", empty(GAP_DTYPE)),
+            chosen.get("spreads", empty(SPREAD_DTYPE)),
         )
 
 

@@ -28,6 +28,11 @@ def book(venue: str) -> str:
     return f"book.{venue}"
 
 
+def spreads(venue: str) -> str:
+    """Spreads of a venue's pairs, computed from its quotes."""
+    return f"spreads.{venue}"
+
+
 def shard(symbol: str, partitions: int) -> int:
     """Partition of a symbol's events: CRC-32 of its name, so that every language agrees."""
     return zlib.crc32(symbol.encode()) % partitions
