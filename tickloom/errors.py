@@ -13,6 +13,8 @@
     ├── PriceRangeError          a price or size outside what travels exactly
     ├── StorageError             QuestDB refused, or holds what it should not
     ├── RuleError                a rule file that is refused, with file, line and fix
+    │   └── TapeError            ... a rule's tape, or the signals expected over it
+    ├── CalibrationError         calibrations of pairs that cannot be used
     └── ExecutionError           orders and risk
         ├── OrderStateError      a transition that FIX does not know
         ├── JournalError         the order journal cannot be read or written
@@ -107,6 +109,14 @@ class RuleError(TickloomError):
     def __init__(self, path: str, line: int, reason: str, fix: str) -> None:
         self.path, self.line, self.reason, self.fix = path, line, reason, fix
         super().__init__(f"{path}:{line}: {reason}. Fix: {fix}")
+
+
+class TapeError(RuleError):
+    """A tape of a rule, or the file of signals that are expected over it, which cannot be used."""
+
+
+class CalibrationError(TickloomError):
+    """Calibrations of pairs, or prices to calibrate over, that cannot be used."""
 
 
 class ExecutionError(TickloomError):

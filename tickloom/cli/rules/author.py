@@ -1,10 +1,26 @@
-"""``tickloom rules list | check | explain``: a rule while it is written; needs no server."""
+"""``tickloom rules list | new | check | test | explain``: a rule while it is written; needs no server."""
 
 from __future__ import annotations
 
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 from rich.table import Table
 
 from tickloom.cli.rules import Name, Params, app, console, overrides_of
+from tickloom.errors import RuleError, TapeError
+
+if TYPE_CHECKING:
+    from streaming.cases import Case, Engine, Result
+    from streaming.rules import Rule
+
+
+class TapeEngine(StrEnum):
+    """What runs a rule over its tapes."""
+
+    compiled = "compiled"
+    flink = "flink"
 
 
 @app.command("list")
@@ -25,12 +41,116 @@ def check(name: Name, param: Params = None) -> None:
     from streaming import jobs, linter, rules
     from tickloom.settings import FlinkSettings, KafkaSettings
 
-    rule = rules.find(name)
+    rule = rules.bind(rules.find(name), overrides_of(param))
     for finding in linter.lint(rule):
         print(f"{rule.file}:{finding.line}: {finding.severity}: {finding.reason}. Fix: {finding.fix}")
     linter.check(rule)
-    jobs.explain(rule, FlinkSettings.load(), KafkaSettings.load(), overrides_of(param))
+    jobs.explain(rule, FlinkSettings.load(), KafkaSettings.load())
     console.print(f"{rule.name} v{rule.version}: the linter and Flink accept it")
+
+
+@app.command("test")
+def run_tapes(
+    name: Annotated[str, typer.Argument(help="Name of a rule, or path of its file; without: all.")] = "",
+    engine: Annotated[TapeEngine, typer.Option(help="Flink takes seconds a tape, and a running stack.")] = (
+        TapeEngine.compiled
+    ),
+    update: Annotated[bool, typer.Option(help="Write what was found as what is expected.")] = False,
+) -> None:
+    """Run a rule over its tapes, small files of events beside it, and compare with the expected signals."""
+    from streaming import cases, rules
+
+    wanted = [rules.find(one) for one in ([name] if name else rules.names())]
+    run = _engine(engine)
+    table = Table("rule", "tape", box=None)
+    for column in ("events", "signals"):
+        table.add_column(column, justify="right")
+    table.add_column("result")
+    failed: list[Result] = []
+    refused: list[RuleError] = []
+    for rule in wanted:
+        try:
+            found = cases.find(rule)
+            if not found:
+                _without_tapes(rule, alone=bool(name))
+                table.add_row(rule.name, "-", "", "", "[yellow]no tapes[/]")
+            for case in found:
+                result = cases.run(rule, case, run)
+                table.add_row(*_summary(rule, case, result))
+                failed.extend([] if result.passed else [result])
+        except RuleError as error:
+            if name:
+                raise
+            refused.append(error)
+            table.add_row(rule.name, "-", "", "", "[red]refused[/]")
+    console.print(table)
+    for result in failed:
+        _show_differences(result)
+        if update:
+            console.print(f"  written: {cases.accept(result)}")
+    for refusal in refused:
+        console.print(f"\n{refusal}", markup=False)
+    if refused or (failed and not update):
+        raise typer.Exit(1)
+
+
+def _engine(engine: TapeEngine) -> Engine:
+    from streaming import cases
+    from tickloom.settings import FlinkSettings, KafkaSettings
+
+    if engine is TapeEngine.compiled:
+        return cases.compiled
+    return cases.on_flink(FlinkSettings.load(), KafkaSettings.load())
+
+
+def _without_tapes(rule: Rule, *, alone: bool) -> None:
+    from streaming import cases
+    from streaming.cells import shown
+
+    if alone:
+        raise TapeError(
+            shown(cases.directory(rule)),
+            0,
+            f"rule {rule.name} has no tapes",
+            "write a CASE.csv there; streaming/tapes.py describes it, the other rules have some",
+        )
+
+
+def _summary(rule: Rule, case: Case, result: Result) -> tuple[str, ...]:
+    if result.passed:
+        verdict = "[green]passed[/]"
+    elif case.expectation is None:
+        verdict = "[red]failed[/]: nothing is expected of it yet"
+    else:
+        verdict = f"[red]failed[/]: {len(result.differences)} of its signals"
+    return rule.name, case.name, f"{len(case.tape.seq_of_row):,}", f"{len(result.found):,}", verdict
+
+
+def _show_differences(result: Result) -> None:
+    from streaming.cells import shown
+    from streaming.tapes import figure
+
+    case = result.case
+    console.print(f"\n[bold]{shown(case.tape.path)}[/]")
+    if case.expectation is None:
+        console.print(f"  there is no {case.expectation_path.name}; --update writes it from what was found:")
+    table = Table("", "symbol", "side", box=None, padding=(0, 1, 0, 1))
+    for column in ("strength", "ref_price", "rows"):
+        table.add_column(column, justify="right")
+    table.add_column("")
+    colours = {"missing": "red", "extra": "yellow", "different": "magenta"}
+    for one in result.differences:
+        signal = one.signal
+        where = f"{case.expectation_path.name}:{signal.line}" if signal.line else ""
+        table.add_row(
+            f"[{colours[one.kind]}]{one.kind}[/]",
+            signal.symbol,
+            signal.side,
+            *("" if value is None else figure(value) for value in (signal.strength, signal.ref_price)),
+            f"{signal.first_row} to {signal.last_row}",
+            "  ".join(text for text in (one.note, where) if text),
+        )
+    console.print(table)
 
 
 @app.command()
@@ -39,11 +159,11 @@ def explain(name: Name, param: Params = None) -> None:
     from streaming import jobs, rules
     from tickloom.settings import FlinkSettings, KafkaSettings
 
-    rule = rules.find(name)
     overrides = overrides_of(param)
+    rule = rules.bind(rules.find(name), overrides)
     console.print(f"[bold]{rule.name} v{rule.version}[/] on {rule.venue}\n{rule.about}\n")
     table = Table("set", *rule.parameters, box=None)
     for set_name in rule.sets:
-        table.add_row(set_name or "-", *rules.values(rule, set_name, overrides).values())
+        table.add_row(set_name or "-", *rules.values(rule, set_name).values())
     console.print(table)
-    print(jobs.explain(rule, FlinkSettings.load(), KafkaSettings.load(), overrides))
+    print(jobs.explain(rule, FlinkSettings.load(), KafkaSettings.load()))
