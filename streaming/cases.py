@@ -21,6 +21,7 @@ from tickloom.events import EventBlock, Signal
 from tickloom.settings import FlinkSettings, KafkaSettings
 
 TOLERANCE = 1e-9  # of strength and ref_price, relative: expected values are written by hand
+TAPES = "tapes"  # the directory beside the rules
 SUFFIXES = (".csv", ".parquet")
 _SPREADSHEETS = (".xlsx", ".xls", ".ods")
 
@@ -74,7 +75,7 @@ class Result:
 
 def directory(rule: Rule) -> Path:
     """Where a rule's tapes lie."""
-    return rule.path.parent / "tapes" / rule.name
+    return rule.path.parent / TAPES / rule.name
 
 
 def find(rule: Rule) -> list[Case]:

@@ -19,6 +19,9 @@ more calibration: the SELECT runs once for each, in one job. The version is part
 identity: raise it with every change that may change a signal. A parameter that is overridden when the
 rule is run becomes part of it too (:func:`version_of`). ``-- kind: absence`` says that the SELECT is over
 ABSENCE (``streaming.absence``); without it, or with ``pattern``, over MATCH_RECOGNIZE.
+
+A file ``strategies/jobs/NAME.py`` is a rule too, a job: its docstring is the header, without ``--``, and
+``reads: trades, quotes`` in it names the views that it reads (``streaming.job``).
 """
 
 from __future__ import annotations
@@ -27,27 +30,25 @@ import difflib
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from streaming import sqltext
-from streaming.parameters import EXAMPLES, TYPES, Parameter
+from streaming import header, sqltext
+from streaming.parameters import EXAMPLES, Parameter
 from tickloom.errors import RuleError, SettingsError
 
 RULES_DIR = Path(__file__).resolve().parent.parent / "strategies" / "rules"
+JOBS_DIR = RULES_DIR.parent / "jobs"
+DIRECTORIES = (RULES_DIR, JOBS_DIR)
 #: What a rule must select, in any order.
 OUTPUT_COLUMNS = ("symbol", "side", "strength", "ref_price", "first_seq", "last_seq")
 #: The measure that the harness adds: event time of a match's last row.
 MATCH_TIME = "match_time"
 
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
-_REQUIRED = ("rule", "version", "about", "venue")
-_REPEATED = ("parameter", "set")
-_OPTIONAL = ("kind",)
-_KEYS = (*_REQUIRED, *_OPTIONAL, *_REPEATED)
 PATTERN, ABSENCE = KINDS = ("pattern", "absence")
+JOB = "job"  # the kind of a Python file; no header says it
 
 
 @dataclass(slots=True)
@@ -61,7 +62,9 @@ class Rule:
     text : str
         The SELECT, with the header blanked out, so that its line numbers are the file's.
     kind : str
-        Of :data:`KINDS`: what the SELECT is over.
+        Of :data:`KINDS`: what the SELECT is over; or :data:`JOB`.
+    reads : tuple of str
+        Views that a job reads; of the other kinds ``streaming.engines.views_read`` knows.
     """
 
     path: Path
@@ -74,6 +77,7 @@ class Rule:
     text: str
     header_lines: dict[str, int] = field(default_factory=dict)
     kind: str = PATTERN
+    reads: tuple[str, ...] = ()
 
     @property
     def file(self) -> str:
@@ -89,12 +93,27 @@ class Rule:
         return f"rule: {self.name} v{self.version}"
 
 
-def names(directory: Path = RULES_DIR) -> list[str]:
+def is_name(text: str) -> bool:
+    """Whether a rule, or a parameter, may be called so."""
+    return header.NAME.fullmatch(text) is not None
+
+
+def names(directories: Sequence[Path] = DIRECTORIES) -> list[str]:
     """Names of all rules there are."""
-    return sorted(path.stem for path in directory.glob("*.sql"))
+    return sorted({path.stem for path in _files(directories)})
 
 
-def find(name: str, directory: Path = RULES_DIR) -> Rule:
+def _files(directories: Sequence[Path]) -> list[Path]:
+    suffixes = (".sql", ".py")
+    return [
+        path
+        for directory in directories
+        for path in directory.glob("*")
+        if path.suffix in suffixes and not path.name.startswith("_")
+    ]
+
+
+def find(name: str, directories: Sequence[Path] = DIRECTORIES) -> Rule:
     """Load a rule by its name, or by the path of its file.
 
     Raises
@@ -102,14 +121,20 @@ def find(name: str, directory: Path = RULES_DIR) -> Rule:
     RuleError
         There is no such rule, or its header is refused.
     """
-    path = Path(name) if name.endswith(".sql") else directory / f"{name}.sql"
-    if not path.exists():
-        close = difflib.get_close_matches(name, names(directory), n=1)
-        fix = (
-            f"did you mean {close[0]!r}?" if close else f"known are: {', '.join(names(directory)) or 'none'}"
-        )
-        raise RuleError(str(path), 0, "there is no such rule", fix)
-    return load(path)
+    if name.endswith((".sql", ".py")):
+        paths = [path for path in [Path(name)] if path.exists()]
+    else:
+        paths = [path for path in _files(directories) if path.stem == name]
+    if len(paths) > 1:
+        second = str(paths[1])
+        raise RuleError(second, 0, f"{paths[0].name} is rule {name!r} too", "give one of them another name")
+    if not paths:
+        known = names(directories)
+        close = difflib.get_close_matches(name, known, n=1)
+        fix = f"did you mean {close[0]!r}?" if close else f"known are: {', '.join(known) or 'none'}"
+        path = name if name.endswith((".sql", ".py")) else str(directories[0] / f"{name}.sql")
+        raise RuleError(path, 0, "there is no such rule", fix)
+    return load(paths[0])
 
 
 def load(path: Path) -> Rule:
@@ -126,37 +151,22 @@ def load(path: Path) -> Rule:
 def parse(text: str, path: Path) -> Rule:
     """A rule from its text; ``path`` is for messages, and its stem must be the rule's name."""
     shown = str(path)
-    entries, body_line = _header(text, shown)
-    single = {key: (line, value) for line, key, value in entries if key not in _REPEATED}
-    for key in _REQUIRED:
+    in_python = path.suffix == ".py"
+    entries, body_line = (header.of_python(text, shown), 1) if in_python else header.of_sql(text, shown)
+    single = {key: (line, value) for line, key, value in entries if key not in header.REPEATED}
+    for key in header.REQUIRED:
         if not single.get(key, (0, ""))[1]:
-            raise RuleError(shown, 1, f"the header has no {key!r}", f"add a line -- {key}: ...")
+            raise RuleError(
+                shown, 1, f"the header has no {key!r}", f"add a line {'' if in_python else '-- '}{key}: ..."
+            )
     name_line, name = single["rule"]
-    if not _NAME.fullmatch(name) or name != path.stem:
+    if not is_name(name) or name != path.stem:
         raise RuleError(shown, name_line, f"rule {name!r} in the file {path.name}", f"write {path.stem!r}")
     version_line, version = single["version"]
     if not _VERSION.fullmatch(version):
         raise RuleError(shown, version_line, f"version {version!r}", "write letters, digits, dots and dashes")
-    kind_line, kind = single.get("kind", (0, PATTERN))
-    if kind not in KINDS:
-        raise RuleError(shown, kind_line, f"kind {kind!r}", f"one of {', '.join(KINDS)}")
-    parameters: dict[str, Parameter] = {}
-    for line, key, value in entries:
-        if key == "parameter":
-            one = _parameter(shown, line, value)
-            if one.name in parameters:
-                raise RuleError(shown, line, f"a second parameter {one.name!r}", "give it another name")
-            parameters[one.name] = one
-    sets: dict[str, dict[str, str]] = {}
-    for line, key, value in entries:
-        if key == "set":
-            set_name, fixed = _set(shown, line, value, parameters)
-            if set_name in sets:
-                raise RuleError(shown, line, f"a second set {set_name!r}", "give it another name")
-            sets[set_name] = fixed
+    parameters = header.parameters_of(entries, shown)
     lines = text.split("\n")
-    body = "\n" * (body_line - 1) + "\n".join(lines[body_line - 1 :])
-    lines_by_key = {key: line for key, (line, _) in single.items()}
     return Rule(
         path,
         name,
@@ -164,72 +174,29 @@ def parse(text: str, path: Path) -> Rule:
         single["about"][1],
         single["venue"][1],
         parameters,
-        sets or {"": {}},
-        body,
-        lines_by_key,
-        kind,
+        header.sets_of(entries, shown, parameters) or {"": {}},
+        "" if in_python else "\n" * (body_line - 1) + "\n".join(lines[body_line - 1 :]),
+        {key: line for key, (line, _) in single.items()},
+        *_kind(single, shown, in_python),
     )
 
 
-def _header(text: str, path: str) -> tuple[list[tuple[int, str, str]], int]:
-    """(line, key, value) of each header entry, and the line with which the SELECT begins."""
-    entries: list[tuple[int, str, str]] = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.startswith("--") or not line[2:].strip():
-            return entries, number
-        content = line[2:]
-        if content.startswith("  ") and entries:
-            at, key, value = entries[-1]
-            entries[-1] = (at, key, f"{value} {content.strip()}")
-            continue
-        key, colon, value = content.partition(":")
-        key = key.strip()
-        if not colon or key not in _KEYS:
-            close = difflib.get_close_matches(key, _KEYS, n=1)
-            known = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(_KEYS)}"
-            raise RuleError(
-                path, number, f"unknown header key {key!r}", f"{known} (an empty line ends the header)"
-            )
-        if key not in _REPEATED and any(known_key == key for _, known_key, _ in entries):
-            raise RuleError(path, number, f"a second {key!r}", "keep one of the two")
-        entries.append((number, key, value.strip()))
-    return entries, text.count("\n") + 1
-
-
-def _parameter(path: str, line: int, value: str) -> Parameter:
-    parts = value.split(maxsplit=3)
-    if len(parts) < 3:
-        raise RuleError(
-            path,
-            line,
-            f"parameter {value!r} is not complete",
-            "write NAME TYPE DEFAULT TEXT; - for no default",
-        )
-    name, kind, default = parts[:3]
-    if not _NAME.fullmatch(name):
-        raise RuleError(path, line, f"parameter name {name!r}", "small letters, digits and _")
-    if kind not in TYPES:
-        raise RuleError(
-            path, line, f"parameter {name} has the unknown type {kind!r}", f"one of {', '.join(TYPES)}"
-        )
-    parameter = Parameter(name, kind, None if default == "-" else default, " ".join(parts[3:]), line)
-    if parameter.default is not None:
-        parameter.check(parameter.default, path)
-    return parameter
-
-
-def _set(path: str, line: int, value: str, parameters: Mapping[str, Parameter]) -> tuple[str, dict[str, str]]:
-    name, *assignments = value.split()
-    fixed: dict[str, str] = {}
-    for assignment in assignments:
-        key, equals, text = assignment.partition("=")
-        if not equals or key not in parameters:
-            raise RuleError(
-                path, line, f"set {name}: {assignment!r}", "write NAME parameter=value parameter=value"
-            )
-        parameters[key].check(text, path)
-        fixed[key] = text
-    return name, fixed
+def _kind(single: Mapping[str, tuple[int, str]], path: str, in_python: bool) -> tuple[str, tuple[str, ...]]:
+    """Kind of a rule, and of a job what it reads."""
+    if in_python and "kind" in single:
+        raise RuleError(path, single["kind"][0], "a Python file is a job", "remove the line kind: ...")
+    if in_python:
+        line, views = single.get("reads", (1, ""))
+        reads = tuple(views.replace(",", " ").split())
+        if not reads:
+            raise RuleError(path, line, "the header has no 'reads'", "add a line reads: trades, quotes")
+        return JOB, reads
+    if "reads" in single:
+        raise RuleError(path, single["reads"][0], "the SELECT itself says what it reads", "remove that line")
+    line, kind = single.get("kind", (0, PATTERN))
+    if kind not in KINDS:
+        raise RuleError(path, line, f"kind {kind!r}", f"one of {', '.join(KINDS)}")
+    return kind, ()
 
 
 #: Parameters given at submit: ``{"entry": "3"}`` for all sets, ``{"ALFA~BRVO.entry": "3"}`` for one.

@@ -36,6 +36,33 @@ def list_rules() -> None:
 
 
 @app.command()
+def new(name: Annotated[str, typer.Argument(help="Small letters, digits and _.")]) -> None:
+    """Write a new rule with a tape beside it: a commented template that passes check and test."""
+    from streaming import template
+    from streaming.cells import shown
+    from tickloom.settings import ExecutionSettings
+
+    about = ("the rule: edit it", "a tape, events by hand", "the signals it must give over them")
+    table = Table("written", "", box=None)
+    for path, text in zip(template.write_rule(name), about, strict=True):
+        table.add_row(shown(path), text)
+    limits = ExecutionSettings.load().limits_file
+    if template.add_limits(name, limits):
+        table.add_row(str(limits), "its limits, commented out: until you choose them it does not trade")
+    console.print(table)
+    console.print()
+    table = Table("next", "", box=None)
+    for command, text in (
+        (f"check {name}", "the linter and Flink's planner"),
+        (f"test {name}", "over its tapes"),
+        (f"explain {name} --svg {name}.svg", "what it reads and holds, and its pattern as a picture"),
+        (f"submit {name}", "live"),
+    ):
+        table.add_row(f"tickloom rules {command}", text)
+    console.print(table)
+
+
+@app.command()
 def check(name: Name, param: Params = None) -> None:
     """Lint a rule, then have Flink plan it; says the line, the reason and the fix."""
     from streaming import jobs, linter, rules
