@@ -52,9 +52,9 @@ FROM regular MATCH_RECOGNIZE (
   -- a ? behind it for as few rows as possible; the last one must not vary. WITHIN bounds the time from the
   -- first row to the last.
   PATTERN (BASE RISE) WITHIN :span
-  -- A variable that is not defined here takes any row. FIRST, LAST, COUNT, SUM, AVG, MIN and MAX look at the
-  -- rows that a variable took so far.
+  -- FIRST, LAST, COUNT, SUM, AVG, MIN and MAX look at the rows that a variable took so far.
   DEFINE
+    BASE AS TRUE,                    -- any row
     RISE AS ROUND((RISE.price / BASE.price - 1) * 10000, 6) >= :rise_bps
 )
 """
@@ -86,7 +86,7 @@ AUCTION,buy,5,100.05,13,15
 """
 
 LIMITS = """\
-# {name} signals but does not trade. Choose its limits, and remove the first # of each line, to let it.
+# {name} signals but does not trade. To let it, choose its limits and remove the # before them.
 # [rules.{name}]
 # notional = "1000"
 # time_in_force = "ioc"

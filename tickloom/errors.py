@@ -108,7 +108,8 @@ class RuleError(TickloomError):
 
     def __init__(self, path: str, line: int, reason: str, fix: str) -> None:
         self.path, self.line, self.reason, self.fix = path, line, reason, fix
-        super().__init__(f"{path}:{line}: {reason}. Fix: {fix}")
+        where = f"{path}:{line}" if line else path
+        super().__init__(f"{where}: {reason}. Fix: {fix}")
 
 
 class TapeError(RuleError):
