@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from streaming import rules, sqltext
-from streaming.rules import MATCH_TIME, OUTPUT_COLUMNS, Rule
+from streaming.rules import ABSENCE, MATCH_TIME, OUTPUT_COLUMNS, Rule
 from streaming.sqltext import Query, Token
 from tickloom.errors import RuleError
 
@@ -47,6 +47,10 @@ class Finding:
 
 def lint(rule: Rule) -> list[Finding]:
     """All findings about ``rule``, in the order of their lines."""
+    if rule.kind == ABSENCE:
+        from streaming.absence import lint as lint_absence
+
+        return lint_absence(rule)
     try:
         query = sqltext.parse(rule.text, rule.file)
     except RuleError as error:
@@ -322,12 +326,11 @@ def _functions(rule: Rule, query: Query) -> Iterator[Finding]:
             yield _error(token.line, f"{token.upper}, which Flink does not have", lacking[token.upper])
 
 
-_CHECKS: tuple[Callable[[Rule, Query], Iterator[Finding]], ...] = (
-    _outputs,
-    _parameters,
-    _views,
-    _source,
-    _determinism,
+Check = Callable[[Rule, Query], Iterator[Finding]]
+#: What is the same for every kind of rule.
+COMMON: tuple[Check, ...] = (_outputs, _parameters, _views, _source, _determinism)
+_CHECKS: tuple[Check, ...] = (
+    *COMMON,
     _partition,
     _order,
     _rows,
