@@ -36,16 +36,15 @@ LEG_COLUMNS = 6
 #: The venue's state (int64).
 VENUE_GAP_SEQ, VENUE_PHASE_SEQ, VENUE_IS_CLOSED = range(3)
 VENUE_COLUMNS = 3
-#: Columns of the pairs' state (float64). weight: 1 - 2**(-seen / half-life), the share of the average that
-#: rests on something seen; LAST_SPREAD: NaN where none stands.
-EW_MEAN, EW_SQUARES, EW_WEIGHT, LAST_SPREAD = range(4)
+#: Columns of the pairs' state (float64). SEEN_MS: for how long a spread stood, so 1 - 2**(-seen / half-life)
+#: is the sum of all weights; LAST_SPREAD: NaN where none stands.
+EW_MEAN, EW_SQUARES, SEEN_MS, LAST_SPREAD = range(4)
 PAIR_COLUMNS = 4
 #: Columns of the pairs' calibration (float64).
 HEDGE_RATIO, MEAN, DEVIATION = range(3)
 
 GOOD, IS_HALTED, UNTRUSTED = int(SpreadState.GOOD), int(SpreadState.HALTED), int(SpreadState.UNTRUSTED)
 
-WEIGHT_MIN = 0.5  # one half-life of the spread was seen
 VARIANCE_MIN = 1e-18  # a deviation below the unit of prices, 1e-9, is none
 
 #: Rows of the output's integers and doubles.
@@ -140,7 +139,7 @@ def spread_moves(  # type: ignore[no-untyped-def]
                 longs[OUT_SESSION, written] = moves[i].session
                 doubles[OUT_SPREAD, written] = spread
                 doubles[OUT_Z, written] = (spread - calibration[pair, MEAN]) / calibration[pair, DEVIATION]
-                doubles[OUT_Z_ROLLING, written] = _z_rolling(pair_state, pair, spread)
+                doubles[OUT_Z_ROLLING, written] = _z_rolling(pair_state, pair, spread, half_life_ms)
                 doubles[OUT_MID_A, written] = leg_mid[a]
                 doubles[OUT_MID_B, written] = leg_mid[b]
                 written += 1
@@ -202,25 +201,26 @@ def _average(pair_state, pair_ms, pair, spread, good, now_ms, stale_ns, half_lif
     if not math.isnan(stood):
         # it was stale from then on, whatever the leg that moved next did
         elapsed_ms = min(now_ms - pair_ms[pair], stale_ns // NS_PER_MS)
-        keep = 2.0 ** (-elapsed_ms / half_life_ms)
-        weight = keep * pair_state[pair, EW_WEIGHT] + (1.0 - keep)
-        if weight > 0.0:
+        if elapsed_ms > 0:
+            keep = 2.0 ** (-elapsed_ms / half_life_ms)
+            pair_state[pair, SEEN_MS] += elapsed_ms
+            weight = 1.0 - 2.0 ** (-pair_state[pair, SEEN_MS] / half_life_ms)
             from_mean = stood - pair_state[pair, EW_MEAN]
             mean = pair_state[pair, EW_MEAN] + from_mean * ((1.0 - keep) / weight)
             squares = keep * pair_state[pair, EW_SQUARES] + (1.0 - keep) * from_mean * (stood - mean)
             pair_state[pair, EW_MEAN] = mean
             pair_state[pair, EW_SQUARES] = squares
-            pair_state[pair, EW_WEIGHT] = weight
     pair_state[pair, LAST_SPREAD] = spread if good else np.nan
     pair_ms[pair] = now_ms
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _z_rolling(pair_state, pair, spread):  # type: ignore[no-untyped-def]
-    weight = pair_state[pair, EW_WEIGHT]
-    if weight < WEIGHT_MIN:
+def _z_rolling(pair_state, pair, spread, half_life_ms):  # type: ignore[no-untyped-def]
+    """NaN until a half-life was seen."""
+    seen_ms = pair_state[pair, SEEN_MS]
+    if seen_ms < half_life_ms:
         return np.nan
-    variance = pair_state[pair, EW_SQUARES] / weight
+    variance = pair_state[pair, EW_SQUARES] / (1.0 - 2.0 ** (-seen_ms / half_life_ms))
     if variance < VARIANCE_MIN:
         return np.nan
     return (spread - pair_state[pair, EW_MEAN]) / math.sqrt(variance)

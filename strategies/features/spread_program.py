@@ -9,7 +9,8 @@ with each step of event time, so that what reads them can go on.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from strategies.pairs.frozen import PairSet
 from tickloom import codec, spread_codec, topics
 from tickloom.codec import TickBatch
 from tickloom.errors import CalibrationError
-from tickloom.events import EventBlock, Records, SymbolTable
+from tickloom.events import EventBlock, SymbolTable
 
 BATCH_SPREADS_MAX = 4_000  # some 360 KB on the wire; Kafka takes 1 MB
 
@@ -105,14 +106,10 @@ class SpreadProgram:
         watermark_ns = self.spreads.watermark_ns
         passed = [int(block.spreads["seq"].max()) for block in blocks]
         self._last_seq = max(self._last_seq, *passed) if passed else self._last_seq
-        by_shard = [(block, self._shards[block.spreads["symbol"]]) for block in blocks]
+        by_shard = [pieces for block in blocks for pieces in self._split(block)]
         found: list[TickBatch] = []
         for shard in range(self._partitions):
-            own = [
-                EventBlock(block.venue, block.session, block.symbols, spreads=piece)
-                for block, shards in by_shard
-                for piece in _cut(block.spreads[shards == shard])
-            ]
+            own = [block for of, block in by_shard if of == shard]
             for number, block in enumerate(own, start=1):
                 seqs = block.spreads["seq"]
                 mark_ns = watermark_ns if number == len(own) else before_ns
@@ -122,7 +119,12 @@ class SpreadProgram:
                 found.append(TickBatch(shard, self._last_seq, self._last_seq, watermark_ns, nothing))
         return found
 
-
-def _cut(records: Records) -> list[Records]:
-    starts = range(0, len(records), BATCH_SPREADS_MAX)
-    return [records[start : start + BATCH_SPREADS_MAX] for start in starts]
+    def _split(self, block: EventBlock) -> Iterator[tuple[int, EventBlock]]:
+        """A block's spreads by shard, in pieces of ``BATCH_SPREADS_MAX``, each in order."""
+        shards = self._shards[block.spreads["symbol"]]
+        records = block.spreads[np.argsort(shards, kind="stable")]
+        ends = np.cumsum(np.bincount(shards, minlength=self._partitions)).tolist()
+        for shard, (begin, end) in enumerate(pairwise([0, *ends])):
+            for start in range(begin, end, BATCH_SPREADS_MAX):
+                piece = records[start : min(start + BATCH_SPREADS_MAX, end)]
+                yield shard, EventBlock(block.venue, block.session, block.symbols, spreads=piece)

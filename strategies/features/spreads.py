@@ -146,9 +146,11 @@ class Spreads:
             return []
         moves = self._pending[0] if len(self._pending) == 1 else np.concatenate(self._pending)
         due = moves["ts_event"] < passed_ns
-        self._pending = [] if due.all() else [moves[~due]]
-        self._pending_rows = sum(map(len, self._pending))
-        moves = moves[due]
+        if due.all():
+            self._pending, self._pending_rows = [], 0
+        else:
+            self._pending, self._pending_rows = [moves[~due]], int(np.count_nonzero(~due))
+            moves = moves[due]
         moves = moves[np.lexsort((moves["leg"], moves["kind"], moves["seq"], moves["ts_event"]))]
         return [block for part in _slices(moves) for block in self._compute(part)]
 
