@@ -48,18 +48,26 @@ class Writer:
             [f"c_{one.name}" for one in columns] + [f"n_{one.name}" for one in columns if one.nullable]
         )
         self.row = f"i, PF, PI, {self.columns}"
+        self._tests()  # shows which slots are read at all
+        self.slots.keep_read()
 
     def source(self) -> str:
         """The whole module."""
-        parts = [_HEAD]
-        for k, condition in enumerate(self.plan.conditions):
-            parts.append(self._condition(k, condition))
-            parts.append(self._take(k))
-        for k in range(_first_elements(self.plan.elements)):
-            parts.append(self._blank_condition(k))
-        parts += [self._outcome(), self._run()]
+        parts = [_HEAD, *self._tests()]
+        parts += [self._take(k) for k in range(len(self.plan.elements)) if not self._ends(k)]
+        parts.append(self._run())
         parts += [self._prelude(number) for number in range(len(self.plan.branches))]
         return "\n\n".join(parts) + "\n"
+
+    def _tests(self) -> list[str]:
+        """Everything that reads what a partial match remembers."""
+        parts = [self._condition(k, condition) for k, condition in enumerate(self.plan.conditions)]
+        parts += [self._blank_condition(k) for k in range(_first_elements(self.plan.elements))]
+        return [*parts, self._outcome()]
+
+    def _ends(self, k: int) -> bool:
+        """Whether the row that variable k takes always ends the match."""
+        return k == len(self.plan.elements) - 1 and self.plan.elements[k].count_max == 1
 
     # -- expressions
 
@@ -94,19 +102,20 @@ class Writer:
         if blank:
             here = mine and not node.last and node.offset == 0
             return current if here else Value(_zero(node.kind), ALWAYS)
-        count = self.slots.place("count", node.variable)
         if mine and node.last:
+            count = self.slots.place("count", node.variable)
             stored = self._stored("last", node, node.offset - 1)
             return Value(stored.source, _any(f"({count} < {node.offset})", stored.null))
         stored = self._stored("last" if node.last else "first", node, node.offset)
+        if not mine and self._always(node, own):
+            return stored
+        count = self.slots.place("count", node.variable)
         if mine:  # FIRST in the variable's own DEFINE: the row at hand may be the one
             chosen = f"({stored.source} if {count} > {node.offset} else {current.source})"
             null = ""
             if node.column.nullable:
                 null = f"({stored.null} if {count} > {node.offset} else {current.null})"
             return Value(chosen, _any(f"({count} < {node.offset})" if node.offset else "", null))
-        if self._always(node, own):
-            return stored
         return Value(stored.source, _any(f"({count} <= {node.offset})", stored.null))
 
     def _always(self, node: Navigation, own: str) -> bool:
@@ -177,8 +186,9 @@ class Writer:
             assert not isinstance(argument, str | int)
             read = emit.value(argument, self._leaf(""), self._text_codes())  # type: ignore[arg-type]
             stored = {
-                name: self.slots.places[("aggregate", key[1], argument, name)]
+                name: self.slots.places["aggregate", key[1], argument, name]
                 for name in self.slots.aggregates[key[1], argument]  # type: ignore[index]
+                if ("aggregate", key[1], argument, name) in self.slots.places
             }
             sources = {name: f"{array}[p, {column}]" for name, (array, column) in stored.items()}
             return [f"{target} = {_accumulate(str(part), sources, read, False)}"]
@@ -195,8 +205,8 @@ class Writer:
         return [f"{target} = {self.slots.place(mode, variable, name, offset - 1, *null)}"]
 
     def _outcome(self) -> str:
-        """The result of a match that row ``i`` ends, written to place ``q`` of the queue."""
-        leaf, codes = self._leaf(""), self._text_codes()
+        """The result of a match that row ``i`` ends, as the last variable, written to place ``q``."""
+        leaf, codes = self._leaf(self.plan.elements[-1].variable), self._text_codes()
         lines = ["flags = 0"]
         where = emit.truth(self.plan.where, leaf, codes).true if self.plan.where is not None else "True"
         lines.append(f"if {where}:\n        flags = 1")
@@ -212,17 +222,25 @@ class Writer:
                 lines.append(f"if {found.null}:\n        flags |= {1 << bit}\n    else:\n        {store}")
             else:
                 lines.append(store)
-        below = {
-            "past": "ordinal + 1",
-            "next": f"I[p, {START}] + 1",
-        }.get(self.plan.skip.mode, self.slots.place("skip") if self.slots.skip_to else "")
         lines += [
-            f"queue_i[q, 0] = I[p, {START}]",
-            f"queue_i[q, 1] = {below}",
+            "queue_i[q, 0] = start",
+            f"queue_i[q, 1] = {self._next_start()}",
             "queue_i[q, 2] = flags",
             "queue_i[q, 7] = ts",
         ]
-        return _function("outcome", f"I, F, p, queue_i, queue_f, q, ordinal, ts, {self.row}", lines)
+        return _function("outcome", f"I, F, p, queue_i, queue_f, q, start, ordinal, ts, {self.row}", lines)
+
+    def _next_start(self) -> str:
+        """Number of the first row with which the next match may begin."""
+        skip = self.plan.skip
+        if skip.mode in ("past", "next"):
+            return "ordinal + 1" if skip.mode == "past" else "start + 1"
+        if skip.variable != self.plan.elements[-1].variable:
+            return self.slots.place("skip")
+        if skip.mode == "last":
+            return "ordinal"
+        count = self.slots.place("count", skip.variable)
+        return f"({self.slots.place('skip')} if {count} > 0 else ordinal)"
 
     def _prelude(self, number: int) -> str:
         """Computed columns and WHERE of one branch: its rows in, the pattern's rows out."""
@@ -288,20 +306,13 @@ class Writer:
                 f"            held_{k - 1} = {self._test(k - 1, blank)}",
                 f"        free = held_{k - 1} == 0",
             ]
-        record = "blank" if blank else "p"
         lines += [
             "    if free:",
             f"        if held_{k} < 0:",
             f"            held_{k} = {self._test(k, blank)}",
             f"        if held_{k} == 1:",
-            f"            take_{k}(work_i, work_f, {record}, m, ordinal, i, PF, PI, {self.columns})",
         ]
-        if blank:
-            lines += [
-                f"            work_i[m, {START}] = ordinal",
-                f"            work_i[m, {START_TIME}] = ts",
-            ]
-        lines += [f"            {line}" for line in self._advance(k)]
+        lines += [f"            {line}" for line in self._advance(k, blank)]
         can_leave = _may_leave(element)
         if can_leave and k + 1 < len(elements):
             lines += [f"    if free and ({can_leave}):", f"        at = {k + 1}", "        j = 0"]
@@ -312,30 +323,37 @@ class Writer:
             return f"begins_{k}(i, PF, PI, {self.columns})"
         return f"condition_{k}(work_i, work_f, p, i, PF, PI, {self.columns})"
 
-    def _advance(self, k: int) -> list[str]:
-        """Where the automaton stands once variable k has taken one more row."""
+    def _advance(self, k: int, blank: bool) -> list[str]:
+        """What becomes of a partial match as variable k takes one more row."""
         element = self.plan.elements[k]
-        last = k == len(self.plan.elements) - 1
-        leave = [f"work_i[m, {ELEMENT}] = {k + 1}", f"work_i[m, {COUNT}] = 0", "m += 1"]
-        if last:
+        record = "blank" if blank else "p"
+
+        def stay(place: int, taken: str) -> list[str]:
+            lines = [f"take_{k}(work_i, work_f, {record}, m, ordinal, i, PF, PI, {self.columns})"]
+            if blank:
+                lines += [f"work_i[m, {START}] = ordinal", f"work_i[m, {START_TIME}] = ts"]
+            return [*lines, f"work_i[m, {ELEMENT}] = {place}", f"work_i[m, {COUNT}] = {taken}", "m += 1"]
+
+        if element.count_max is None:
+            return stay(k, f"min(j + 1, {max(element.count_min, 1)})")
+        leave = stay(k + 1, "0")
+        if k == len(self.plan.elements) - 1:
+            start = "ordinal" if blank else f"work_i[p, {START}]"
             leave = [
                 "if qn >= queue_i.shape[0]:",
                 "    return 3, 0, 0, 0",
-                f"outcome(work_i, work_f, m, queue_i, queue_f, qn, ordinal, ts, i, PF, PI, {self.columns})",
+                f"outcome(work_i, work_f, {record}, queue_i, queue_f, qn, {start}, ordinal, ts, i, PF, PI,"
+                f" {self.columns})",
                 "sift_up(queue_i, queue_f, qn)",
                 "qn += 1",
             ]
-        if element.count_max is None:
-            cap = max(element.count_min, 1)
-            return [f"work_i[m, {ELEMENT}] = {k}", f"work_i[m, {COUNT}] = min(j + 1, {cap})", "m += 1"]
         if element.count_max == 1:
             return leave
-        stay = [f"work_i[m, {ELEMENT}] = {k}", f"work_i[m, {COUNT}] = j + 1", "m += 1"]
         return [
             f"if j + 1 == {element.count_max}:",
             *[f"    {line}" for line in leave],
             "else:",
-            *[f"    {line}" for line in stay],
+            *[f"    {line}" for line in stay(k, "j + 1")],
         ]
 
 

@@ -137,33 +137,34 @@ class Matcher:
         for lane, saved in zip(self._lanes, state["lanes"], strict=True):
             lane.load(saved)
 
-    def signal(self, ints: Array, floats: Array, venue: str) -> Signal:
+    def signal(self, ints: list[int], floats: list[float], venue: str) -> Signal:
         """A row of the kernel's results as a signal; ts_signal is 0."""
-        rule, flags = self.compiled.rule, int(ints[2])
-        names = self.texts.names
-        symbol, first, last = names[ints[3]], int(ints[5]), int(ints[6])
+        rule, names = self.compiled.rule, self.texts.names
+        _, _, flags, symbol_code, side, first, last, at_ms = ints
+        symbol = names[symbol_code]
         if flags >> 1:
             missing = [name for bit, name in enumerate(OUTPUTS, start=1) if flags >> bit & 1]
             raise RuleError(
                 rule.file,
                 0,
-                f"a signal of {symbol} at {int(ints[7])} ms has no {', '.join(missing)}",
+                f"a signal of {symbol} at {at_ms} ms has no {', '.join(missing)}",
                 "let the pattern or a WHERE behind it see to it that nothing is NULL",
             )
         version = self.compiled.version
+        identity = signal_id(rule.name, version, symbol, first, last)
+        times = (at_ms * NS_PER_MS, 0)
         return Signal(
-            signal_id(rule.name, version, symbol, first, last),
+            identity,
             rule.name,
             version,
             symbol,
-            names[ints[4]],
-            float(floats[0]),
-            float(floats[1]),
+            names[side],
+            floats[0],
+            floats[1],
             first,
             last,
             venue,
-            int(ints[7]) * NS_PER_MS,
-            0,
+            *times,
         )
 
     def _symbol_codes(self, symbols: SymbolTable) -> Array:
@@ -212,7 +213,7 @@ class _Lane:
         rows = self._ready(rows)
         if not rows and not len(self.dq_i):
             return []
-        return self._match(self._sorted(rows), venue)
+        return self._match(rows, venue)
 
     def _rows(self, inputs: Mapping[str, Mapping[str, Array]]) -> dict[str, Array]:
         """The pattern's rows: each branch's prelude over its view's columns."""
@@ -267,20 +268,16 @@ class _Lane:
         return {name: values[fresh] for name, values in rows.items()} if fresh.any() else {}
 
     def _ready(self, rows: dict[str, Array]) -> dict[str, Array]:
-        """Rows that the watermark has passed; the others wait."""
+        """Rows that the watermark has passed, in order; the others wait."""
         if not rows:
             return {}
-        times = rows[EVENT_TIME]
-        if times.max() <= self.passed_ms:
-            return rows
-        ready = times <= self.passed_ms
-        waiting = ~ready
-        self.pending = {name: values[waiting] for name, values in rows.items()}
-        return {name: values[ready] for name, values in rows.items()} if ready.any() else {}
+        rows = self._sorted(rows)
+        count = int(np.searchsorted(rows[EVENT_TIME], self.passed_ms, side="right"))
+        if count < len(rows[EVENT_TIME]):
+            self.pending = {name: values[count:].copy() for name, values in rows.items()}
+        return {name: values[:count] for name, values in rows.items()} if count else {}
 
     def _sorted(self, rows: dict[str, Array]) -> dict[str, Array]:
-        if not rows:
-            return rows
         times, keys = rows[EVENT_TIME], [rows[name] for name in self.plan.order]
         if len(keys) < 2 and runtime.in_order(times, keys[0] if keys else times):
             return rows
@@ -320,8 +317,11 @@ class _Lane:
         self.seen, self.pm_off, self.dq_off = seen, pm_off, dq_off
         self.pm_i, self.pm_f = new_i[:n_new].copy(), new_f[:n_new].copy()
         self.dq_i, self.dq_f = new_dq_i[:n_dq].copy(), new_dq_f[:n_dq].copy()
+        ints, floats = out_i[:n_out].tolist(), out_f[:n_out].tolist()
         return [
-            self.matcher.signal(out_i[row], out_f[row], venue) for row in range(n_out) if out_i[row, 2] & 1
+            self.matcher.signal(whole, real, venue)
+            for whole, real in zip(ints, floats, strict=True)
+            if whole[2] & 1
         ]
 
     def _partitions(self, rows: dict[str, Array]) -> tuple[Array, int]:

@@ -34,9 +34,33 @@ class Slots:
     places: dict[tuple[object, ...], tuple[str, int]] = field(default_factory=dict)
     ints: int = FIXED
     floats: int = 0
+    read: set[tuple[object, ...]] = field(default_factory=set)
+
+    def keep_read(self) -> None:
+        """Give up the slots that nothing has read, and what is needed to keep none of those that stay."""
+        needed = set(self.read)
+        for key in self.read:
+            if key[0] == "first" or key == ("skip",):
+                needed.add(("count", self.skip_to if key == ("skip",) else key[1]))
+            if key[0] == "last":  # a row moves back one place with each that comes
+                offset, *rest = key[3:]
+                assert isinstance(offset, int)
+                needed |= {("last", key[1], key[2], place, *rest) for place in range(offset)}
+            if key[0] == "aggregate" and key[3] in ("min", "max"):
+                needed.add((*key[:3], "cnt"))
+        kept = [(key, array) for key, (array, _) in self.places.items() if key in needed]
+        self.places, self.ints, self.floats = {}, FIXED, 0
+        for key, array in kept:
+            if array == "F":
+                self.places[key] = ("F", self.floats)
+                self.floats += 1
+            else:
+                self.places[key] = ("I", self.ints)
+                self.ints += 1
 
     def place(self, *key: object) -> str:
         """Source of a slot of the record ``I, F`` at ``p``."""
+        self.read.add(key)
         array, column = self.places[key]
         return f"{array}[p, {column}]"
 
@@ -60,8 +84,8 @@ def allocate(plan: Plan) -> Slots:
     for position, condition in enumerate(plan.conditions):
         _collect(slots, condition, plan.elements[position].variable)
     for tree in (*plan.outputs.values(), *([plan.where] if plan.where is not None else [])):
-        _collect(slots, tree, "")
-    for key in [*slots.lasts, *slots.firsts]:
+        _collect(slots, tree, plan.elements[-1].variable)
+    for key in (*slots.lasts, *slots.firsts):
         slots.counts.add(key[0])
     if plan.skip.mode in ("first", "last"):
         slots.skip_to = plan.skip.variable
@@ -83,7 +107,7 @@ def allocate(plan: Plan) -> Slots:
 
 
 def _collect(slots: Slots, tree: Node, own: str) -> None:
-    """own: the variable whose DEFINE this is. Its row is at hand and counts as taken."""
+    """own: the variable whose row is at hand, and counts as taken."""
     for node in walk(tree):
         if isinstance(node, Aggregate):
             parts = slots.aggregates.setdefault((node.variable, node.argument), set())
