@@ -81,10 +81,7 @@ class Cluster:
         history = self._get(f"/jobs/{job_id}/exceptions").get("exceptionHistory", {}).get("entries", [])
         if not history:
             return ""
-        lines = [line.strip() for line in str(history[0].get("stacktrace", "")).splitlines() if line.strip()]
-        causes = [line for line in lines if line.startswith("Caused by: ")]
-        first = causes[-1].removeprefix("Caused by: ") if causes else (lines[0] if lines else "")
-        return first[:300]
+        return _cause(str(history[0].get("stacktrace", "")))[:300]
 
     def free_slots(self) -> int:
         """Slots that a job could take."""
@@ -197,3 +194,15 @@ class Cluster:
             errors = "; ".join(str(line).splitlines()[0] for line in answer.json().get("errors", []))
             raise ServiceError(f"Flink refuses {method} {path}: {answer.status_code} {errors}")
         return answer
+
+
+def _cause(trace: str) -> str:
+    """The innermost cause in a Java stack trace; of an error in a Python worker, the Python error itself."""
+    _, in_python, traceback = trace.rpartition("Traceback (most recent call last):\n")
+    if in_python:
+        # its frames are indented, and Java's begin with "at"
+        own = [line for line in traceback.splitlines() if line.strip()]
+        return next((line for line in own if not line[0].isspace()), own[0].strip() if own else "")
+    lines = [line.strip() for line in trace.splitlines() if line.strip()]
+    causes = [line for line in lines if line.startswith("Caused by: ")]
+    return causes[-1].removeprefix("Caused by: ") if causes else (lines[0] if lines else "")

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from streaming import rules, sqltext
-from streaming.rules import ABSENCE, Overrides, Rule
+from streaming.rules import ABSENCE, JOB, Overrides, Rule
+from tickloom.errors import RuleError
 from tickloom.events import EventBlock, Signal
 
 
@@ -47,6 +48,8 @@ def make_matcher(rule: Rule, overrides: Overrides | None = None) -> RuleMatcher:
     RuleError
         The rule is outside what the compiled engine takes.
     """
+    if rule.kind == JOB:
+        raise RuleError(rule.file, 0, "a PyFlink job runs on Flink only", "give --engine flink")
     if rule.kind == ABSENCE:
         from streaming.absence import AbsenceMatcher, compile_absence
 
@@ -67,6 +70,8 @@ def views_read(rule: Rule) -> list[str]:
     RuleError
         The text is not understood.
     """
+    if rule.kind == JOB:
+        return list(rule.reads)
     if rule.kind == ABSENCE:
         from streaming.absence import views_read as of_absence
 
@@ -86,6 +91,10 @@ def flink_selects(table_env: Any, rule: Rule, overrides: Overrides | None = None
     RuleError
         The text is not understood, or a parameter has no value.
     """
+    if rule.kind == JOB:
+        from streaming import job
+
+        return job.selects(table_env, rules.bind(rule, overrides))
     if rule.kind == ABSENCE:
         from streaming.absence import flink_selects as of_absence
 

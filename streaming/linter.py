@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from streaming import rules, sqltext
-from streaming.rules import ABSENCE, MATCH_TIME, OUTPUT_COLUMNS, Rule
+from streaming.rules import ABSENCE, JOB, MATCH_TIME, OUTPUT_COLUMNS, Rule
 from streaming.sqltext import Query, Token
 from tickloom.errors import RuleError
 
@@ -47,6 +47,10 @@ class Finding:
 
 def lint(rule: Rule) -> list[Finding]:
     """All findings about ``rule``, in the order of their lines."""
+    if rule.kind == JOB:
+        from streaming import job
+
+        return [_error(*finding) for finding in job.findings(rule)]
     if rule.kind == ABSENCE:
         from streaming.absence import lint as lint_absence
 

@@ -1,0 +1,1 @@
+"""Rules that are plain PyFlink jobs: one file each, described in ``streaming/job.py``."""
