@@ -1,28 +1,22 @@
-"""Rendered rules in, Flink jobs out: the one module that talks to PyFlink, and so starts a JVM.
+"""Rendered rules in, Flink SQL jobs out.
 
-No Python runs inside a job: PyFlink is used as the client of Flink's Java API. The JVM is started at
-first use, serves all later ones of this process, and ends with it.
+No Python runs inside these jobs: PyFlink is used as the client of Flink's Java API.
 """
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from streaming import rules, sqltext, tables
-from streaming.linter import views_used
+from streaming import engines, rules, tables
+from streaming.gateway import flink_errors, table_environment
 from streaming.rules import MATCH_TIME, Rule
-from tickloom.errors import RuleError, ServiceError, SetupError
-from tickloom.settings import FlinkSettings, KafkaSettings, StackSettings
+from tickloom.errors import RuleError
+from tickloom.settings import FlinkSettings, KafkaSettings
 
-_AT = re.compile(r"line ([1-9]\d*), column")  # inside MATCH_RECOGNIZE Flink may say "From line 0 to line 15"
-_CAUSE = re.compile(r"^(?:Caused by: )?(?:[\w$]+\.)+[\w$]*(?:Exception|Error): (.*)$")
 _EXECUTION_PLAN = "== Physical Execution Plan =="
-_CONNECTION = ("Connection refused", "Could not connect", "Connection reset", "UnknownHost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +92,14 @@ def _statements(
     overrides: Mapping[str, str] | None,
 ) -> Any:
     """One INSERT for each set of a rule, in one job."""
-    selects, version = rules.render(rule, overrides), rules.version_of(rule, overrides)
-    table_env = _environment(flink, job.flink)
+    version = rules.version_of(rule, overrides)
+    views = engines.views_read(rule)
+    table_env = table_environment(flink, job.flink)
     table_env.execute_sql(tables.batches_ddl(job.tick_topic, kafka, job.source))
     table_env.execute_sql(tables.signals_ddl(job.signal_topic, kafka))
-    _create_views(table_env, views_used(sqltext.parse(rule.text, rule.file)))
+    _create_views(table_env, views)
     statements = table_env.create_statement_set()
-    for number, select in enumerate(selects):
+    for number, select in enumerate(engines.flink_selects(table_env, rule, overrides)):
         view = f"matches_{number}"
         table_env.create_temporary_view(view, table_env.sql_query(select))
         statements.add_insert_sql(tables.insert_signals(view, rule.name, version, rule.venue, MATCH_TIME))
@@ -135,71 +130,14 @@ def _create_views(table_env: Any, wanted: Sequence[str]) -> None:
             table_env.create_temporary_view(view, table_env.sql_query(query))
 
 
-def _environment(flink: FlinkSettings, options: Mapping[str, str]) -> Any:
-    """A table environment whose jobs go to the session cluster."""
-    _prepare_jvm()
-    from pyflink.common import Configuration
-    from pyflink.datastream import StreamExecutionEnvironment
-    from pyflink.java_gateway import get_gateway
-    from pyflink.table import StreamTableEnvironment
-    from pyflink.util.java_utils import to_jarray
-
-    configuration = Configuration()
-    for key, value in options.items():
-        configuration.set_string(key, value)
-    jvm = get_gateway().jvm
-    # get_execution_environment() is local whatever the configuration says: PyFlink leaves it to `flink run`
-    remote = jvm.org.apache.flink.streaming.api.environment.RemoteStreamEnvironment(
-        flink.host, flink.rest_port, configuration._j_configuration, to_jarray(jvm.String, [])
-    )
-    return StreamTableEnvironment.create(StreamExecutionEnvironment(remote))
-
-
-def _prepare_jvm() -> None:
-    """Tell PyFlink which java, which jars, and where its log goes."""
-    from tickloom.stack import flink as flink_stack
-
-    os.environ.update(flink_stack.client_environment())
-    # it plans a few queries and ends: compiling itself well would take longer than it lives
-    os.environ["JVM_ARGS"] += " -XX:TieredStopAtLevel=1"
-    log_dir = StackSettings.load().data_dir.absolute() / "log"
-    try:
-        log_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SetupError(
-            f"{log_dir}: {error.strerror}. Set stack.data_dir to where logs may be written."
-        ) from None
-    os.environ["FLINK_LOG_DIR"] = str(log_dir)  # else it logs into site-packages
-    os.environ["FLINK_IDENT_STRING"] = "rules"
-
-
-@contextmanager
-def _flink_errors(rule: Rule, flink: FlinkSettings) -> Iterator[None]:
-    """Turn a Java exception into one of ours: its reason, and the line of the rule it points at."""
-    from py4j.protocol import Py4JError
-    from pyflink.util.exceptions import JavaException
-
-    try:
-        yield
-    except (Py4JError, JavaException) as error:
-        text = str(error)
-        if any(sign in text for sign in _CONNECTION):
-            raise ServiceError(
-                f"Flink at {flink.rest_url} does not answer. Is it up? See `tickloom status`."
-            ) from error
-        line, reason = _reason(text)
-        raise RuleError(
+def _flink_errors(rule: Rule, flink: FlinkSettings) -> AbstractContextManager[None]:
+    """What Flink does not take is an error of the rule, with the line that it points at."""
+    return flink_errors(
+        flink,
+        lambda line, reason: RuleError(
             rule.file,
             line,
             f"Flink: {reason}",
             f"mend that line; `tickloom rules explain {rule.name}` asks Flink again",
-        ) from error
-
-
-def _reason(text: str) -> tuple[int, str]:
-    """Line and innermost cause of a Java stack trace."""
-    causes = [found[1] for line in text.splitlines() if (found := _CAUSE.match(line.strip()))]
-    telling = [cause for cause in causes if cause.strip()]
-    reason = telling[-1] if telling else text.splitlines()[0]
-    at = next((found for cause in reversed(telling) if (found := _AT.search(cause))), None)
-    return (int(at[1]) if at else 0), reason.strip().rstrip(".")
+        ),
+    )

@@ -21,6 +21,7 @@ EVENTS = "tick_events"
 SIGNALS = "signals"
 
 FETCH_BYTES_MAX = 128 * 1024
+FETCH_WAIT_MS = 5
 BACKLOG_S = 3  # a batch older than this when it is read is backlog
 BACKLOG_STEP_MS = 10_000  # of event time
 
@@ -155,7 +156,7 @@ def batches_ddl(topic: str, kafka: KafkaSettings, options: Mapping[str, str]) ->
         "properties.max.partition.fetch.bytes": str(FETCH_BYTES_MAX),
         **options,
     }
-    return f"CREATE TEMPORARY TABLE {BATCHES} ({', '.join(columns)}) WITH ({_with(with_options)})"
+    return f"CREATE TEMPORARY TABLE {BATCHES} ({', '.join(columns)}) WITH ({with_clause(with_options)})"
 
 
 def event_columns(views: Sequence[str]) -> dict[str, str]:
@@ -208,7 +209,7 @@ def signals_ddl(topic: str, kafka: KafkaSettings) -> str:
         "value.format": "json",
         "sink.delivery-guarantee": "at-least-once",
     }
-    return f"CREATE TEMPORARY TABLE {SIGNALS} ({columns}) WITH ({_with(with_options)})"
+    return f"CREATE TEMPORARY TABLE {SIGNALS} ({columns}) WITH ({with_clause(with_options)})"
 
 
 def insert_signals(view: str, rule: str, version: str, venue: str, match_time: str) -> str:
@@ -251,5 +252,6 @@ def _text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def _with(options: Mapping[str, str]) -> str:
+def with_clause(options: Mapping[str, str]) -> str:
+    """What stands between the brackets of a table's WITH."""
     return ", ".join(f"{_text(key)} = {_text(value)}" for key, value in options.items())

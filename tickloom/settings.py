@@ -186,6 +186,8 @@ class FlinkSettings(ProcessSettings):
     heartbeat_interval_ms: int = Field(2_000, ge=100)
     heartbeat_timeout_ms: int = Field(15_000, ge=1_000)  # two busy cores can hold a JVM up for seconds
     restart_delay_ms: int = Field(1_000, ge=0)
+    # where compiled rules run: a thread of the TaskManager, or Python processes of their own
+    python_mode: Literal["auto", "thread", "process"] = "auto"
 
     @property
     def rest_url(self) -> str:

@@ -16,6 +16,8 @@ SIGNALS = "signals"
 ORDERS = "orders"
 EXECUTIONS = "executions"
 POSITIONS = "positions"
+#: Records that could not be decoded, with their bytes (``streaming.operator.quarantine_record``).
+QUARANTINE = "quarantine"
 
 
 def ticks(venue: str) -> str:

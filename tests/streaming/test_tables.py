@@ -37,9 +37,9 @@ def test_flink_derives_the_codecs_schema(flink: Any) -> None:
     """The Avro schema that Flink makes of the batch table is the codec's, but for names of records."""
     from pyflink.java_gateway import get_gateway
 
-    from streaming import client
+    from streaming.gateway import table_environment
 
-    table_env = client._environment(flink, {"table.local-time-zone": "UTC"})
+    table_env = table_environment(flink, {"table.local-time-zone": "UTC"})
     ddl = tables.batches_ddl("ticks.NONE", KafkaSettings.load(), {"scan.startup.mode": "earliest-offset"})
     table_env.execute_sql(ddl)
     names = ", ".join(f"`{field['name']}`" for field in SCHEMA["fields"])

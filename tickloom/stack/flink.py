@@ -89,7 +89,7 @@ def taskmanager(settings: FlinkSettings, data_dir: Path) -> Service:
         ),
         health=_registered(settings),
         depends_on=(JOBMANAGER,),
-        environment=_environment(directory),
+        environment={**_environment(directory), "PYTHONPATH": python_path()},
         ports={
             "flink.taskmanager_rpc_port": settings.taskmanager_rpc_port,
             "flink.taskmanager_data_port": settings.taskmanager_data_port,
@@ -217,6 +217,16 @@ def _java(directory: Path, log_file: Path, memory: tuple[str, ...]) -> tuple[str
         "-classpath",
         ":".join(str(jar) for jar in classpath()),
     )
+
+
+def python_path() -> str:
+    """``PYTHONPATH`` of a TaskManager: this environment's packages, and ours.
+
+    Python that is loaded into the TaskManager's own process knows no virtual environment, and reads no
+    ``.pth`` files, of which our own packages' installation is one.
+    """
+    packages = flink_home().parent
+    return f"{packages}:{Path(__file__).resolve().parents[2]}"
 
 
 def _environment(directory: Path) -> dict[str, str]:
