@@ -32,6 +32,9 @@ from streaming.compiled.runtime import (
     copy_rows, java_log, java_log10, java_log2, java_pow, java_sqrt, release, round_half_up, sift_up,
     sign_of, to_whole, whole_div, whole_mod,
 )
+# wrappers that nobody calls cost as much to compile as the functions
+inner = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+outer = njit(cache=True, error_model="numpy", no_cfunc_wrapper=True)
 """
 
 
@@ -268,7 +271,7 @@ class Writer:
         test = "True" if branch.where is None else emit.truth(branch.where, leaf, codes).true
         lines = ["m = 0", "for i in range(count):", f"    if not ({test}):", "        continue"]
         lines += [f"    {line}" for line in body] + ["    m += 1", "return m"]
-        return _function(f"prelude_{number}", ", ".join(["count", "PF", "PI", *args, *outs]), lines)
+        return _function(f"prelude_{number}", ", ".join(["count", "PF", "PI", *args, *outs]), lines, "outer")
 
     def _run(self) -> str:
         steps = "\n".join(self._step(k, blank=False) for k in range(len(self.plan.elements)))
@@ -466,9 +469,9 @@ def _any(*nulls: str) -> str:
     return f"({' or '.join(given)})" if len(given) > 1 else "".join(given)
 
 
-def _function(name: str, arguments: str, lines: list[str]) -> str:
+def _function(name: str, arguments: str, lines: list[str], decorator: str = "inner") -> str:
     body = "\n".join(f"    {line}" for line in lines)
-    return f'@njit(cache=True, error_model="numpy")\ndef {name}({arguments}):\n{body}'
+    return f"@{decorator}\ndef {name}({arguments}):\n{body}"
 
 
 def _indent(text: str, blanks: int) -> str:
