@@ -7,6 +7,7 @@ counted if the watermark had passed them before they came.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,7 +32,7 @@ from streaming.parameters import interval_ms
 from streaming.rules import Rule
 from tickloom.clock import NS_PER_MS
 from tickloom.errors import RuleError
-from tickloom.events import EventBlock, Signal, SymbolTable, signal_id
+from tickloom.events import EventBlock, Signal, SymbolTable
 
 Array = NDArray[Any]
 #: Partial matches of one key, and ended matches that wait for them; beyond it the rule is wrong.
@@ -61,6 +62,7 @@ class Matcher:
             for values in compiled.values.values()
         ]
         self._symbols: dict[int, tuple[SymbolTable, Array]] = {}
+        self._heads: dict[int, Any] = {}
 
     @property
     def late_rows(self) -> int:
@@ -134,6 +136,7 @@ class Matcher:
             )
         self.texts = Texts(state["texts"])
         self._symbols.clear()
+        self._heads.clear()
         for lane, saved in zip(self._lanes, state["lanes"], strict=True):
             lane.load(saved)
 
@@ -150,13 +153,16 @@ class Matcher:
                 f"a signal of {symbol} at {at_ms} ms has no {', '.join(missing)}",
                 "let the pattern or a WHERE behind it see to it that nothing is NULL",
             )
-        version = self.compiled.version
-        identity = signal_id(rule.name, version, symbol, first, last)
-        times = (at_ms * NS_PER_MS, 0)
+        head = self._heads.get(symbol_code)
+        if head is None:  # signals are many: the part of tickloom.events.signal_id that they share
+            text = f"{rule.name}|{self.compiled.version}|{symbol}|"
+            head = self._heads[symbol_code] = hashlib.sha256(text.encode())
+        identity = head.copy()
+        identity.update(b"%d|%d" % (first, last))
         return Signal(
-            identity,
+            identity.hexdigest(),
             rule.name,
-            version,
+            self.compiled.version,
             symbol,
             names[side],
             floats[0],
@@ -164,7 +170,8 @@ class Matcher:
             first,
             last,
             venue,
-            *times,
+            at_ms * NS_PER_MS,
+            0,
         )
 
     def _symbol_codes(self, symbols: SymbolTable) -> Array:
