@@ -92,3 +92,7 @@ echo "servers' and connectors' jars:"
 step "compiled decoders (about 1 minute)" \
     "see the lines above; \`$venv/bin/python -m tickloom ingest compile\` does it again" \
     "$venv/bin/python" -m tickloom ingest compile
+
+step "compiled rules (about half a minute)" \
+    "see the lines above; \`$venv/bin/python -m tickloom rules compile\` does it again" \
+    "$venv/bin/python" -m tickloom rules compile
