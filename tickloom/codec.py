@@ -283,10 +283,9 @@ def read_events(
         uniques, pos = _decode_events(data, pos, head, bits, tail, spans)
         if pos < 0:
             raise CodecError("the record ends inside an event, or is of another schema")
-        local = np.array(
-            [table.index(bytes(data[start:stop]).decode()) for start, stop in spans[:uniques]],
-            dtype=np.int32,
-        )
+        view = memoryview(data)
+        names = [str(view[start:stop], "utf-8") for start, stop in spans[:uniques].tolist()]
+        local = np.array([table.index(name) for name in names], dtype=np.int32)
         records = np.empty(count, dtype=dtype)
         records["symbol"] = local[head[0]]
         records["ts_event"], records["ts_recv"], records["seq"] = head[1], head[2], head[3]
