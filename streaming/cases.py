@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from streaming import engines, history, linter, rules, tapes
+from streaming import derived, engines, history, linter, rules, tapes
 from streaming.cells import shown
 from streaming.rules import Rule
 from streaming.tapes import SIGNALS_SUFFIX, Expectation, ExpectedSignal, TapeFile
@@ -110,8 +110,12 @@ def find(rule: Rule) -> list[Case]:
 def compiled(rule: Rule, block: EventBlock) -> list[Signal]:
     """The compiled engine: signals over ``block``."""
     matcher = engines.make_matcher(rule)
-    begin = min(int(records["ts_event"].min()) for records in block.kinds().values() if len(records))
-    return [*matcher.push(block, begin), *matcher.finish()]
+    signals: list[Signal] = []
+    for part in derived.over_history(engines.views_read(rule), [block], rule.venue):
+        kinds = (*part.kinds().values(), part.spreads)
+        begin = min(int(records["ts_event"].min()) for records in kinds if len(records))
+        signals += matcher.push(part, begin)
+    return signals + matcher.finish()
 
 
 def on_flink(flink: FlinkSettings, kafka: KafkaSettings) -> Engine:

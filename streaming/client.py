@@ -95,7 +95,7 @@ def _statements(
     version = rules.version_of(rule, overrides)
     views = engines.views_read(rule)
     table_env = table_environment(flink, job.flink)
-    table_env.execute_sql(tables.batches_ddl(job.tick_topic, kafka, job.source))
+    table_env.execute_sql(tables.batches_ddl(job.tick_topic, kafka, job.source, views))
     table_env.execute_sql(tables.signals_ddl(job.signal_topic, kafka))
     _create_views(table_env, views)
     statements = table_env.create_statement_set()

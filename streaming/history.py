@@ -1,28 +1,30 @@
 """Stored events in, the signals that a rule gives over them out: the same SQL as live, but with an end.
 
 The events go through a Kafka topic of their own, encoded and sharded as the ingesters do it, so the
-job differs from the live one only in that it ends. Signals and their ids are the same.
+job differs from the live one only in that it ends. Signals and their ids are the same. What rules read
+of computed views (``streaming.derived``) is computed from the same events, and has a topic of its own.
 """
 
 from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import tee
 
 import numpy as np
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from numpy.typing import NDArray
 
-from streaming import client, linter, rules
+from streaming import client, derived, engines, linter, rules
 from streaming.client import JobOptions
 from streaming.cluster import Cluster
 from streaming.rules import Rule
 from tickloom import topics
 from tickloom.clock import NS_PER_DAY
-from tickloom.codec import TickBatch, encode
+from tickloom.codec import TickBatch
 from tickloom.errors import FeedError, RuleError, ServiceError
 from tickloom.events import EventBlock, Records, Signal
 from tickloom.settings import FlinkSettings, KafkaSettings
@@ -34,7 +36,7 @@ WATERMARK_EVENTS = 100_000
 WATERMARK_INTERVAL_MS = 50
 RESTARTS_MAX = 3
 KAFKA_TIMEOUT_S = 30.0
-_KINDS = ("trades", "quotes", "statuses", "gaps")
+_KINDS = ("trades", "quotes", "statuses", "gaps", "spreads")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,55 +77,109 @@ def run(
     for rule in wanted:
         linter.check(rule)
     replay_id = uuid.uuid4().hex[:12]
-    ticks, signals = f"replay.{replay_id}", f"replay.{replay_id}.signals"
+    signals = f"replay.{replay_id}.signals"
+    views = {rule.name: tuple(engines.views_read(rule)) for rule in wanted}
+    sources = {
+        name: f"replay.{replay_id}.{derived.derived_view(read) or 'ticks'}" for name, read in views.items()
+    }
     cluster = Cluster(flink)
     jobs: dict[str, str] = {}
     try:
-        topics.ensure_topics([ticks, signals], kafka)
-        publish(blocks, ticks, kafka, {rule.venue for rule in wanted})
+        topics.ensure_topics([*set(sources.values()), signals], kafka)
+        read = {topic: views[name] for name, topic in sources.items()}
+        publish_all(blocks, read, kafka, {rule.venue for rule in wanted})
         for rule in wanted:
-            jobs[rule.name] = client.submit(rule, _options(rule, ticks, signals, flink), flink, kafka)
+            options = _options(rule, sources[rule.name], signals, flink)
+            jobs[rule.name] = client.submit(rule, options, flink, kafka)
         for name, job_id in jobs.items():
             state = cluster.wait_ended(job_id, timeout_s)
             if state != "FINISHED":
                 raise ServiceError(f"rule {name} over history is {state}: {cluster.failure(job_id)}")
         found = distinct(read_signals(signals, kafka))
     finally:
-        _tidy(cluster, jobs, (ticks, signals), kafka)
+        _tidy(cluster, jobs, (*set(sources.values()), signals), kafka)
     return {rule.name: [signal for signal in found if signal.rule == rule.name] for rule in wanted}
 
 
-def publish(blocks: Iterable[EventBlock], topic: str, kafka: KafkaSettings, venues: set[str]) -> Replayed:
-    """Write events as tick batches with the watermarks that an ingester which knew the future would set."""
+def publish_all(
+    blocks: Iterable[EventBlock], read: Mapping[str, Sequence[str]], kafka: KafkaSettings, venues: set[str]
+) -> None:
+    """Publish what is read of the same events to several topics. read: topic to the views that it serves."""
+    copies = tee(blocks, len(read))
+    running = [
+        _publishing(copy, topic, kafka, venues, views)
+        for copy, (topic, views) in zip(copies, read.items(), strict=True)
+    ]
+    while running:  # in step, so that a copy has little to remember
+        running = [one for one in running if next(one, None) is not None]
+
+
+def publish(
+    blocks: Iterable[EventBlock],
+    topic: str,
+    kafka: KafkaSettings,
+    venues: set[str],
+    views: Sequence[str] = (),
+) -> Replayed:
+    """Write events as batches with the watermarks that an ingester which knew the future would set.
+
+    ``views``: what is read of them; a computed view is computed first. Without: the events themselves.
+    """
+    *_, replayed = _publishing(blocks, topic, kafka, venues, views)
+    return replayed
+
+
+def _publishing(
+    blocks: Iterable[EventBlock], topic: str, kafka: KafkaSettings, venues: set[str], views: Sequence[str]
+) -> Generator[Replayed, None, None]:
+    """Publish block by block; yields what was, with each of them and at the end."""
     producer = Producer({"bootstrap.servers": kafka.bootstrap, "linger.ms": 5, "compression.type": "lz4"})
+    encode = derived.encoder(views)
     events, first_ts, last_ts, promised = 0, 0, 0, 0
     block: EventBlock | None = None
-    for following in blocks:
-        if following.venue not in venues or len(venues) > 1:
-            raise FeedError(
-                f"events of {following.venue}, rules of {', '.join(sorted(venues))}: run them venue by venue"
-            )
-        times = [kind["ts_event"] for name, kind in following.kinds().items() if name in _KINDS and len(kind)]
+    for following in derived.over_history(views, _of_venue(blocks, venues), next(iter(venues))):
+        times = [records["ts_event"] for records in _kinds(following).values() if len(records)]
         if not times:
             continue
         begins = min(int(ts.min()) for ts in times)
         if block is not None:
             if begins < promised:
                 raise FeedError(f"{following.venue}: events go back in time to {begins}; read them in order")
-            _publish_block(producer, topic, kafka, block, begins)
+            _publish_block(producer, topic, kafka, block, begins, encode)
         first_ts, promised = first_ts or begins, begins
         last_ts = max(last_ts, *(int(ts.max()) for ts in times))
         events += sum(len(ts) for ts in times)
         block = following
+        yield Replayed(events, first_ts, last_ts)
     if block is not None:
-        _publish_block(producer, topic, kafka, block, last_ts + NS_PER_DAY)
+        _publish_block(producer, topic, kafka, block, last_ts + NS_PER_DAY, encode)
     if producer.flush(KAFKA_TIMEOUT_S):
         raise ServiceError(f"Kafka at {kafka.bootstrap} did not take the events in {KAFKA_TIMEOUT_S:.0f} s")
-    return Replayed(events, first_ts, last_ts)
+    yield Replayed(events, first_ts, last_ts)
+
+
+def _of_venue(blocks: Iterable[EventBlock], venues: set[str]) -> Iterator[EventBlock]:
+    for block in blocks:
+        if block.venue not in venues or len(venues) > 1:
+            raise FeedError(
+                f"events of {block.venue}, rules of {', '.join(sorted(venues))}: run them venue by venue"
+            )
+        yield block
+
+
+def _kinds(block: EventBlock) -> dict[str, Records]:
+    """What rules read of a block."""
+    kinds = {**block.kinds(), "spreads": block.spreads}
+    return {name: kinds[name] for name in _KINDS}
 
 
 def _publish_block(
-    producer: Producer, topic: str, kafka: KafkaSettings, block: EventBlock, next_begins: int
+    producer: Producer,
+    topic: str,
+    kafka: KafkaSettings,
+    block: EventBlock,
+    next_begins: int,
+    encode: Callable[[TickBatch], bytes],
 ) -> None:
     shard_of = np.array([topics.shard(name, kafka.tick_partitions) for name in block.symbols.names])
     for part, watermark in _parts(block, next_begins):
@@ -151,8 +207,9 @@ def _parts(block: EventBlock, next_begins: int) -> Iterator[tuple[EventBlock, in
         quotes=_by_seq(block.quotes),
         statuses=_by_seq(block.statuses),
         gaps=_by_seq(block.gaps),
+        spreads=_by_seq(block.spreads),
     )
-    kinds = {name: block.kinds()[name] for name in _KINDS}
+    kinds = _kinds(block)
     seqs = np.concatenate([records["seq"] for records in kinds.values()])
     times = np.concatenate([records["ts_event"] for records in kinds.values()])
     order = np.argsort(seqs, kind="stable")
@@ -178,9 +235,9 @@ def _by_seq(records: Records) -> Records:
 
 def _batch(part: EventBlock, shard_of: NDArray[np.int64], shard: int, watermark: int) -> TickBatch:
     """What one partition gets of a part; with no events it is a heartbeat."""
-    kinds = {name: part.kinds()[name] for name in _KINDS}
+    kinds = _kinds(part)
     chosen = part.select({name: shard_of[records["symbol"]] == shard for name, records in kinds.items()})
-    seqs = [records["seq"] for records in (chosen.kinds() if len(chosen) else kinds).values() if len(records)]
+    seqs = [records["seq"] for records in (_kinds(chosen) if len(chosen) else kinds).values() if len(records)]
     first, last = min(int(s.min()) for s in seqs), max(int(s.max()) for s in seqs)
     return TickBatch(shard, first if len(chosen) else last, last, watermark, chosen)
 

@@ -1,34 +1,51 @@
-"""Rules in, running jobs out: what `tickloom rules submit | stop | status | explain` do."""
+"""Rules in, running jobs out: what `tickloom rules submit | stop | status | explain` do.
+
+A rule runs on one of two engines: ``flink``, its text as Flink SQL, or ``compiled``, its matcher inside a
+Python operator over whole batches. Where a job begins is :mod:`streaming.origin`'s.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
-
-from streaming import client, linter, rules, tables
+from streaming import (
+    batch_job,
+    client,
+    compiled_program,
+    derived,
+    engines,
+    linter,
+    origin,
+    proven,
+    rules,
+)
+from streaming.batch_job import BatchJob
 from streaming.client import JobOptions
-from streaming.cluster import Cluster
+from streaming.cluster import Cluster, RuleJob
+from streaming.origin import Engine, Identity, Origin, Start
 from streaming.rules import Rule
 from tickloom import topics
 from tickloom.errors import ServiceError
 from tickloom.settings import FlinkSettings, KafkaSettings
 
-OFFSETS_TIMEOUT_S = 15.0
-BUFFER_TIMEOUT_MS = 5  # Flink's 100 ms would be most of a signal's latency
-
-Start = Literal["earliest", "latest"]
+BUFFER_TIMEOUT_MS = 1  # Flink's 100 ms would be most of a signal's latency; 0 costs a wake-up for each row
+#: How a live source moves event time: with each batch that tells a new time, not by a timer.
+LIVE_SOURCE = {"scan.watermark.emit.strategy": "on-event"}
 
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """A rule that now runs. version: with its overrides (:func:`streaming.rules.version_of`)."""
+    """A rule that now runs. version: with its overrides (:func:`streaming.rules.version_of`). note: what
+    became of the state it was to go on with, if it could not."""
 
     rule: str
     version: str
     job_id: str
+    engine: Engine = "flink"
+    note: str = ""
 
 
 def submit(
@@ -36,7 +53,8 @@ def submit(
     flink: FlinkSettings,
     kafka: KafkaSettings,
     *,
-    start: Start = "latest",
+    engine: Engine | None = None,
+    start: Start | None = None,
     overrides: Mapping[str, str] | None = None,
     replace: bool = False,
     savepoint: str = "",
@@ -46,43 +64,60 @@ def submit(
 
     Parameters
     ----------
-    start : {"earliest", "latest"}
-        Where in the topic to begin: with all that it still holds, or with what comes from now on.
+    engine : {"flink", "compiled"}, optional
+        None: compiled where its signals have been proven to be Flink's, else flink.
+    start : {"earliest", "latest", "stopped"}, optional
+        Where in the topic to begin: with all that it still holds, with what comes from now on, or where
+        the rule's last job stopped. None: go on from the savepoint or the job that is replaced, if there
+        is one, else with what comes.
     replace : bool
-        Stop a job of the same rule first; else it is an error that one runs.
+        Stop a job of the same rule first, and go on where it stopped; else it is an error that one runs.
     savepoint : str
         Go on from this savepoint, which :func:`stop` gave; one rule only.
 
     Raises
     ------
     RuleError
-        The linter or Flink refuses a rule. All rules pass the linter before the first is submitted.
+        The linter, Flink or the compiled engine refuses a rule. All rules pass the linter before the
+        first is submitted.
     ServiceError
         A server does not answer, a rule already runs, or no slot is free.
     """
     wanted = [rules.bind(rule, overrides) for rule in wanted]
     for rule in wanted:
         linter.check(rule)
+    chosen = [engine or default_engine(rule) for rule in wanted]
+    programs = [
+        _program(rule, kafka, signal_topic) if which == "compiled" else None
+        for rule, which in zip(wanted, chosen, strict=True)
+    ]
     cluster = Cluster(flink)
-    for rule in wanted:
-        running = cluster.running(rule.name)
-        if running and not replace:
-            raise ServiceError(
-                f"rule {rule.name} already runs as job {running[0].job_id}. "
-                f"Stop it (`tickloom rules stop {rule.name}`) or give --replace."
-            )
-        for job in running:
-            cluster.cancel(job.job_id)
+    savepoints = [savepoint or _make_room(cluster, rule, replace) for rule in wanted]
     _require_slots(cluster, flink, len(wanted))
-    topics.ensure_topics([*{tables.tick_topic(rule.venue) for rule in wanted}, signal_topic], kafka)
+    topics.ensure_topics([*{source_topic(rule) for rule in wanted}, signal_topic], kafka)
     submitted = []
-    for rule in wanted:
-        options = live_options(rule, flink, kafka, start, signal_topic, savepoint)
-        job_id = client.submit(rule, options, flink, kafka)
-        submitted.append(Submitted(rule.name, rule.version, job_id))
+    for rule, which, program, path in zip(wanted, chosen, programs, savepoints, strict=True):
+        identity = identity_of(rule, which)
+        begin = origin.find(identity, source_topic(rule), kafka, start=start, savepoint=path)
+        if program is None:
+            options = live_options(rule, flink, begin, signal_topic)
+            job_id = client.submit(rule, options, flink, kafka)
+        else:
+            job_id = batch_job.submit(_batch_job(identity, program, begin), flink, kafka)
+        submitted.append(Submitted(rule.name, rule.version, job_id, which, begin.note))
     for one in submitted:
         cluster.wait_running(one.job_id)
         yield one
+
+
+def default_engine(rule: Rule) -> Engine:
+    """The engine of a bound rule whose user named none."""
+    return "compiled" if proven.is_proven(identity_of(rule, "compiled")) else "flink"
+
+
+def identity_of(rule: Rule, engine: Engine) -> Identity:
+    """Whose state a job of a bound rule has."""
+    return Identity(rule.name, rule.version, engine, origin.text_hash(rule.text, rule.sets))
 
 
 def explain(
@@ -97,7 +132,7 @@ def explain(
     """
     rule = rules.bind(rule, overrides)
     linter.check(rule)
-    options = JobOptions(tables.tick_topic(rule.venue), topics.SIGNALS, _earliest(), _common(rule, flink))
+    options = JobOptions(source_topic(rule), topics.SIGNALS, origin.earliest(), _common(rule, flink))
     return client.explain(rule, options, flink, kafka)
 
 
@@ -114,35 +149,82 @@ def stop(name: str, flink: FlinkSettings, *, savepoint: bool = True) -> list[str
     if not running:
         known = ", ".join(job.rule for job in cluster.rule_jobs()) or "none"
         raise ServiceError(f"rule {name} does not run. Running are: {known}.")
-    paths = []
-    for job in running:
-        if savepoint and job.state == "RUNNING":
-            paths.append(cluster.stop(job.job_id))
-        else:
-            cluster.cancel(job.job_id)
-    return paths
+    paths = [_stop(cluster, job, savepoint) for job in running]
+    return [path for path in paths if path]
 
 
-def live_options(
-    rule: Rule,
-    flink: FlinkSettings,
-    kafka: KafkaSettings,
-    start: Start,
-    signal_topic: str,
-    savepoint: str = "",
-) -> JobOptions:
-    """A job over the live stream: checkpointed, without an end, with frequent watermarks."""
-    topic = tables.tick_topic(rule.venue)
-    source = _earliest() if start == "earliest" else _ends_now(topic, kafka)
+def live_options(rule: Rule, flink: FlinkSettings, begin: Origin, signal_topic: str) -> JobOptions:
+    """A job over the live stream: checkpointed, without an end, with a watermark for each batch."""
+    source = {**begin.source, **LIVE_SOURCE}
     configuration = {
         **_common(rule, flink),
+        "pipeline.global-job-parameters": identity_of(rule, "flink").parameters,
         "execution.checkpointing.interval": f"{flink.checkpoint_interval_ms} ms",
         "pipeline.auto-watermark-interval": f"{flink.watermark_interval_ms} ms",
         "execution.buffer-timeout.interval": f"{BUFFER_TIMEOUT_MS} ms",
     }
-    if savepoint:
-        configuration["execution.state-recovery.path"] = savepoint
-    return JobOptions(topic, signal_topic, source, configuration)
+    if begin.savepoint:
+        configuration["execution.state-recovery.path"] = begin.savepoint
+    return JobOptions(source_topic(rule), signal_topic, source, configuration)
+
+
+def source_topic(rule: Rule) -> str:
+    """The topic that a rule reads."""
+    return derived.source_topic(rule.venue, engines.views_read(rule))
+
+
+def _program(rule: Rule, kafka: KafkaSettings, signal_topic: str) -> BatchJob:
+    """The job of a compiled rule, but for where it begins. Compiling here says now what it cannot take,
+    and leaves the kernel in the cache where the worker finds it."""
+    whole = not compiled_program.by_symbol(engines.make_matcher(rule))
+    topic = source_topic(rule)
+    topics.ensure_topics([topic], kafka)
+    partitions = batch_job.count_partitions([topic], kafka) if whole else 0
+    return BatchJob(
+        name=f"{rule.job_name} (compiled)",
+        identity="",
+        factory=partial(compiled_program.make_program, rule, partitions),
+        sources=[topic],
+        target=signal_topic,
+        source={},
+        whole=whole,
+    )
+
+
+def _batch_job(identity: Identity, program: BatchJob, begin: Origin) -> BatchJob:
+    recovery = {"execution.state-recovery.path": begin.savepoint} if begin.savepoint else {}
+    return dataclasses.replace(
+        program,
+        identity=str(identity),
+        source=begin.source,
+        flink={"pipeline.global-job-parameters": identity.parameters, **recovery},
+    )
+
+
+def _make_room(cluster: Cluster, rule: Rule, replace: bool) -> str:
+    """Stop what runs of a rule. The savepoint to go on from; "" for none.
+
+    Raises
+    ------
+    ServiceError
+        It runs, and is not to be replaced.
+    """
+    running = cluster.running(rule.name)
+    if running and not replace:
+        raise ServiceError(
+            f"rule {rule.name} already runs as job {running[0].job_id}. "
+            f"Stop it (`tickloom rules stop {rule.name}`) or give --replace."
+        )
+    return "".join([_stop(cluster, job, savepoint=True) for job in running][-1:])
+
+
+def _stop(cluster: Cluster, job: RuleJob, savepoint: bool) -> str:
+    """Stop a job; the path of its savepoint. One that does not run cannot make any."""
+    if savepoint and job.state == "RUNNING":
+        identity = origin.of_parameters(cluster.parameters(job.job_id))
+        return cluster.stop(job.job_id, identity.folder if identity else "")
+    cluster.cancel(job.job_id)
+    return ""
 
 
 def _common(rule: Rule, flink: FlinkSettings) -> dict[str, str]:
@@ -154,35 +236,6 @@ def _common(rule: Rule, flink: FlinkSettings) -> dict[str, str]:
         "table.exec.sink.not-null-enforcer": "ERROR",
         "execution.attached": "false",
     }
-
-
-def _earliest() -> dict[str, str]:
-    return {"scan.startup.mode": "earliest-offset"}
-
-
-def _ends_now(topic: str, kafka: KafkaSettings) -> dict[str, str]:
-    """Begin behind what the topic holds at this moment.
-
-    Flink's own latest-offset is looked up when the job starts, and again if it fails before its first
-    checkpoint: what came in between would be skipped.
-    """
-    consumer = Consumer({"bootstrap.servers": kafka.bootstrap, "group.id": "tickloom-rules", "log_level": 0})
-    try:
-        partitions = consumer.list_topics(topic, timeout=OFFSETS_TIMEOUT_S).topics[topic].partitions
-        ends = {
-            number: consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=OFFSETS_TIMEOUT_S)[
-                1
-            ]
-            for number in partitions
-        }
-    except KafkaException as error:
-        raise ServiceError(
-            f"Kafka at {kafka.bootstrap} does not answer ({error}). Is it up? See `tickloom status`."
-        ) from error
-    finally:
-        consumer.close()
-    offsets = ";".join(f"partition:{number},offset:{end}" for number, end in sorted(ends.items()))
-    return {"scan.startup.mode": "specific-offsets", "scan.startup.specific-offsets": offsets}
 
 
 def _require_slots(cluster: Cluster, flink: FlinkSettings, jobs: int) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from streaming import rules, sqltext
+from streaming import derived, rules, sqltext
 from streaming.rules import ABSENCE, JOB, MATCH_TIME, OUTPUT_COLUMNS, Rule
 from streaming.sqltext import Query, Token
 from tickloom.errors import RuleError
@@ -136,6 +136,20 @@ def _views(rule: Rule, query: Query) -> Iterator[Finding]:
         yield _error(
             query.from_line, "the rule reads none of the views", "see the views in streaming/tables.py"
         )
+
+
+def _one_topic(rule: Rule, query: Query) -> Iterator[Finding]:
+    """A computed view has a topic of its own, and a job reads one; or a relation only has its name."""
+    views = views_used(query)
+    computed = next((view for view in views if view in derived.TOPICS), None)
+    if computed is None or len(views) == 1:
+        return
+    line = next(token.line for token in query.tokens if token.name == computed)
+    yield _error(
+        line,
+        f"{computed} is read beside {', '.join(view for view in views if view != computed)}",
+        f"read {computed} alone; if that is a relation of your own, call it something else",
+    )
 
 
 def _source(rule: Rule, query: Query) -> Iterator[Finding]:
@@ -332,7 +346,7 @@ def _functions(rule: Rule, query: Query) -> Iterator[Finding]:
 
 Check = Callable[[Rule, Query], Iterator[Finding]]
 #: What is the same for every kind of rule.
-COMMON: tuple[Check, ...] = (_outputs, _parameters, _views, _source, _determinism)
+COMMON: tuple[Check, ...] = (_outputs, _parameters, _views, _one_topic, _source, _determinism)
 _CHECKS: tuple[Check, ...] = (
     *COMMON,
     _partition,

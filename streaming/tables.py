@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from streaming import derived
 from tickloom import topics
 from tickloom.codec import EVENT_FIELDS, HEADER_FIELDS
-from tickloom.events import CONDITION_TEXTS, GAP_TEXTS, SIDE_TEXTS, STATUS_TEXTS
+from tickloom.events import CONDITION_TEXTS, GAP_TEXTS, SIDE_TEXTS, SPREAD_STATE_TEXTS, STATUS_TEXTS
 from tickloom.settings import KafkaSettings
+from tickloom.spread_codec import SPREAD_FIELDS
 
 BATCHES = "tick_batches"
 EVENTS = "tick_events"
@@ -54,6 +56,11 @@ def _texts(column: str, texts: Sequence[str]) -> str:
 def _price(column: str) -> str:
     """NULL for NaN: SQL knows what to do with it."""
     return f"CASE WHEN {column} > {_PRICE_MIN} THEN {column} END"
+
+
+def _number(column: str) -> str:
+    """NULL for NaN, the only number that is not itself a bound of another."""
+    return f"CASE WHEN {column} <= 0E0 OR {column} > 0E0 THEN {column} END"
 
 
 _MID = (
@@ -104,7 +111,23 @@ EVENT_VIEWS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
             ("reason", "STRING", _texts("e.reason", GAP_TEXTS)),
         ),
     ),
+    "spreads": (
+        "spreads",
+        (
+            *_HEAD,
+            ("spread", "DOUBLE", "e.spread"),
+            ("z", "DOUBLE", "e.z"),
+            ("z_rolling", "DOUBLE", _number("e.z_rolling")),
+            ("mid_a", "DOUBLE", "e.mid_a"),
+            ("mid_b", "DOUBLE", "e.mid_b"),
+            ("age_ns", "BIGINT", "e.age_ns"),
+            ("calibration", "BIGINT", "e.calibration"),
+            ("state", "STRING", _texts("e.`state`", SPREAD_STATE_TEXTS)),
+        ),
+    ),
 }
+#: Fields of each array, of whichever topic.
+_ARRAYS = {**EVENT_FIELDS, **SPREAD_FIELDS}
 #: Views over views, in the order in which they are made. A bar's event_time is its last millisecond.
 DERIVED_VIEWS: dict[str, tuple[str, str]] = {
     "bars_1s": (
@@ -127,8 +150,10 @@ VIEWS = (*EVENT_VIEWS, *DERIVED_VIEWS)
 EVENT_TIME = "TO_TIMESTAMP_LTZ(ts_event / 1000000, 3)"
 
 
-def batches_ddl(topic: str, kafka: KafkaSettings, options: Mapping[str, str]) -> str:
-    """CREATE TABLE over a topic of tick batches.
+def batches_ddl(
+    topic: str, kafka: KafkaSettings, options: Mapping[str, str], views: Sequence[str] = ()
+) -> str:
+    """CREATE TABLE over a topic of batches that has ``views``; without, of tick batches.
 
     No event behind a batch is older than its ``watermark``, but it may be as old: Flink's watermark
     says that nothing as old will come, so it stays one millisecond below. A batch that was written a
@@ -136,7 +161,7 @@ def batches_ddl(topic: str, kafka: KafkaSettings, options: Mapping[str, str]) ->
     MATCH_RECOGNIZE time for every row that waits behind it.
     """
     columns = [f"`{name}` {_SQL_TYPES[kind]} NOT NULL" for name, kind in HEADER_FIELDS]
-    for array, fields in EVENT_FIELDS.items():
+    for array, fields in derived.fields(views).items():
         row = ", ".join(f"`{name}` {_SQL_TYPES[kind]} NOT NULL" for name, kind in fields)
         columns.append(f"`{array}` ARRAY<ROW<{row}> NOT NULL> NOT NULL")
     columns.append("written TIMESTAMP_LTZ(3) NOT NULL METADATA FROM 'timestamp' VIRTUAL")
@@ -176,7 +201,7 @@ def flatten(views: Sequence[str]) -> str:
     for view in views:
         array, own = EVENT_VIEWS[view]
         expressions = {name: expression for name, _, expression in own}
-        names = ", ".join(f"`{name}`" for name, _ in EVENT_FIELDS[array])
+        names = ", ".join(f"`{name}`" for name, _ in _ARRAYS[array])
         selected = ", ".join(
             f"{expressions.get(name, f'CAST(NULL AS {kind})')} AS `{name}`" for name, kind in columns.items()
         )
@@ -239,7 +264,7 @@ def insert_signals(view: str, rule: str, version: str, venue: str, match_time: s
 
 
 def tick_topic(venue: str) -> str:
-    """The topic that a rule of ``venue`` reads."""
+    """The topic of a venue's ticks."""
     return topics.ticks(venue)
 
 

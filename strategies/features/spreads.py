@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from strategies.features import spread_kernel as kernel
 from strategies.features.spread_kernel import MOVE_DTYPE
 from strategies.features.spread_state import RunningState
+from strategies.pairs import frozen
 from strategies.pairs.frozen import PairSet
 from tickloom.clock import NS_PER_MS
 from tickloom.errors import FeedError
@@ -266,6 +267,19 @@ def over(blocks: Iterable[EventBlock], pair_set: PairSet) -> Iterator[EventBlock
         yield from spreads.advance(begins_ns)
         spreads.push(block)
     yield from spreads.finish()
+
+
+def history(blocks: Iterable[EventBlock], venue: str) -> Iterator[EventBlock]:
+    """What the view ``spreads`` has over stored events (see ``streaming.derived``): by the frozen set.
+
+    Raises
+    ------
+    CalibrationError
+        The venue has no frozen calibrations.
+    FeedError
+        The blocks go back in time, or are another venue's.
+    """
+    return over(blocks, frozen.find(venue))
 
 
 def _quote_moves(quotes: Records, leg: NDArray[np.int32], session: int) -> Records:

@@ -91,15 +91,15 @@ def venues() -> list[str]:
     return sorted(path.stem for path in PAIRS_DIR.glob("*.toml") if path.stem.isupper())
 
 
-def find(venue: str, directory: Path = PAIRS_DIR) -> PairSet:
-    """The frozen calibrations of a venue.
+def find(venue: str, directory: Path | None = None) -> PairSet:
+    """The frozen calibrations of a venue; ``directory``: of another place than ``PAIRS_DIR``.
 
     Raises
     ------
     CalibrationError
         There are none, or the file is refused.
     """
-    path = directory / f"{venue}.toml"
+    path = (directory or PAIRS_DIR) / f"{venue}.toml"
     if not path.exists():
         raise CalibrationError(
             f"{venue} has no calibrated pairs ({path} is not there). Calibrate and freeze some: "

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from math import nan
 
 import pytest
 
+from strategies.pairs import frozen
+from strategies.pairs.frozen import PairCalibration, PairSet
 from streaming import history, rules
 from streaming.tape import START_NS, Tape
 from tickloom.clock import NS_PER_MS
@@ -31,7 +34,9 @@ class Case:
 
 
 @pytest.fixture(scope="module")
-def fired(flink: FlinkSettings, kafka: KafkaSettings) -> dict[str, tuple[list[Case], list[Signal]]]:
+def fired(
+    flink: FlinkSettings, kafka: KafkaSettings, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[list[Case], list[Signal]]]:
     """Cases and signals of each rule; the three run at the same time over the same tape."""
     tape = Tape()
     cases = {
@@ -40,19 +45,23 @@ def fired(flink: FlinkSettings, kafka: KafkaSettings) -> dict[str, tuple[list[Ca
         "quote_fade": _fade_cases(tape),
     }
     wanted = [rules.find(name) for name in cases]
-    pairs = next(rule for rule in wanted if rule.name == "pair_spread")
     # hedge ratio 1, mean 10, deviation 1: the spread's distance from 10 is its z
-    pairs.sets = {
-        case.symbol: {
-            "leg_a": case.symbol.partition("~")[0],
-            "leg_b": case.symbol.partition("~")[2],
-            "hedge_ratio": "1",
-            "mean": "10",
-            "deviation": "1",
-        }
-        for case in cases["pair_spread"]
-    }
-    found = history.run(wanted, [tape.block()], flink, kafka)
+    pairs = PairSet(
+        "XNAS",
+        tuple(
+            PairCalibration(case.symbol, *case.symbol.split("~"), hedge_ratio=1.0, mean=10.0, deviation=1.0)
+            for case in cases["pair_spread"]
+        ),
+        stale_ms=10_000,
+        rolling_half_life_ms=60_000,
+        valid_from=datetime(2024, 1, 1, tzinfo=UTC),
+    )
+    directory = tmp_path_factory.mktemp("pairs")
+    (directory / "XNAS.toml").write_text(frozen.dumps(pairs))
+    wanted[0] = rules.bind(wanted[0], {"calibration": str(pairs.version)})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(frozen, "PAIRS_DIR", directory)
+        found = history.run(wanted, [tape.block()], flink, kafka)
     return {name: (cases[name], found[name]) for name in cases}
 
 
@@ -116,6 +125,14 @@ def _pair_cases(tape: Tape) -> list[Case]:
     tape.quote("TIEA", 100.1, 64.99, 65.01)
     tape.quote("TIEB", 100.6, 54.99, 55.01)
     cases.append(Case("TIEA~TIEB", []))
+    # Halted on the way: where the spread was meanwhile, nobody knows; it must be calm once more.
+    play("HALTA~HALTB", [0.0])
+    tape.status("HALTB", 50, "halted")
+    tape.quote("HALTA", 100, 61.99, 62.01)
+    tape.status("HALTB", 150, "trading")
+    tape.quote("HALTA", 200, 62.69, 62.71)
+    calm = tape.quote("HALTA", 300, 59.99, 60.01)
+    cases.append(Case("HALTA~HALTB", [(SELL, calm, tape.quote("HALTA", 400, 62.69, 62.71))]))
     # Leg B moves: its quotes count as well as leg A's.
     calm = play("LEGA~LEGB", [0.0])[0]
     entry = tape.quote("LEGB", 100, 46.99, 47.01)

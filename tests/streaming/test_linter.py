@@ -45,6 +45,12 @@ TRAPS = {
     "parameter unknown": (":rise", ":fall", 15, "unknown parameter :fall"),
     "parameter unused": (":rise", "0.1", 5, "never used"),
     "no view": ("FROM trades", "FROM orders", 8, "none of the views"),
+    "two topics": (
+        "FROM trades",
+        "FROM (SELECT * FROM trades UNION SELECT * FROM spreads)",
+        8,
+        "beside trades",
+    ),
     "join": ("FROM trades", "FROM trades, quotes", 8, "join"),
     "limit": ("\n)\n", "\n) LIMIT 5\n", 16, "LIMIT"),
     "second match": (
