@@ -19,8 +19,9 @@ from tickloom.settings import FlinkSettings
 REQUEST_TIMEOUT_S = 10.0
 POLL_S = 0.1
 ENDED = ("FINISHED", "CANCELED", "FAILED", "SUSPENDED")
-_JOB_NAME = re.compile(r"rule: (?P<rule>\S+) v(?P<version>\S+)")
+_JOB_NAME = re.compile(r"rule: (?P<rule>\S+) v(?P<version>\S+)(?: \((?P<engine>[a-z]+)\))?")
 _LATE = "numLateRecordsDropped"
+_QUARANTINED = "numRecordsQuarantined"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,8 @@ class RuleJob:
     """A rule that runs, or ran, as a job.
 
     state: Flink's (RUNNING, RESTARTING, FAILED, ...). started_ns: UTC. late_rows: rows that came behind
-    the watermark and were not looked at; -1 where it is not known.
+    the watermark and were not looked at; quarantined: records that could not be decoded. Both since the
+    job's last start; -1 where it is not known.
     """
 
     rule: str
@@ -40,6 +42,8 @@ class RuleJob:
     restores: int = 0
     late_rows: int = -1
     failure: str = ""
+    engine: str = "flink"
+    quarantined: int = -1
 
     @property
     def ended(self) -> bool:
@@ -65,7 +69,10 @@ class Cluster:
             job_id, state = entry["jid"], entry["state"]
             more = self._details(job_id, state) if details else {}
             started = int(entry["start-time"]) * NS_PER_MS
-            found.append(RuleJob(named["rule"], named["version"], job_id, state, started, **more))
+            engine = named["engine"] or "flink"
+            found.append(
+                RuleJob(named["rule"], named["version"], job_id, state, started, engine=engine, **more)
+            )
         return sorted(found, key=lambda job: job.started_ns)
 
     def running(self, rule: str) -> list[RuleJob]:
@@ -118,15 +125,26 @@ class Cluster:
             self._wait(deadline, f"job {job_id} is {state} after {timeout_s:.0f} s")
         return state
 
-    def stop(self, job_id: str, timeout_s: float = 60.0) -> str:
+    def parameters(self, job_id: str) -> dict[str, str]:
+        """The global parameters that a job was submitted with."""
+        found = self._get(f"/jobs/{job_id}/config")["execution-config"].get("user-config", {})
+        return {str(name): str(value) for name, value in found.items()}
+
+    def stop(self, job_id: str, folder: str = "", timeout_s: float = 60.0) -> str:
         """Stop a job with a savepoint; the savepoint's path.
+
+        Parameters
+        ----------
+        folder : str
+            Where to put it, below the cluster's folder of savepoints.
 
         Raises
         ------
         ServiceError
             Flink could not make the savepoint; the job runs on.
         """
-        trigger = self._post(f"/jobs/{job_id}/stop", {"drain": False})["request-id"]
+        target = {"targetDirectory": f"{self._savepoints()}/{folder}"} if folder else {}
+        trigger = self._post(f"/jobs/{job_id}/stop", {"drain": False, **target})["request-id"]
         deadline = self._deadline(timeout_s)
         while True:
             answer = self._get(f"/jobs/{job_id}/savepoints/{trigger}")
@@ -153,19 +171,31 @@ class Cluster:
         return {
             "checkpoints": int(counts.get("completed", 0)),
             "restores": int(counts.get("restored", 0)),
-            "late_rows": self._late_rows(job_id),
+            "late_rows": self._counted(job_id, _LATE),
+            "quarantined": self._counted(job_id, _QUARANTINED),
             "failure": "" if state == "RUNNING" else self.failure(job_id),
         }
 
-    def _late_rows(self, job_id: str) -> int:
-        """Sum of the operators' counters of rows that came behind the watermark."""
+    def _counted(self, job_id: str, counter: str) -> int:
+        """Sum of a counter over all operators of a job."""
         total = 0
         for vertex in self._get(f"/jobs/{job_id}")["vertices"]:
             path = f"/jobs/{job_id}/vertices/{vertex['id']}/subtasks/metrics"
-            names = [entry["id"] for entry in self._get(path) if entry["id"].endswith(_LATE)]
+            names = [entry["id"] for entry in self._get(path) if entry["id"].endswith(counter)]
             for metric in self._get(f"{path}?get={','.join(names)}&agg=sum") if names else []:
                 total += int(float(metric["sum"]))
         return total
+
+    def _savepoints(self) -> str:
+        """The cluster's folder of savepoints, as a URL."""
+        known = {entry["key"]: entry["value"] for entry in self._get("/jobmanager/config")}
+        folder = known.get("execution.checkpointing.savepoint-dir", "")
+        if not folder:
+            raise ServiceError(
+                f"Flink at {self.settings.rest_url} has no execution.checkpointing.savepoint-dir. "
+                "Set it, or stop the rule without a savepoint."
+            )
+        return str(folder).rstrip("/")
 
     def _deadline(self, timeout_s: float) -> int:
         return self._clock.monotonic_ns() + round(timeout_s * 1e9)

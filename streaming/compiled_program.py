@@ -1,0 +1,117 @@
+"""Tick batches in, signals as JSON out: a compiled rule as a ``streaming.operator.BatchProgram``.
+
+The records are those of the Flink engine (``streaming.tables.signals_ddl``), but that ts_signal has the
+clock's full resolution.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from streaming import derived, engines
+from streaming.engines import RuleMatcher
+from streaming.rules import Rule
+from tickloom.clock import Clock, SystemClock
+from tickloom.errors import CodecError
+from tickloom.events import Signal, SymbolTable
+
+_NEVER = -(1 << 62)
+
+
+class RuleProgram:
+    """A rule over one shard, or over all.
+
+    Parameters
+    ----------
+    partitions : int
+        0: what comes is of one shard, whose watermark is the rule's event time. Else it is of so many,
+        and event time is the lowest of their watermarks: nothing comes out until each has one.
+    """
+
+    def __init__(
+        self, rule: Rule, matcher: RuleMatcher, partitions: int = 0, clock: Clock | None = None
+    ) -> None:
+        self._matcher = matcher
+        self._decode = derived.decoder(engines.views_read(rule))
+        self._clock = clock or SystemClock()
+        self._symbols = SymbolTable()
+        self._watermarks = [_NEVER] * max(partitions, 1)
+        self._whole = partitions > 0
+
+    @property
+    def late_rows(self) -> int:
+        """Rows behind the watermark."""
+        return self._matcher.late_rows
+
+    def process(self, raw: bytes) -> Sequence[tuple[bytes, bytes]]:
+        """Signals that a batch made certain, each keyed by its symbol.
+
+        Raises
+        ------
+        CodecError
+            It is no batch of the rule's topic.
+        """
+        batch = self._decode(raw, self._symbols)
+        place = batch.shard if self._whole else 0
+        if not 0 <= place < len(self._watermarks):
+            raise CodecError(
+                f"shard {batch.shard} of a topic with {len(self._watermarks)} partitions; "
+                "submit the rule again after a change of kafka.tick_partitions"
+            )
+        self._watermarks[place] = max(self._watermarks[place], batch.watermark)
+        signals = self._matcher.push(batch.block, min(self._watermarks))
+        if not signals:
+            return ()
+        now_ns = self._clock.now_ns()
+        return [(one.symbol.encode(), signal_json(one, now_ns)) for one in signals]
+
+    def snapshot(self) -> bytes:
+        """Watermarks and the matcher's state."""
+        marks = json.dumps(self._watermarks).encode()
+        return len(marks).to_bytes(4, "little") + marks + self._matcher.snapshot()
+
+    def restore(self, raw: bytes) -> None:
+        """Go on from a snapshot of the same rule, version and parameters."""
+        begin = 4 + int.from_bytes(raw[:4], "little")
+        self._watermarks = json.loads(raw[4:begin])
+        self._matcher.restore(raw[begin:])
+
+
+def make_program(rule: Rule, partitions: int = 0) -> RuleProgram:
+    """The program of a bound rule (``streaming.rules.bind``); what a worker calls.
+
+    Raises
+    ------
+    RuleError
+        The rule is outside what the compiled engine takes.
+    """
+    return RuleProgram(rule, engines.make_matcher(rule), partitions)
+
+
+def signal_json(signal: Signal, ts_signal_ns: int) -> bytes:
+    """A signal as a value of the topic ``signals``, stamped."""
+    return json.dumps({**dataclasses.asdict(signal), "ts_signal": ts_signal_ns}).encode()
+
+
+def by_symbol(matcher: Any) -> bool:
+    """Whether each of a rule's partitions is of one symbol, so that a shard needs no other.
+
+    Parameters
+    ----------
+    matcher : Matcher or AbsenceMatcher
+    """
+    from streaming.compiled.tree import Column
+
+    def is_symbol(tree: Any) -> bool:
+        return isinstance(tree, Column) and tree.name == "symbol"
+
+    plan = matcher.plan
+    if hasattr(plan, "roles"):
+        found = [branch for role in plan.roles for branch in role.branches]
+        names = [f"key_{place}" for place in range(len(plan.partition))]
+    else:
+        found, names = plan.branches, plan.partition
+    return any(all(is_symbol(branch.columns[name]) for branch in found) for name in names)
