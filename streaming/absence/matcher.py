@@ -26,7 +26,7 @@ from tickloom.errors import RuleError
 from tickloom.events import EventBlock, Signal, SymbolTable, signal_id
 
 Array = NDArray[Any]
-FIRED_MAX = 4_096  # silences that the kernel writes before it is called again
+FIRED_MAX = 1_024  # silences that the kernel writes before it is called again
 _BEGINNING = -(1 << 62)
 _ROWS = ("keys", "times", "seqs", "roles", "ints", "floats", "nulls")
 
@@ -291,7 +291,7 @@ class _Lane:
 
     def _out(self) -> tuple[Array, ...]:
         """Room for silences: key, time, the expected row's values, facts."""
-        since, _, _, *remembered = self._arrays(min(FIRED_MAX, max(64, len(self._keys))))
+        since, _, _, *remembered = self._arrays(FIRED_MAX)
         return (np.zeros(len(since), np.int64), since, *remembered)
 
     def outputs(self, fired: tuple[Array, ...]) -> tuple[Array, Array]:
