@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import zlib
+from functools import cache
 
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
@@ -38,6 +39,37 @@ def spreads(venue: str) -> str:
 def shard(symbol: str, partitions: int) -> int:
     """Partition of a symbol's events: CRC-32 of its name, so that every language agrees."""
     return zlib.crc32(symbol.encode()) % partitions
+
+
+@cache
+def partition_key(partition: int, partitions: int) -> bytes:
+    """A record key that Kafka's own partitioner sends to ``partition``: the first number in digits that does.
+
+    For a producer that cannot be told the partition, such as Flink's table sink. Kafka takes murmur2 of the
+    key, without its sign, modulo the partitions (org.apache.kafka.clients.producer.internals.
+    BuiltInPartitioner.partitionForKey).
+    """
+    if not 0 <= partition < partitions:
+        raise ValueError(f"partition {partition} of {partitions}")
+    number = 0
+    while (murmur2(b"%d" % number) & 0x7FFF_FFFF) % partitions != partition:
+        number += 1
+    return b"%d" % number
+
+
+def murmur2(data: bytes) -> int:
+    """MurmurHash2 with Kafka's seed, unsigned 32 bits (org.apache.kafka.common.utils.Utils.murmur2)."""
+    mask, factor = 0xFFFF_FFFF, 0x5BD1_E995
+    value = 0x9747_B28C ^ len(data)
+    whole = len(data) & ~3
+    for at in range(0, whole, 4):
+        part = int.from_bytes(data[at : at + 4], "little") * factor & mask
+        part = (part ^ (part >> 24)) * factor & mask
+        value = (value * factor & mask) ^ part
+    if len(data) > whole:
+        value = (value ^ int.from_bytes(data[whole:], "little")) * factor & mask
+    value = (value ^ (value >> 13)) * factor & mask
+    return value ^ (value >> 15)
 
 
 def ensure_topics(names: list[str], settings: KafkaSettings, timeout_s: float = 30.0) -> None:

@@ -19,7 +19,7 @@ from strategies.features.spreads import Spreads
 from strategies.pairs.frozen import PairSet
 from tickloom import codec, spread_codec, topics
 from tickloom.codec import TickBatch
-from tickloom.errors import CalibrationError
+from tickloom.errors import CalibrationError, CodecError
 from tickloom.events import EventBlock, SymbolTable
 
 BATCH_SPREADS_MAX = 4_000  # some 360 KB on the wire; Kafka takes 1 MB
@@ -45,17 +45,27 @@ class SpreadProgram:
         names = self.spreads.symbols.names
         self._shards: NDArray[np.int64] = np.array([topics.shard(name, partitions) for name in names])
 
+    @property
+    def late_rows(self) -> int:
+        """Quotes that came behind the watermark, and were dropped."""
+        return self.spreads.late_rows
+
     def process(self, raw: bytes) -> Sequence[tuple[bytes, bytes]]:
-        """Take a batch of ticks. Returns (key, value) of each record: the key names the shard.
+        """Take a batch of ticks. Returns (key, value) of each record; Kafka sends a key to its shard.
 
         Raises
         ------
         CodecError
-            It is no batch of ticks.
+            It is no batch of ticks, of another venue, or of a partition that there is not.
         FeedError
-            It is of another venue, or a partition has stopped.
+            A partition has stopped.
         """
         batch = codec.decode(raw, self._symbols)
+        if batch.venue != self.spreads.pair_set.venue or not 0 <= batch.shard < self._partitions:
+            raise CodecError(
+                f"a batch of {batch.venue}, shard {batch.shard}, where {self.spreads.pair_set.venue} with "
+                f"{self._partitions} shards is read; after a change of kafka.tick_partitions submit again"
+            )
         self.spreads.push(batch.block)
         self._watermarks[batch.shard] = max(self._watermarks[batch.shard], batch.watermark)
         self._session = max(self._session, batch.session)
@@ -63,7 +73,10 @@ class SpreadProgram:
         blocks = self.spreads.advance(int(self._watermarks.min()))
         if self.spreads.watermark_ns == before_ns:
             return []
-        return [(b"%d" % one.shard, spread_codec.encode(one)) for one in self._batches(blocks, before_ns)]
+        return [
+            (topics.partition_key(one.shard, self._partitions), spread_codec.encode(one))
+            for one in self._batches(blocks, before_ns)
+        ]
 
     def snapshot(self) -> bytes:
         """The state as bytes."""

@@ -119,7 +119,7 @@ def test_every_shard_moves_on_and_no_promise_is_broken() -> None:
         batches = [(key, spread_codec.decode(value)) for key, value in records]
         assert {batch.shard for _, batch in batches} in (set(), set(range(PARTITIONS)))
         for key, batch in batches:
-            assert key == b"%d" % batch.shard
+            assert key == topics.partition_key(batch.shard, PARTITIONS)
             ts = batch.block.spreads["ts_event"]
             assert not len(ts) or ts.min() >= marks[batch.shard]
             names = [batch.block.symbols.names[index] for index in batch.block.spreads["symbol"]]
@@ -182,6 +182,11 @@ def test_snapshot_is_small_and_its_own() -> None:
         program.restore(b"")
     with pytest.raises(CodecError):
         program.process(b"rubbish")
+    foreign = EventBlock("XNYS", "20241121", SymbolTable())
+    with pytest.raises(CodecError, match="XNYS"):
+        program.process(codec.encode(TickBatch(0, 0, 0, 0, foreign)))
+    with pytest.raises(CodecError, match="shard 4"):
+        program.process(codec.encode(TickBatch(4, 0, 0, 0, EventBlock("XNAS", "", SymbolTable()))))
 
 
 def test_events_inside_the_watermarks_millisecond_wait() -> None:
