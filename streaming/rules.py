@@ -160,7 +160,10 @@ def parse(text: str, path: Path) -> Rule:
                 shown, 1, f"the header has no {key!r}", f"add a line {'' if in_python else '-- '}{key}: ..."
             )
     name_line, name = single["rule"]
-    if not is_name(name) or name != path.stem:
+    if not is_name(name):
+        fix = "small letters, digits and _, a letter first"
+        raise RuleError(shown, name_line, f"rule {name!r} is no name", fix)
+    if name != path.stem:
         raise RuleError(shown, name_line, f"rule {name!r} in the file {path.name}", f"write {path.stem!r}")
     version_line, version = single["version"]
     if not _VERSION.fullmatch(version):
@@ -298,13 +301,21 @@ def bind(rule: Rule, overrides: Overrides | None = None) -> Rule:
 def render(rule: Rule, overrides: Overrides | None = None) -> list[str]:
     """One SELECT a set: parameters as literals, and :data:`MATCH_TIME` added as measure and output.
 
-    Line numbers stay those of the file, so that Flink's messages point into it.
+    Line numbers stay those of the file, so that Flink's messages point into it. The time is that of the
+    match's last row. MATCH_ROWTIME() is not: a match that is complete waits while one that began earlier
+    may still become one, and MATCH_ROWTIME() is the time of what ended the wait, a later row or a
+    watermark; at the end of bounded input it is the end of time.
     """
     query = sqltext.parse(rule.text, rule.file)
     measures = query.match.clauses["MEASURES"].tokens[-1]
+    last = next(
+        token.text
+        for token in reversed(query.match.clauses["PATTERN"].tokens)
+        if token.kind in ("word", "quoted")
+    )
     added = [
         (query.select_items[-1][-1].end, query.select_items[-1][-1].end, f", {MATCH_TIME}"),
-        (measures.end, measures.end, f", MATCH_ROWTIME() AS {MATCH_TIME}"),
+        (measures.end, measures.end, f", {last}.event_time AS {MATCH_TIME}"),
     ]
     rendered = []
     for set_name in rule.sets:

@@ -15,6 +15,7 @@
     ├── RuleError                a rule file that is refused, with file, line and fix
     │   └── TapeError            ... a rule's tape, or the signals expected over it
     ├── CalibrationError         calibrations of pairs that cannot be used
+    ├── BuilderError             a rule that the Python builder cannot write as SQL
     └── ExecutionError           orders and risk
         ├── OrderStateError      a transition that FIX does not know
         ├── JournalError         the order journal cannot be read or written
@@ -118,6 +119,10 @@ class TapeError(RuleError):
 
 class CalibrationError(TickloomError):
     """Calibrations of pairs, or prices to calibrate over, that cannot be used."""
+
+
+class BuilderError(TickloomError):
+    """A rule that the Python builder cannot write as SQL, or whose expressions do not fit together."""
 
 
 class ExecutionError(TickloomError):
