@@ -90,6 +90,14 @@ class Cluster:
             return ""
         return _cause(str(history[0].get("stacktrace", "")))[:300]
 
+    def event_time_ms(self, job_id: str) -> int:
+        """The event time that all of a job's tasks have passed; 0 where none has one yet."""
+        marks = []
+        for vertex in self._get(f"/jobs/{job_id}")["vertices"]:
+            for mark in self._get(f"/jobs/{job_id}/vertices/{vertex['id']}/watermarks"):
+                marks.append(int(mark["value"]))
+        return max(0, min(marks, default=0))
+
     def free_slots(self) -> int:
         """Slots that a job could take."""
         return int(self._get("/overview")["slots-available"])

@@ -1,51 +1,161 @@
-"""Stored events in, the signals that a rule gives over them out: the same SQL as live, but with an end.
+"""Stored events in, the signals that a rule gives over them out, on either engine: those of the live run.
 
-The events go through a Kafka topic of their own, encoded and sharded as the ingesters do it, so the
-job differs from the live one only in that it ends. Signals and their ids are the same. What rules read
-of computed views (``streaming.derived``) is computed from the same events, and has a topic of its own.
+On Flink the events go through a Kafka topic of their own, encoded and sharded as the ingesters do it, so
+the job differs from the live one only in that it ends. The compiled engine runs in this process and needs
+no server. What rules read of computed views (``streaming.derived``) is computed from the same events.
 """
 
 from __future__ import annotations
 
 import json
+import time
 import uuid
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields, replace
 from itertools import tee
 
-import numpy as np
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
-from numpy.typing import NDArray
 
 from streaming import client, derived, engines, linter, rules
 from streaming.client import JobOptions
-from streaming.cluster import Cluster
+from streaming.cluster import ENDED, Cluster
+from streaming.engines import RuleMatcher
+from streaming.origin import Engine
+from streaming.replay import KAFKA_TIMEOUT_S, in_order, publish, publish_all
 from streaming.rules import Rule
 from tickloom import topics
-from tickloom.clock import NS_PER_DAY
-from tickloom.codec import TickBatch
-from tickloom.errors import FeedError, RuleError, ServiceError
-from tickloom.events import EventBlock, Records, Signal
+from tickloom.clock import NS_PER_MS, NS_PER_S, Clock, SystemClock
+from tickloom.errors import RuleError, ServiceError, ServiceTimeout
+from tickloom.events import EventBlock, Signal
 from tickloom.settings import FlinkSettings, KafkaSettings
 
-BATCH_EVENTS_MAX = 2_000  # of all partitions together
-# Each watermark costs MATCH_RECOGNIZE time for every row that waits behind it, so there are few; but all
-# rows up to the next one wait in the TaskManager's heap.
-WATERMARK_EVENTS = 100_000
+__all__ = [
+    "Metered",
+    "distinct",
+    "publish",
+    "read_signals",
+    "run",
+    "run_compiled",
+    "run_on",
+    "signal_from_json",
+]
+
 WATERMARK_INTERVAL_MS = 50
 RESTARTS_MAX = 3
-KAFKA_TIMEOUT_S = 30.0
-_KINDS = ("trades", "quotes", "statuses", "gaps", "spreads")
+TIMEOUT_S = 3_600.0
+STATE_POLL_S = 0.1
+PROGRESS_POLL_S = 1.0
+_MARKET = "ticks"  # name of the topic of what the venue itself sent
+
+OnTime = Callable[[int], None]
+"""Is told the event time that was reached, ns."""
 
 
-@dataclass(frozen=True, slots=True)
-class Replayed:
-    """What was published. events: without book deltas, which rules do not read."""
+class Metered:
+    """Blocks on their way through, counted.
 
-    events: int
-    first_ts: int
-    last_ts: int
+    Attributes
+    ----------
+    events : int
+        So far; without book deltas, which rules do not read.
+    reached_ns : int
+        Event time of the last one.
+    """
+
+    def __init__(self, blocks: Iterable[EventBlock], on_time: OnTime | None = None) -> None:
+        self.events = self.reached_ns = 0
+        self._blocks, self._on_time = blocks, on_time
+
+    def __iter__(self) -> Iterator[EventBlock]:
+        for block in self._blocks:
+            yield block  # whoever takes the next one is done with this one
+            kinds = [records for name, records in block.kinds().items() if name != "book_deltas"]
+            self.events += sum(len(records) for records in kinds)
+            self.reached_ns = max(
+                self.reached_ns, *(int(records["ts_event"][-1]) for records in kinds if len(records)), 0
+            )
+            if self._on_time is not None:
+                self._on_time(self.reached_ns)
+
+
+def run_on(
+    engine: Engine,
+    rule: Rule,
+    blocks: Iterable[EventBlock],
+    flink: FlinkSettings,
+    kafka: KafkaSettings,
+    *,
+    overrides: Mapping[str, str] | None = None,
+    on_time: OnTime | None = None,
+) -> list[Signal]:
+    """Signals of one rule over ``blocks`` on that engine; see :func:`run` and :func:`run_compiled`."""
+    if engine == "compiled":
+        return run_compiled([rule], blocks, overrides=overrides)[rule.name]
+    return run([rule], blocks, flink, kafka, overrides=overrides, on_time=on_time)[rule.name]
+
+
+def run_compiled(
+    wanted: Sequence[Rule],
+    blocks: Iterable[EventBlock],
+    *,
+    overrides: Mapping[str, str] | None = None,
+    clock: Clock | None = None,
+) -> dict[str, list[Signal]]:
+    """Signals of each rule over ``blocks`` by the compiled engine, in this process.
+
+    Parameters
+    ----------
+    blocks : iterable of EventBlock
+        As for :func:`run`.
+    clock : Clock, optional
+        Stamps the signals.
+
+    Raises
+    ------
+    RuleError
+        The linter or the compiled engine refuses a rule.
+    FeedError
+        The blocks go back in time, or are of another venue than a rule.
+    """
+    wanted = _checked(wanted, overrides)
+    clock = clock or SystemClock()
+    groups: dict[str, list[tuple[RuleMatcher, list[Signal]]]] = {}
+    views: dict[str, tuple[str, ...]] = {}
+    found: dict[str, list[Signal]] = {}
+    for rule in wanted:
+        read = tuple(engines.views_read(rule))
+        source = derived.derived_view(read) or _MARKET
+        views[source], found[rule.name] = read, []
+        groups.setdefault(source, []).append((engines.make_matcher(rule), found[rule.name]))
+    venues = {rule.venue for rule in wanted}
+    copies = tee(blocks, len(groups)) if len(groups) > 1 else [blocks]
+    running = [
+        _matching(in_order(copy, venues, views[source]), group, clock)
+        for copy, (source, group) in zip(copies, groups.items(), strict=True)
+    ]
+    while running:  # in step, so that a copy has little to remember
+        running = [one for one in running if next(one, None) is not None]
+    return {name: distinct(signals) for name, signals in found.items()}
+
+
+def _matching(
+    blocks: Iterator[tuple[EventBlock, int]],
+    group: Sequence[tuple[RuleMatcher, list[Signal]]],
+    clock: Clock,
+) -> Iterator[int]:
+    """Push block by block through the matchers of rules that read the same; yields each watermark."""
+    for block, watermark in blocks:
+        for matcher, found in group:
+            found += _stamped(matcher.push(block, watermark), clock)
+        yield watermark
+    for matcher, found in group:
+        found += _stamped(matcher.finish(), clock)
+
+
+def _stamped(signals: list[Signal], clock: Clock) -> list[Signal]:
+    now_ns = clock.now_ns() if signals else 0
+    return [replace(signal, ts_signal=now_ns) for signal in signals]
 
 
 def run(
@@ -55,14 +165,17 @@ def run(
     kafka: KafkaSettings,
     *,
     overrides: Mapping[str, str] | None = None,
-    timeout_s: float = 3_600.0,
+    timeout_s: float = TIMEOUT_S,
+    on_time: OnTime | None = None,
 ) -> dict[str, list[Signal]]:
-    """Signals of each rule over ``blocks``, in the order of ts_event, symbol, last_seq.
+    """Signals of each rule over ``blocks`` by Flink, in the order of ts_event, symbol, last_seq.
 
     Parameters
     ----------
     blocks : iterable of EventBlock
         Of one venue, none of whose events is older than those of an earlier block.
+    on_time : callable, optional
+        Is told now and then how far in event time the jobs are.
 
     Raises
     ------
@@ -73,173 +186,75 @@ def run(
     ServiceError
         A server does not answer, or a job fails.
     """
-    wanted = [rules.bind(rule, overrides) for rule in wanted]
-    for rule in wanted:
-        linter.check(rule)
+    wanted = _checked(wanted, overrides)
     replay_id = uuid.uuid4().hex[:12]
     signals = f"replay.{replay_id}.signals"
     views = {rule.name: tuple(engines.views_read(rule)) for rule in wanted}
     sources = {
-        name: f"replay.{replay_id}.{derived.derived_view(read) or 'ticks'}" for name, read in views.items()
+        name: f"replay.{replay_id}.{derived.derived_view(read) or _MARKET}" for name, read in views.items()
     }
+    # A partition that is read ahead of the others fills MATCH_RECOGNIZE with rows that wait for the
+    # watermark, and each timer of a key looks at all that wait: over four partitions a rule was seven
+    # times slower than over one. So there is one for each subtask, and no more.
+    narrow = kafka.model_copy(update={"tick_partitions": flink.parallelism})
     cluster = Cluster(flink)
     jobs: dict[str, str] = {}
     try:
-        topics.ensure_topics([*set(sources.values()), signals], kafka)
+        topics.ensure_topics([*set(sources.values())], narrow)
+        topics.ensure_topics([signals], kafka)
         read = {topic: views[name] for name, topic in sources.items()}
-        publish_all(blocks, read, kafka, {rule.venue for rule in wanted})
+        ends = publish_all(blocks, read, narrow, {rule.venue for rule in wanted})
         for rule in wanted:
-            options = _options(rule, sources[rule.name], signals, flink)
+            options = bounded_options(rule, sources[rule.name], signals, flink)
             jobs[rule.name] = client.submit(rule, options, flink, kafka)
-        for name, job_id in jobs.items():
-            state = cluster.wait_ended(job_id, timeout_s)
-            if state != "FINISHED":
-                raise ServiceError(f"rule {name} over history is {state}: {cluster.failure(job_id)}")
+        _wait(cluster, jobs, timeout_s, on_time)
         found = distinct(read_signals(signals, kafka))
     finally:
         _tidy(cluster, jobs, (*set(sources.values()), signals), kafka)
-    return {rule.name: [signal for signal in found if signal.rule == rule.name] for rule in wanted}
+    return {
+        rule.name: engines.proven(
+            rule, [signal for signal in found if signal.rule == rule.name], ends.get(sources[rule.name], 0)
+        )
+        for rule in wanted
+    }
 
 
-def publish_all(
-    blocks: Iterable[EventBlock], read: Mapping[str, Sequence[str]], kafka: KafkaSettings, venues: set[str]
-) -> None:
-    """Publish what is read of the same events to several topics. read: topic to the views that it serves."""
-    copies = tee(blocks, len(read))
-    running = [
-        _publishing(copy, topic, kafka, venues, views)
-        for copy, (topic, views) in zip(copies, read.items(), strict=True)
-    ]
-    while running:  # in step, so that a copy has little to remember
-        running = [one for one in running if next(one, None) is not None]
+def _checked(wanted: Sequence[Rule], overrides: Mapping[str, str] | None) -> list[Rule]:
+    """The rules with their parameters built in, once the linter has nothing against them."""
+    bound = [rules.bind(rule, overrides) for rule in wanted]
+    for rule in bound:
+        linter.check(rule)
+    return bound
 
 
-def publish(
-    blocks: Iterable[EventBlock],
-    topic: str,
-    kafka: KafkaSettings,
-    venues: set[str],
-    views: Sequence[str] = (),
-) -> Replayed:
-    """Write events as batches with the watermarks that an ingester which knew the future would set.
+def _wait(cluster: Cluster, jobs: Mapping[str, str], timeout_s: float, on_time: OnTime | None) -> None:
+    """Return when all jobs have finished.
 
-    ``views``: what is read of them; a computed view is computed first. Without: the events themselves.
+    Raises
+    ------
+    ServiceError
+        One failed.
     """
-    *_, replayed = _publishing(blocks, topic, kafka, venues, views)
-    return replayed
-
-
-def _publishing(
-    blocks: Iterable[EventBlock], topic: str, kafka: KafkaSettings, venues: set[str], views: Sequence[str]
-) -> Generator[Replayed, None, None]:
-    """Publish block by block; yields what was, with each of them and at the end."""
-    producer = Producer({"bootstrap.servers": kafka.bootstrap, "linger.ms": 5, "compression.type": "lz4"})
-    encode = derived.encoder(views)
-    events, first_ts, last_ts, promised = 0, 0, 0, 0
-    block: EventBlock | None = None
-    for following in derived.over_history(views, _of_venue(blocks, venues), next(iter(venues))):
-        times = [records["ts_event"] for records in _kinds(following).values() if len(records)]
-        if not times:
-            continue
-        begins = min(int(ts.min()) for ts in times)
-        if block is not None:
-            if begins < promised:
-                raise FeedError(f"{following.venue}: events go back in time to {begins}; read them in order")
-            _publish_block(producer, topic, kafka, block, begins, encode)
-        first_ts, promised = first_ts or begins, begins
-        last_ts = max(last_ts, *(int(ts.max()) for ts in times))
-        events += sum(len(ts) for ts in times)
-        block = following
-        yield Replayed(events, first_ts, last_ts)
-    if block is not None:
-        _publish_block(producer, topic, kafka, block, last_ts + NS_PER_DAY, encode)
-    if producer.flush(KAFKA_TIMEOUT_S):
-        raise ServiceError(f"Kafka at {kafka.bootstrap} did not take the events in {KAFKA_TIMEOUT_S:.0f} s")
-    yield Replayed(events, first_ts, last_ts)
-
-
-def _of_venue(blocks: Iterable[EventBlock], venues: set[str]) -> Iterator[EventBlock]:
-    for block in blocks:
-        if block.venue not in venues or len(venues) > 1:
-            raise FeedError(
-                f"events of {block.venue}, rules of {', '.join(sorted(venues))}: run them venue by venue"
+    running, clock = dict(jobs), SystemClock()
+    began = told = clock.monotonic_ns()
+    while running:
+        for name, job_id in list(running.items()):
+            state = cluster.state(job_id)
+            if state == "FINISHED":
+                del running[name]
+            elif state in ENDED:
+                raise ServiceError(f"rule {name} over history is {state}: {cluster.failure(job_id)}")
+        now = clock.monotonic_ns()
+        if now - began > timeout_s * NS_PER_S:
+            raise ServiceTimeout(
+                f"{', '.join(running)} over history still run after {timeout_s:.0f} s. Take a shorter time, "
+                "or see `tickloom logs flink-taskmanager`."
             )
-        yield block
-
-
-def _kinds(block: EventBlock) -> dict[str, Records]:
-    """What rules read of a block."""
-    kinds = {**block.kinds(), "spreads": block.spreads}
-    return {name: kinds[name] for name in _KINDS}
-
-
-def _publish_block(
-    producer: Producer,
-    topic: str,
-    kafka: KafkaSettings,
-    block: EventBlock,
-    next_begins: int,
-    encode: Callable[[TickBatch], bytes],
-) -> None:
-    shard_of = np.array([topics.shard(name, kafka.tick_partitions) for name in block.symbols.names])
-    for part, watermark in _parts(block, next_begins):
-        for shard in range(kafka.tick_partitions):
-            batch = _batch(part, shard_of, shard, watermark)
-            while True:
-                try:
-                    producer.produce(topic, encode(batch), partition=shard)
-                    break
-                except BufferError:  # the client's queue is full: let it send
-                    producer.poll(0.1)
-        producer.poll(0)
-
-
-def _parts(block: EventBlock, next_begins: int) -> Iterator[tuple[EventBlock, int]]:
-    """Cut a block into small ones in the order of seq, as live, each with the watermark behind it.
-
-    Every partition gets a batch of each part, so none is read far ahead of the others.
-    """
-    block = EventBlock(
-        block.venue,
-        block.session,
-        block.symbols,
-        trades=_by_seq(block.trades),
-        quotes=_by_seq(block.quotes),
-        statuses=_by_seq(block.statuses),
-        gaps=_by_seq(block.gaps),
-        spreads=_by_seq(block.spreads),
-    )
-    kinds = _kinds(block)
-    seqs = np.concatenate([records["seq"] for records in kinds.values()])
-    times = np.concatenate([records["ts_event"] for records in kinds.values()])
-    order = np.argsort(seqs, kind="stable")
-    seqs, times = seqs[order], times[order]
-    to_come = np.minimum.accumulate(np.append(times, next_begins)[::-1])[::-1]
-    watermark, passed, start = int(to_come[0]), 0, 0
-    while start < len(seqs):
-        stop = min(start + BATCH_EVENTS_MAX, len(seqs))
-        stop = int(np.searchsorted(seqs, seqs[stop - 1], side="right"))  # a message is not cut in two
-        low, high = seqs[start], seqs[stop - 1]
-        masks = {name: (r["seq"] >= low) & (r["seq"] <= high) for name, r in kinds.items()}
-        passed += stop - start
-        if stop == len(seqs) or passed >= WATERMARK_EVENTS:
-            watermark, passed = int(to_come[stop]), 0
-        yield block.select(masks), watermark
-        start = stop
-
-
-def _by_seq(records: Records) -> Records:
-    ordered: Records = records[np.argsort(records["seq"], kind="stable")]
-    return ordered
-
-
-def _batch(part: EventBlock, shard_of: NDArray[np.int64], shard: int, watermark: int) -> TickBatch:
-    """What one partition gets of a part; with no events it is a heartbeat."""
-    kinds = _kinds(part)
-    chosen = part.select({name: shard_of[records["symbol"]] == shard for name, records in kinds.items()})
-    seqs = [records["seq"] for records in (_kinds(chosen) if len(chosen) else kinds).values() if len(records)]
-    first, last = min(int(s.min()) for s in seqs), max(int(s.max()) for s in seqs)
-    return TickBatch(shard, first if len(chosen) else last, last, watermark, chosen)
+        if running and on_time is not None and now - told > PROGRESS_POLL_S * NS_PER_S:
+            told = now
+            on_time(min(cluster.event_time_ms(job_id) for job_id in running.values()) * NS_PER_MS)
+        if running:
+            time.sleep(STATE_POLL_S)
 
 
 def read_signals(topic: str, kafka: KafkaSettings) -> list[Signal]:
@@ -297,11 +312,17 @@ def distinct(signals: Iterable[Signal]) -> list[Signal]:
     return sorted(first.values(), key=lambda one: (one.ts_event, one.symbol, one.last_seq, one.rule))
 
 
-def _options(rule: Rule, ticks: str, signals: str, flink: FlinkSettings) -> JobOptions:
+def bounded_options(rule: Rule, ticks: str, signals: str, flink: FlinkSettings) -> JobOptions:
+    """A job over a topic of stored events, which ends with it."""
     return JobOptions(
         ticks,
         signals,
-        {"scan.startup.mode": "earliest-offset", "scan.bounded.mode": "latest-offset"},
+        {
+            "scan.startup.mode": "earliest-offset",
+            "scan.bounded.mode": "latest-offset",
+            # with the batch that carries it, not later: what comes in between would wait for the next one
+            "scan.watermark.emit.strategy": "on-event",
+        },
         {
             "pipeline.name": f"history of {rule.job_name}",
             "parallelism.default": str(flink.parallelism),

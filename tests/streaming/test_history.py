@@ -9,7 +9,7 @@ from math import nan
 import numpy as np
 import pytest
 
-from streaming import history
+from streaming import history, replay
 from streaming.rules import Rule
 from streaming.tape import START_NS, Tape
 from tickloom import topics
@@ -28,7 +28,7 @@ def test_parts_hold_every_event_and_none_is_late() -> None:
     for at_ms in np.arange(5_000) + rng.uniform(-400, 400, 5_000):
         tape.trade("ABCDEFGH"[rng.integers(8)], float(at_ms), 10.0, 1, "buy")
     block = tape.block()
-    parts = list(history._parts(block, START_NS + 10_000 * NS_PER_MS))
+    parts = list(replay._parts(block, START_NS + 10_000 * NS_PER_MS))
     assert len(parts) > 2
     assert np.concatenate([part.trades["seq"] for part, _ in parts]).tolist() == block.trades["seq"].tolist()
     promised = 0
@@ -45,7 +45,7 @@ def test_batches_are_sharded_as_the_ingesters_do() -> None:
         tape.trade(symbol, 0, 10.0, 1, "buy")
     block = tape.block()
     shard_of = np.array([topics.shard(name, 4) for name in block.symbols.names])
-    batches = [history._batch(block, shard_of, shard, 5) for shard in range(4)]
+    batches = [replay._batch(block, shard_of, shard, 5) for shard in range(4)]
     assert {batch.shard: len(batch.block) for batch in batches if len(batch.block)} == {
         topics.shard("ALFA", 4): 2,
         topics.shard("BRVO", 4): 1,

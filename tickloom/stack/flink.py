@@ -152,6 +152,7 @@ def configuration(settings: FlinkSettings, directory: Path) -> dict[str, str | i
         "execution.checkpointing.dir": (directory / "checkpoints").as_uri(),
         "execution.checkpointing.savepoint-dir": (directory / "savepoints").as_uri(),
         "pipeline.auto-watermark-interval": f"{settings.watermark_interval_ms} ms",
+        "metrics.fetcher.update-interval": "1 s",  # at most, when somebody asks; Flink's 10 s is no progress
         "io.tmp.dirs": str(directory / "tmp"),
         "process.working-dir": str(directory / "work"),
         "python.executable": sys.executable,
