@@ -60,7 +60,7 @@ def test_rendering_keeps_lines(probe: Probe, probe_text: str) -> None:
     lines = select.split("\n")
     assert lines[:6] == [""] * 6
     assert lines[6].endswith("first_seq, last_seq, match_time")
-    assert lines[10].endswith("B.price - A.price AS rise, MATCH_ROWTIME() AS match_time")
+    assert lines[10].endswith("B.price - A.price AS rise, B.event_time AS match_time")
     assert lines[14].endswith("B.price > A.price + 0.1E0")
 
 
