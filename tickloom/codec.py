@@ -90,6 +90,10 @@ def avro_schema(name: str, arrays: dict[str, list[tuple[str, str]]]) -> dict[str
 
 #: The Avro schema of a batch of ticks.
 SCHEMA: dict[str, Any] = avro_schema("TickBatch", EVENT_FIELDS)
+#: Doubles and varints of a kind behind its head.
+_TRADE_FIELDS = (("price", "size"), ("venue_id", "side", "condition"))
+_QUOTE_FIELDS = (("bid_price", "bid_size", "ask_price", "ask_size"), ("venue_id",))
+_DELTA_FIELDS = (("price", "size"), ("venue_id", "side"))
 _SYMBOL_SLOTS = 4_096  # open hash of a batch's symbols; a batch has at most half as many
 
 
@@ -143,13 +147,9 @@ def decode(raw: bytes, symbols: SymbolTable | None = None) -> TickBatch:
     data = np.frombuffer(raw, dtype=np.uint8)
     try:
         batch, pos = read_header(data, table)
-        trades, pos = read_events(
-            data, pos, table, TRADE_DTYPE, ("price", "size"), ("venue_id", "side", "condition")
-        )
-        quotes, pos = read_events(
-            data, pos, table, QUOTE_DTYPE, ("bid_price", "bid_size", "ask_price", "ask_size"), ("venue_id",)
-        )
-        deltas, pos = read_events(data, pos, table, DELTA_DTYPE, ("price", "size"), ("venue_id", "side"))
+        trades, pos = read_events(data, pos, table, TRADE_DTYPE, *_TRADE_FIELDS)
+        quotes, pos = read_events(data, pos, table, QUOTE_DTYPE, *_QUOTE_FIELDS)
+        deltas, pos = read_events(data, pos, table, DELTA_DTYPE, *_DELTA_FIELDS)
         statuses, pos = _decode_rare(data, pos, table, STATUS_DTYPE, ("status", "reason"))
         gaps, pos = _decode_rare(data, pos, table, GAP_DTYPE, ("first_missing", "last_missing", "reason"))
     except UnicodeDecodeError as error:
@@ -158,6 +158,67 @@ def decode(raw: bytes, symbols: SymbolTable | None = None) -> TickBatch:
         raise CodecError(f"{data.size - pos} bytes behind the batch; was it written by another version?")
     batch.block = EventBlock(batch.venue, batch.session, table, trades, quotes, deltas, statuses, gaps)
     return batch
+
+
+class EventColumns:
+    """Events of one kind, a contiguous array a field. Prices and sizes are doubles; NaN: no price."""
+
+    __slots__ = ("_columns",)
+
+    def __init__(self, columns: dict[str, NDArray[Any]]) -> None:
+        self._columns = columns
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self._columns[name]
+
+    def __len__(self) -> int:
+        return len(self._columns["seq"]) if self._columns else 0
+
+
+@dataclass(slots=True)
+class ColumnBlock:
+    """What a block has for rules, as it came over the wire: no price is turned into nanos and back."""
+
+    venue: str
+    session: str
+    symbols: SymbolTable
+    trades: EventColumns
+    quotes: EventColumns
+    statuses: Records
+    gaps: Records
+
+
+@dataclass(slots=True)
+class ColumnBatch:
+    """A :class:`TickBatch` as far as a rule needs it."""
+
+    shard: int
+    watermark: int
+    block: ColumnBlock
+
+
+def decode_columns(raw: bytes, symbols: SymbolTable) -> ColumnBatch:
+    """As :func:`decode`, for readers that compute with doubles; ``symbols`` is extended and used.
+
+    Raises
+    ------
+    CodecError
+        Truncated, trailing bytes, or not of this schema.
+    """
+    data = np.frombuffer(raw, dtype=np.uint8)
+    try:
+        batch, pos = read_header(data, symbols)
+        trades, pos = _read_columns(data, pos, symbols, *_TRADE_FIELDS)
+        quotes, pos = _read_columns(data, pos, symbols, *_QUOTE_FIELDS)
+        _, pos = _read_columns(data, pos, symbols, *_DELTA_FIELDS)
+        statuses, pos = _decode_rare(data, pos, symbols, STATUS_DTYPE, ("status", "reason"))
+        gaps, pos = _decode_rare(data, pos, symbols, GAP_DTYPE, ("first_missing", "last_missing", "reason"))
+    except UnicodeDecodeError as error:
+        raise CodecError(f"a text in the record is not UTF-8 ({error}); is this a ticks topic?") from None
+    if pos != data.size:
+        raise CodecError(f"{data.size - pos} bytes behind the batch; was it written by another version?")
+    block = ColumnBlock(batch.venue, batch.session, symbols, trades, quotes, statuses, gaps)
+    return ColumnBatch(batch.shard, batch.watermark, block)
 
 
 def pack_header(batch: TickBatch) -> bytes:
@@ -268,36 +329,61 @@ def read_events(
     """
     chunks: list[Records] = []
     while True:
-        count, pos = _read_long(data, pos)
-        if count == 0:
+        columns, pos = _chunk(data, pos, table, doubles, longs)
+        if columns is None:
             break
-        if count < 0:  # a block may carry its length in bytes, so that a reader can skip it
-            count = -count
-            _, pos = _read_long(data, pos)
-        if count > data.size:
-            raise CodecError(f"an array of {count} events does not fit a record of {data.size} bytes")
-        head = np.empty((4, count), dtype=np.int64)
-        bits = np.empty((len(doubles), count), dtype=np.int64)
-        tail = np.empty((len(longs), count), dtype=np.int64)
-        spans = np.empty((_SYMBOL_SLOTS, 2), dtype=np.int64)
-        uniques, pos = _decode_events(data, pos, head, bits, tail, spans)
-        if pos < 0:
-            raise CodecError("the record ends inside an event, or is of another schema")
-        view = memoryview(data)
-        names = [str(view[start:stop], "utf-8") for start, stop in spans[:uniques].tolist()]
-        local = np.array([table.index(name) for name in names], dtype=np.int32)
-        records = np.empty(count, dtype=dtype)
-        records["symbol"] = local[head[0]]
-        records["ts_event"], records["ts_recv"], records["seq"] = head[1], head[2], head[3]
-        for row, name in enumerate(doubles):
-            values = bits[row].view(np.float64)
-            records[name] = values if dtype[name].kind == "f" else prices.to_nanos(values)
-        for row, name in enumerate(longs):
-            records[name] = tail[row]
+        records = np.empty(len(columns["symbol"]), dtype=dtype)
+        for name, values in columns.items():
+            exact = values.dtype.kind == "f" and dtype[name].kind != "f"
+            records[name] = prices.to_nanos(values) if exact else values
         chunks.append(records)
     if len(chunks) == 1:
         return chunks[0], pos
     return (np.concatenate(chunks) if chunks else np.empty(0, dtype=dtype)), pos
+
+
+def _read_columns(
+    data: NDArray[np.uint8], pos: int, table: SymbolTable, doubles: tuple[str, ...], longs: tuple[str, ...]
+) -> tuple[EventColumns, int]:
+    """As :func:`read_events`, a contiguous array a field; doubles stay doubles."""
+    chunks: list[dict[str, NDArray[Any]]] = []
+    while True:
+        columns, pos = _chunk(data, pos, table, doubles, longs)
+        if columns is None:
+            break
+        chunks.append(columns)
+    if len(chunks) > 1:
+        return EventColumns({name: np.concatenate([one[name] for one in chunks]) for name in chunks[0]}), pos
+    return EventColumns(chunks[0] if chunks else {}), pos
+
+
+def _chunk(
+    data: NDArray[np.uint8], pos: int, table: SymbolTable, doubles: tuple[str, ...], longs: tuple[str, ...]
+) -> tuple[dict[str, NDArray[Any]] | None, int]:
+    """One block of an Avro array as columns, and the position behind it; None at the array's end."""
+    count, pos = _read_long(data, pos)
+    if count == 0:
+        return None, pos
+    if count < 0:  # a block may carry its length in bytes, so that a reader can skip it
+        count = -count
+        _, pos = _read_long(data, pos)
+    if count > data.size:
+        raise CodecError(f"an array of {count} events does not fit a record of {data.size} bytes")
+    head = np.empty((4, count), dtype=np.int64)
+    bits = np.empty((len(doubles), count), dtype=np.int64)
+    tail = np.empty((len(longs), count), dtype=np.int64)
+    spans = np.empty((_SYMBOL_SLOTS, 2), dtype=np.int64)
+    uniques, pos = _decode_events(data, pos, head, bits, tail, spans)
+    if pos < 0:
+        raise CodecError("the record ends inside an event, or is of another schema")
+    view = data.data
+    names = [str(view[start:stop], "utf-8") for start, stop in spans[:uniques].tolist()]
+    local = np.array([table.index(name) for name in names], dtype=np.int32)
+    columns: dict[str, NDArray[Any]] = {"symbol": local[head[0]]}
+    columns.update(zip(("ts_event", "ts_recv", "seq"), head[1:], strict=True))
+    columns.update(zip(doubles, bits.view(np.float64), strict=True))
+    columns.update(zip(longs, tail, strict=True))
+    return columns, pos
 
 
 @njit(cache=True, nogil=True)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from streaming import tables
 from streaming.compiled.tree import Kind
 from tickloom import events, prices
+from tickloom.codec import ColumnBlock, EventColumns
 from tickloom.events import EventBlock, Records
 
 Array = NDArray[Any]
@@ -87,7 +88,7 @@ def to_ms(times):  # type: ignore[no-untyped-def]  # int64 (n,) ns -> int64 (n,)
 
 
 def extract(
-    view: str, block: EventBlock, wanted: list[str], symbols: Array, texts: Texts
+    view: str, block: EventBlock | ColumnBlock, wanted: list[str], symbols: Array, texts: Texts
 ) -> dict[str, Array]:
     """Columns ``wanted`` of a view over a block.
 
@@ -101,7 +102,7 @@ def extract(
     dict
         Contiguous arrays; with ``name?`` beside each nullable one, true where it is NULL.
     """
-    records: Records = getattr(block, view)
+    records: Records | EventColumns = getattr(block, view)
     found: dict[str, Array] = {}
     for name in wanted:
         if name == EVENT_TIME:
@@ -112,12 +113,14 @@ def extract(
             found[name] = _codes(_CODES[view, name], records[name], texts)
         elif (view, name) in _DERIVED:
             found[name] = _DERIVED[view, name](records)
-        elif view != "spreads" and name in _PRICES:
-            found[name] = prices.to_double(records[name])
-        elif records.dtype[name].kind == "S":
-            found[name] = _reasons(records[name], texts)
+        elif name in _PRICES:
+            found[name] = _doubles(records[name])
         else:
-            found[name] = np.ascontiguousarray(records[name]).astype(_dtype(records.dtype[name]), copy=False)
+            values = records[name]
+            if values.dtype.kind == "S":
+                found[name] = _reasons(values, texts)
+            else:
+                found[name] = np.ascontiguousarray(values).astype(_dtype(values.dtype), copy=False)
         if (view, name) in _NULLABLE:
             found[f"{name}?"] = np.isnan(found[name])
     return found
@@ -147,9 +150,14 @@ def _reasons(values: Array, texts: Texts) -> Array:
     return np.array([texts.code(name.decode("ascii", "replace")) for name in names], np.int32)[where]
 
 
-def _mid(records: Records) -> Array:
-    found: Array = (prices.to_double(records["bid_price"]) + prices.to_double(records["ask_price"])) / 2
+def _doubles(values: Array) -> Array:
+    """Prices and sizes; those off the wire are doubles already."""
+    return np.ascontiguousarray(values) if values.dtype.kind == "f" else prices.to_double(values)
+
+
+def _mid(records: Records | EventColumns) -> Array:
+    found: Array = (_doubles(records["bid_price"]) + _doubles(records["ask_price"])) / 2
     return found
 
 
-_DERIVED: Mapping[tuple[str, str], Callable[[Records], Array]] = {("quotes", "mid"): _mid}
+_DERIVED: Mapping[tuple[str, str], Callable[[Records | EventColumns], Array]] = {("quotes", "mid"): _mid}

@@ -31,6 +31,7 @@ from streaming.compiled.tree import Column, Kind
 from streaming.parameters import interval_ms
 from streaming.rules import Rule
 from tickloom.clock import NS_PER_MS
+from tickloom.codec import ColumnBlock
 from tickloom.errors import RuleError
 from tickloom.events import EventBlock, Signal, SymbolTable
 
@@ -74,7 +75,7 @@ class Matcher:
         """Partial matches that are open now."""
         return sum(len(lane.pm_i) for lane in self._lanes)
 
-    def push(self, block: EventBlock, watermark_ns: int) -> list[Signal]:
+    def push(self, block: EventBlock | ColumnBlock, watermark_ns: int) -> list[Signal]:
         """Signals of all matches that are certain once nothing older than the watermark will come.
 
         Raises
@@ -86,7 +87,7 @@ class Matcher:
         symbols = self._symbol_codes(block.symbols)
         inputs: dict[str, dict[str, Array]] = {}
         for number, branch in enumerate(self.plan.branches):
-            if len(getattr(block, branch.view)):
+            if len(getattr(block, branch.view, ())):
                 wanted = [column.name for column in prelude_inputs(self.plan, number)]
                 known = inputs.setdefault(branch.view, {})
                 missing = [name for name in {*wanted, EVENT_TIME} if name not in known]

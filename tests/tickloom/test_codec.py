@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tickloom import prices
-from tickloom.codec import EVENT_FIELDS, SCHEMA, TickBatch, decode, encode
+from tickloom.codec import EVENT_FIELDS, SCHEMA, TickBatch, decode, decode_columns, encode
 from tickloom.errors import CodecError, PriceRangeError
 from tickloom.events import (
     DELTA_DTYPE,
@@ -167,3 +167,36 @@ def test_an_empty_batch_is_a_heartbeat() -> None:
     back = decode(encode(TickBatch(2, 7, 7, 123, EventBlock("XNAS", "S", SymbolTable()))))
     assert (back.last_seq, back.watermark, len(back.block)) == (7, 123, 0)
     assert back.block.trades.dtype == empty(TRADE_DTYPE).dtype
+
+
+@settings(max_examples=100, deadline=None)
+@given(batches())
+def test_columns_are_the_doubles_of_the_events(batch: TickBatch) -> None:
+    """What rules read off the wire is what decode() gives: prices as doubles, NaN where there is none."""
+    raw = encode(batch)
+    whole, columns = decode(raw), decode_columns(raw, SymbolTable())
+    assert (columns.shard, columns.watermark) == (whole.shard, whole.watermark)
+    assert (columns.block.venue, columns.block.session) == (whole.venue, whole.session)
+    for kind in ("trades", "quotes", "statuses", "gaps"):
+        records, found = getattr(whole.block, kind), getattr(columns.block, kind)
+        assert len(records) == len(found)
+        for name in records.dtype.names if len(found) else ():
+            if name == "symbol":
+                assert _names(columns.block.symbols, found[name]) == _names(
+                    whole.block.symbols, records[name]
+                )
+            elif name in DOUBLES:
+                np.testing.assert_array_equal(found[name], prices.to_double(records[name]))
+            else:
+                assert found[name].tolist() == records[name].tolist()
+
+
+def _names(symbols: SymbolTable, indices: np.ndarray[Any, Any]) -> list[str]:
+    return [symbols.names[index] for index in indices]
+
+
+@pytest.mark.parametrize("cut", [1, 9, 40])
+def test_truncated_columns_are_an_error(cut: int) -> None:
+    """As with decode(): never half a batch."""
+    with pytest.raises(CodecError):
+        decode_columns(_small()[:-cut], SymbolTable())
