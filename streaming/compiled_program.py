@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import msgspec
 
 from streaming import derived, engines
 from streaming.engines import RuleMatcher
-from streaming.rules import Rule
+from streaming.rules import PATTERN, Rule
 from tickloom.clock import Clock, SystemClock
+from tickloom.codec import decode_columns
 from tickloom.errors import CodecError
 from tickloom.events import Signal, SymbolTable
 
 _NEVER = -(1 << 62)
+_FIELDS = tuple(field.name for field in dataclasses.fields(Signal))
 
 
 class RuleProgram:
@@ -35,7 +39,12 @@ class RuleProgram:
         self, rule: Rule, matcher: RuleMatcher, partitions: int = 0, clock: Clock | None = None
     ) -> None:
         self._matcher = matcher
-        self._decode = derived.decoder(engines.views_read(rule))
+        views = engines.views_read(rule)
+        # a pattern over the market takes columns; an absence also asks when anything at all came last
+        plain = rule.kind == PATTERN and derived.derived_view(views) is None
+        self._decode: Callable[[bytes, SymbolTable], Any] = (
+            decode_columns if plain else derived.decoder(views)
+        )
         self._clock = clock or SystemClock()
         self._symbols = SymbolTable()
         self._watermarks = [_NEVER] * max(partitions, 1)
@@ -93,7 +102,9 @@ def make_program(rule: Rule, partitions: int = 0) -> RuleProgram:
 
 def signal_json(signal: Signal, ts_signal_ns: int) -> bytes:
     """A signal as a value of the topic ``signals``, stamped."""
-    return json.dumps({**dataclasses.asdict(signal), "ts_signal": ts_signal_ns}).encode()
+    values = {name: getattr(signal, name) for name in _FIELDS}
+    values["ts_signal"] = ts_signal_ns
+    return msgspec.json.encode(values)
 
 
 def by_symbol(matcher: Any) -> bool:
