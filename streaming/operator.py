@@ -22,11 +22,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
+import cloudpickle  # type: ignore[import-untyped]
 from pyflink.common import Row, Types
 from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import ListStateDescriptor, ValueStateDescriptor
 
-from streaming.code import code_hash
+from streaming import code
 from tickloom.clock import Clock, SystemClock
 from tickloom.errors import CodecError, ServiceError
 
@@ -40,8 +41,6 @@ LATE_METRIC = "numLateRecordsDropped"
 QUARANTINED_METRIC = "numRecordsQuarantined"
 
 Output = tuple[bytes, bytes]
-#: Code that a worker loaded when it started; see :func:`refuse_stale_code`.
-LOADED_CODE = code_hash()
 
 _worker_main = sys.modules.get("pyflink.fn_execution.beam.beam_sdk_worker_main")
 if _worker_main is not None:  # a worker process has a print of its own, which Numba looks for in its module
@@ -157,7 +156,8 @@ class ShardFunction(KeyedProcessFunction):  # type: ignore[misc]
     Parameters
     ----------
     factory : callable
-        Makes a program, in the worker. It is pickled with the operator.
+        Makes a program, in the worker. Pickled apart from the operator, so that what it refers to is
+        imported when the worker is ready to.
     whole : bool
         One program for all partitions, not one for each.
     """
@@ -172,14 +172,16 @@ class ShardFunction(KeyedProcessFunction):  # type: ignore[misc]
         whole: bool = False,
         clock: Clock | None = None,
     ) -> None:
-        self._make = factory
+        self._pickled = cloudpickle.dumps(factory)
         self._identity, self._target, self._quarantine = identity, target, quarantine
         self._whole = whole
         self._clock = clock or SystemClock()
-        self._code = code_hash()
 
     def open(self, runtime_context: RuntimeContext) -> None:
-        refuse_stale_code(self._code, LOADED_CODE, code_hash())
+        with code.lock:
+            code.refresh()
+            self._make: Factory = cloudpickle.loads(self._pickled)
+            code.remember()
         kind = Types.PICKLED_BYTE_ARRAY()  # the one type that is the same in a thread and in a process
         self._snapshot = runtime_context.get_state(ValueStateDescriptor("snapshot", kind))
         self._log = runtime_context.get_list_state(ListStateDescriptor("log", kind))
@@ -196,6 +198,7 @@ class ShardFunction(KeyedProcessFunction):  # type: ignore[misc]
         if hosted is None:  # state can be read only now that Flink has set the key
             hosted = self._programs[shard] = Hosted(self._make(), self._identity, self._snapshot, self._log)
             self._late_rows[shard] = late_rows(hosted.program)
+            code.remember()
         if raw is None:  # a record without a value
             raw = b""
         try:
@@ -231,18 +234,3 @@ def quarantine_record(
         "bytes": base64.b64encode(raw).decode(),
     }
     return f"{topic}/{partition}/{offset}".encode(), json.dumps(kept).encode()
-
-
-def refuse_stale_code(submitted: str, loaded: str, on_disk: str) -> None:
-    """A worker that lives in the TaskManager keeps the modules it once loaded, whatever became of the files.
-
-    Raises
-    ------
-    ServiceError
-        The worker has neither the code with which the job was submitted, nor what is there now.
-    """
-    if loaded not in (submitted, on_disk):
-        raise ServiceError(
-            "the TaskManager runs code from before the last edit. Start it again (`tickloom down`, "
-            "`tickloom up`; its jobs go on from their checkpoints) or set flink.python_mode = 'process'."
-        )

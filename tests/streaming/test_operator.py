@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import importlib
 import json
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -18,7 +20,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from streaming import batch_job, code, operator
 from streaming.batch_job import BatchJob
 from streaming.cluster import Cluster
-from streaming.operator import Hosted, quarantine_record, refuse_stale_code
+from streaming.operator import Hosted, quarantine_record
 from streaming.tape import Tape
 from tests.streaming import crossing
 from tests.streaming.crossing import Crossing
@@ -136,19 +138,36 @@ def test_quarantine_keeps_bytes_and_place() -> None:
     assert kept == {"topic": "ticks.X", "partition": 3, "offset": 17, "time": 42, "error": "cut off"}
 
 
-def test_stale_worker_is_refused(tmp_path: Path) -> None:
-    """A worker with modules from before an edit is refused the job that was submitted after it; one that
-    has what is on disk, or what the job was submitted with, is not."""
-    refuse_stale_code(submitted="b", loaded="b", on_disk="b")
-    refuse_stale_code(submitted="a", loaded="b", on_disk="b")
-    refuse_stale_code(submitted="a", loaded="a", on_disk="b")
-    with pytest.raises(ServiceError, match="code from before the last edit"):
-        refuse_stale_code(submitted="b", loaded="a", on_disk="b")
-    (tmp_path / "streaming").mkdir()
-    (tmp_path / "streaming" / "one.py").write_text("a = 1\n")
-    before = code.code_hash(tmp_path)
-    (tmp_path / "streaming" / "one.py").write_text("a = 2\n")
-    assert code.code_hash(tmp_path) != before
+def test_edited_modules_are_loaded_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that lives on imports an edited module again, and others with it; one that the operator
+    itself is made of stops it, with the remedy."""
+    package = tmp_path / "edited"
+    package.mkdir()
+    for name, text in (
+        ("__init__", ""),
+        ("deep", "VALUE = 1\n"),
+        ("user", "from edited.deep import VALUE\n"),
+    ):
+        (package / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(code, "PACKAGES", ("edited",))
+    monkeypatch.setattr(code, "_digests", {})
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    first = importlib.import_module("edited.user")
+    code.remember()
+    assert code.refresh() == []
+    assert importlib.import_module("edited.user") is first
+
+    (package / "deep.py").write_text("VALUE = 2\n")
+    assert code.refresh() == ["edited.deep"]
+    assert importlib.import_module("edited.user").VALUE == 2
+    assert first.VALUE == 1  # what runs is not touched
+
+    code.remember()
+    monkeypatch.setattr(code, "KEPT", ("edited.deep",))
+    (package / "deep.py").write_text("VALUE = 3\n")
+    with pytest.raises(ServiceError, match=r"runs edited\.deep from before the last edit"):
+        code.refresh()
 
 
 class Job:
