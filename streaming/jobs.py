@@ -92,9 +92,10 @@ def submit(
         for rule, which in zip(wanted, chosen, strict=True)
     ]
     cluster = Cluster(flink)
-    savepoints = [savepoint or _make_room(cluster, rule, replace) for rule in wanted]
-    _require_slots(cluster, flink, len(wanted))
-    topics.ensure_topics([*{source_topic(rule) for rule in wanted}, signal_topic], kafka)
+    savepoints = [savepoint or make_room(cluster, rule.name, replace) for rule in wanted]
+    require_slots(cluster, flink, len(wanted))
+    needed = {source_topic(rule) for rule in wanted}
+    topics.ensure_topics([*needed, signal_topic, topics.QUARANTINE], kafka)
     submitted = []
     for rule, which, program, path in zip(wanted, chosen, programs, savepoints, strict=True):
         identity = identity_of(rule, which)
@@ -165,7 +166,7 @@ def live_options(rule: Rule, flink: FlinkSettings, begin: Origin, signal_topic: 
     }
     if begin.savepoint:
         configuration["execution.state-recovery.path"] = begin.savepoint
-    return JobOptions(source_topic(rule), signal_topic, source, configuration)
+    return JobOptions(source_topic(rule), signal_topic, source, configuration, quarantine=True)
 
 
 def source_topic(rule: Rule) -> str:
@@ -201,19 +202,19 @@ def _batch_job(identity: Identity, program: BatchJob, begin: Origin) -> BatchJob
     )
 
 
-def _make_room(cluster: Cluster, rule: Rule, replace: bool) -> str:
-    """Stop what runs of a rule. The savepoint to go on from; "" for none.
+def make_room(cluster: Cluster, name: str, replace: bool) -> str:
+    """Stop what runs under a rule's name. The savepoint to go on from; "" for none.
 
     Raises
     ------
     ServiceError
         It runs, and is not to be replaced.
     """
-    running = cluster.running(rule.name)
+    running = cluster.running(name)
     if running and not replace:
         raise ServiceError(
-            f"rule {rule.name} already runs as job {running[0].job_id}. "
-            f"Stop it (`tickloom rules stop {rule.name}`) or give --replace."
+            f"rule {name} already runs as job {running[0].job_id}. "
+            f"Stop it (`tickloom rules stop {name}`) or give --replace."
         )
     return "".join([_stop(cluster, job, savepoint=True) for job in running][-1:])
 
@@ -238,7 +239,7 @@ def _common(rule: Rule, flink: FlinkSettings) -> dict[str, str]:
     }
 
 
-def _require_slots(cluster: Cluster, flink: FlinkSettings, jobs: int) -> None:
+def require_slots(cluster: Cluster, flink: FlinkSettings, jobs: int) -> None:
     """A job without slots would wait minutes for one, and fail then."""
     free, needed = cluster.free_slots(), jobs * flink.parallelism
     if free < needed:
