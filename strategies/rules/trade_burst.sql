@@ -35,6 +35,7 @@ FROM aggressive MATCH_RECOGNIZE (
   -- *? is reluctant: the run ends with the first trade that will do. ROUND, so that 8 bps are 8 bps.
   PATTERN (HEAD RUN*? TAIL) WITHIN :span
   DEFINE
+    HEAD AS TRUE,
     RUN AS RUN.direction = HEAD.direction,
     TAIL AS TAIL.direction = HEAD.direction
       AND COUNT(RUN.seq) + 2 >= :trades

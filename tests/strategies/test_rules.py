@@ -1,213 +1,119 @@
-"""The shipped rules on tapes written by hand, on a real Flink: when they must fire, and when not.
+"""The shipped rules on Flink, over their own tapes and over a generated market.
 
-All cases of a rule run in one job: a case has a symbol (or, for pairs, a set) of its own.
+The tapes beside the rules are run by the compiled engine in tests/streaming/test_tapes.py; here the
+reference runs all of them at once, and both run a minute of the synthetic session.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from math import nan
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 
-from strategies.pairs import frozen
-from strategies.pairs.frozen import PairCalibration, PairSet
-from streaming import history, rules
-from streaming.tape import START_NS, Tape
-from tickloom.clock import NS_PER_MS
-from tickloom.events import Signal
+from streaming import cases, history, linter, rules
+from streaming.cases import Case
+from streaming.rules import Rule
+from tickloom.clock import NS_PER_MS, NS_PER_S
+from tickloom.events import EventBlock, Signal, SymbolTable
 from tickloom.settings import FlinkSettings, KafkaSettings
 
-pytestmark = pytest.mark.slow
+RULES = [rule for rule in map(rules.find, rules.names()) if rule.kind != rules.JOB]
+PAIRS = "pair_spread"  # reads calibrations of named pairs: its tapes cannot change their symbols
+TAPE_S_MAX = 1_000  # that a tape of pairs may last
+SEQS_PER_TAPE = 100_000
+#: What a signal says: symbol, side, first and last seq, strength, price.
+Said = tuple[str, str, int, int, float, float]
 
-BUY, SELL = "buy", "sell"
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_linter_has_nothing_to_say_but_what_is_meant(rule: Rule) -> None:
+    """The examples that users copy are clean: only that WITHIN is exclusive is noted."""
+    assert [one.reason for one in linter.lint(rule) if not one.reason.startswith("WITHIN is exclusive")] == []
 
 
 @dataclass
-class Case:
-    """What a symbol's tape should give: (side, first seq, last seq) of each signal."""
+class Placed:
+    """A case among others: its symbols have a prefix, its messages other numbers, a pair another time."""
 
-    symbol: str
-    expected: list[tuple[str, int, int]]
+    case: Case
+    prefix: str = ""
+    seq: int = 0
+    ns: int = 0
+
+    def blocks(self, symbols: SymbolTable) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+        """Its events, of that table."""
+        given = self.case.tape.block
+        index = [symbols.index(f"{self.prefix}{name}") for name in given.symbols.names]
+        moved = {}
+        for kind, records in given.kinds().items():
+            moved[kind] = records.copy()
+            moved[kind]["symbol"] = np.array(index)[records["symbol"]]
+            for column, by in (("seq", self.seq), ("ts_event", self.ns), ("ts_recv", self.ns)):
+                moved[kind][column] += by
+        return moved
+
+    def expected(self) -> list[Said]:
+        """What its signals must say."""
+        seqs = {row: seq + self.seq for row, seq in self.case.tape.seq_of_row.items()}
+        assert self.case.expectation is not None
+        return [
+            (
+                f"{self.prefix}{one.symbol}",
+                *(one.side, seqs[one.first_row], seqs[one.last_row]),
+                *(math.nan if one.strength is None else one.strength, one.ref_price or math.nan),
+            )
+            for one in self.case.expectation.signals
+        ]
+
+
+def placed() -> dict[str, list[Placed]]:
+    """Every rule's cases that take its parameters as they are."""
+    found: dict[str, list[Placed]] = {}
+    number = 0
+    for rule in RULES:
+        for case in cases.find(rule):
+            if case.expectation is None or case.expectation.overrides:
+                continue
+            number += 1
+            seq = number * SEQS_PER_TAPE
+            if rule.name == PAIRS:
+                one = Placed(case, "", seq, number * TAPE_S_MAX * NS_PER_S)
+            else:
+                one = Placed(case, f"{rule.name}.{case.name}.", seq)
+            found.setdefault(rule.name, []).append(one)
+    return found
 
 
 @pytest.fixture(scope="module")
-def fired(
-    flink: FlinkSettings, kafka: KafkaSettings, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, tuple[list[Case], list[Signal]]]:
-    """Cases and signals of each rule; the three run at the same time over the same tape."""
-    tape = Tape()
-    cases = {
-        "pair_spread": _pair_cases(tape),
-        "trade_burst": _burst_cases(tape),
-        "quote_fade": _fade_cases(tape),
-    }
-    wanted = [rules.find(name) for name in cases]
-    # hedge ratio 1, mean 10, deviation 1: the spread's distance from 10 is its z
-    pairs = PairSet(
-        "XNAS",
-        tuple(
-            PairCalibration(case.symbol, *case.symbol.split("~"), hedge_ratio=1.0, mean=10.0, deviation=1.0)
-            for case in cases["pair_spread"]
-        ),
-        stale_ms=10_000,
-        rolling_half_life_ms=60_000,
-        valid_from=datetime(2024, 1, 1, tzinfo=UTC),
-    )
-    directory = tmp_path_factory.mktemp("pairs")
-    (directory / "XNAS.toml").write_text(frozen.dumps(pairs))
-    wanted[0] = rules.bind(wanted[0], {"calibration": str(pairs.version)})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(frozen, "PAIRS_DIR", directory)
-        found = history.run(wanted, [tape.block()], flink, kafka)
-    return {name: (cases[name], found[name]) for name in cases}
+def on_flink(flink: FlinkSettings, kafka: KafkaSettings) -> dict[str, list[Signal]]:
+    """Signals of all rules over all tapes side by side, each rule a job."""
+    symbols = SymbolTable()
+    parts = [one.blocks(symbols) for many in placed().values() for one in many]
+    kinds = {kind: np.concatenate([part[kind] for part in parts]) for kind in parts[0]}
+    block = EventBlock("XNAS", "20240808", symbols, *kinds.values())
+    return history.run(RULES, [block], flink, kafka)
 
 
-@pytest.mark.parametrize("rule", ["pair_spread", "trade_burst", "quote_fade"])
-def test_rule_fires_when_it_must_and_only_then(
-    rule: str, fired: dict[str, tuple[list[Case], list[Signal]]]
-) -> None:
-    """Each case gives just its signals, with their sides and the events that made them."""
-    cases, signals = fired[rule]
-    found = {
-        case.symbol: [(s.side, s.first_seq, s.last_seq) for s in signals if s.symbol == case.symbol]
-        for case in cases
-    }
-    assert found == {case.symbol: case.expected for case in cases}
-    assert len(signals) == sum(len(case.expected) for case in cases)
-
-
-def test_strength_and_price_are_what_the_rule_says(
-    fired: dict[str, tuple[list[Case], list[Signal]]],
-) -> None:
-    """pair_spread: deviations and the spread; trade_burst and quote_fade: basis points and the trade."""
-    pair = next(s for s in fired["pair_spread"][1] if s.symbol == "HIGHA~HIGHB")
-    assert (pair.strength, pair.ref_price) == (pytest.approx(2.6), pytest.approx(12.6))
-    assert pair.ts_event == START_NS + 300 * NS_PER_MS
-    burst = next(s for s in fired["trade_burst"][1] if s.symbol == "UP")
-    assert (burst.strength, burst.ref_price) == (pytest.approx(10.0), 100.10)
-    fade = next(s for s in fired["quote_fade"][1] if s.symbol == "OFFER")
-    assert (fade.strength, fade.ref_price) == (pytest.approx(8.0), 100.08)
-
-
-def _pair_cases(tape: Tape) -> list[Case]:
-    cases = []
-
-    def play(symbol: str, zs: list[float], step_ms: float = 100) -> list[int]:
-        """Leg B stands at 50, leg A makes the spread 10 + z; seq of leg A's quotes."""
-        leg_a, leg_b = symbol.split("~")
-        tape.quote(leg_b, 0, 49.99, 50.01)
-        return [
-            tape.quote(leg_a, number * step_ms, 60 + z - 0.01, 60 + z + 0.01) for number, z in enumerate(zs)
-        ]
-
-    seqs = play("HIGHA~HIGHB", [0.0, 1.0, 2.0, 2.6, 3.0])
-    cases.append(Case("HIGHA~HIGHB", [(SELL, seqs[1], seqs[3])]))  # from its last calm quote on, and once
-    seqs = play("LOWA~LOWB", [0.0, -2.7])
-    cases.append(Case("LOWA~LOWB", [(BUY, seqs[0], seqs[1])]))
-    seqs = play("TWICEA~TWICEB", [0.0, 2.6, 2.0, 2.6, 1.0, 2.6])
-    # 2.0 is not calm: it must not fire again before the spread was back within 1.5
-    cases.append(Case("TWICEA~TWICEB", [(SELL, seqs[0], seqs[1]), (SELL, seqs[4], seqs[5])]))
-    play("QUIETA~QUIETB", [0.0, 2.4, -2.4, 1.0, 2.49, 0.0])
-    cases.append(Case("QUIETA~QUIETB", []))
-    play("NEVERA~NEVERB", [2.6, 3.0, 2.8])  # it was never seen calm
-    cases.append(Case("NEVERA~NEVERB", []))
-    seqs = play("STALEA~STALEB", [0.0])
-    tape.quote("STALEA", 12_000, 62.99, 63.01)  # leg B was last seen 12 s ago
-    cases.append(Case("STALEA~STALEB", []))
-    seqs = play("EMPTYA~EMPTYB", [0.0])
-    tape.quote("EMPTYA", 100, 62.99, nan)  # no offer: no mid, so nothing moved
-    cases.append(Case("EMPTYA~EMPTYB", []))
-    # Both legs jump in one millisecond and the spread stays: half of the move is no signal.
-    seqs = play("TIEA~TIEB", [0.0])
-    tape.quote("TIEA", 100.1, 64.99, 65.01)
-    tape.quote("TIEB", 100.6, 54.99, 55.01)
-    cases.append(Case("TIEA~TIEB", []))
-    # Halted on the way: where the spread was meanwhile, nobody knows; it must be calm once more.
-    play("HALTA~HALTB", [0.0])
-    tape.status("HALTB", 50, "halted")
-    tape.quote("HALTA", 100, 61.99, 62.01)
-    tape.status("HALTB", 150, "trading")
-    tape.quote("HALTA", 200, 62.69, 62.71)
-    calm = tape.quote("HALTA", 300, 59.99, 60.01)
-    cases.append(Case("HALTA~HALTB", [(SELL, calm, tape.quote("HALTA", 400, 62.69, 62.71))]))
-    # Leg B moves: its quotes count as well as leg A's.
-    calm = play("LEGA~LEGB", [0.0])[0]
-    entry = tape.quote("LEGB", 100, 46.99, 47.01)
-    cases.append(Case("LEGA~LEGB", [(SELL, calm, entry)]))
-    return cases
-
-
-def _burst_cases(tape: Tape) -> list[Case]:
-    def play(symbol: str, sides: str, step_ms: float, move: float, condition: str = "regular") -> list[int]:
-        """Trades B(uy), S(ell) or N(one), each ``move`` dollars from the one before, from 100 on."""
-        names = {"B": "buy", "S": "sell", "N": "none"}
-        return [
-            tape.trade(symbol, number * step_ms, round(100 + number * move, 2), 100, names[side], condition)
-            for number, side in enumerate(sides)
-        ]
-
-    cases = []
-    up = play("UP", "BBBBBB", 50, 0.02)  # 10 cents on 100 dollars are 10 bps, with the sixth trade
-    cases.append(Case("UP", [(BUY, up[0], up[5])]))
-    down = play("DOWN", "SSSSSSS", 50, -0.02)
-    cases.append(Case("DOWN", [(SELL, down[0], down[5])]))
-    long = play("LONG", "B" * 12, 40, 0.02)  # two runs, that share no trade
-    cases.append(Case("LONG", [(BUY, long[0], long[5]), (BUY, long[6], long[11])]))
-    slide = play("SLIDE", "B" * 10, 50, 0.01)  # the first run with 8 bps ends with the ninth trade
-    cases.append(Case("SLIDE", [(BUY, slide[0], slide[8])]))
-    play("FEW", "BBBBB", 50, 0.05)
-    cases.append(Case("FEW", []))
-    play("FLAT", "B" * 10, 50, 0.001)
-    cases.append(Case("FLAT", []))
-    play("SLOW", "BBBBBB", 200, 0.02)  # 1,000 ms from the first to the sixth: the span is exclusive
-    cases.append(Case("SLOW", []))
-    edge = play("EDGE", "BBBBBB", 199.8, 0.02)  # 999 ms
-    cases.append(Case("EDGE", [(BUY, edge[0], edge[5])]))
-    play("MIXED", "BBBBBSBBBBB", 20, 0.02)
-    cases.append(Case("MIXED", []))
-    play("WRONG", "BBBBBBB", 50, -0.02)  # buyers, and a falling price
-    cases.append(Case("WRONG", []))
-    play("UNKNOWN", "NNNNNNN", 50, 0.02)  # nobody knows who was the aggressor
-    cases.append(Case("UNKNOWN", []))
-    play("CROSS", "BBBBBBB", 50, 0.02, condition="cross")
-    cases.append(Case("CROSS", []))
-    return cases
-
-
-def _fade_cases(tape: Tape) -> list[Case]:
-    cases = []
-    thin = tape.quote("OFFER", 0, 99.99, 100.00, 800, 200)
-    tape.trade("OFFER", 50, 100.00, 200, "buy")
-    tape.quote("OFFER", 60, 99.99, 100.08, 800, 500)
-    through = tape.trade("OFFER", 100, 100.08, 100, "buy")
-    cases.append(Case("OFFER", [(BUY, thin, through)]))
-    thin = tape.quote("BID", 0, 100.00, 100.01, 100, 900)
-    through = tape.trade("BID", 299, 99.93, 100, "sell")
-    cases.append(Case("BID", [(SELL, thin, through)]))
-    tape.quote("LATE", 0, 99.99, 100.00, 800, 200)
-    tape.trade("LATE", 300, 100.08, 100, "buy")  # the span is exclusive
-    cases.append(Case("LATE", []))
-    tape.quote("FULL", 0, 99.99, 100.00, 800, 201)  # more than a quarter is left
-    tape.trade("FULL", 50, 100.08, 100, "buy")
-    cases.append(Case("FULL", []))
-    tape.quote("SMALL", 0, 99.99, 100.00, 399, 10)  # a thin market altogether
-    tape.trade("SMALL", 50, 100.08, 100, "buy")
-    cases.append(Case("SMALL", []))
-    tape.quote("HELD", 0, 99.99, 100.00, 800, 200)
-    tape.trade("HELD", 50, 100.05, 100, "buy")  # 5 bps
-    cases.append(Case("HELD", []))
-    tape.quote("OTHER", 0, 99.99, 100.00, 800, 200)
-    tape.trade("OTHER", 50, 99.90, 100, "sell")  # the side that had not faded gave way
-    cases.append(Case("OTHER", []))
-    # One message that trades at a price and leaves a thin quote there: the trade is not behind the quote.
-    tape.trade("SAME", 0, 100.08, 100, "buy")
-    tape.messages -= 1
-    tape.quote("SAME", 0, 99.99, 100.00, 800, 100)
-    cases.append(Case("SAME", []))
-    return cases
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_flink_fires_when_it_must_and_only_then(rule: Rule, on_flink: dict[str, list[Signal]]) -> None:
+    """Over its own tapes each rule gives just the signals that are written beside them."""
+    own = placed()[rule.name]
+    found = [
+        one
+        for one in on_flink[rule.name]
+        if rule.name == PAIRS or one.symbol.startswith(tuple(each.prefix for each in own))
+    ]
+    said = sorted((s.symbol, s.side, s.first_seq, s.last_seq) for s in found)
+    expected = sorted(one for each in own for one in each.expected())
+    assert said == [one[:4] for one in expected]
+    assert expected
+    figures = {(s.symbol, s.last_seq): (s.strength, s.ref_price) for s in found}
+    for symbol, _, _, last, strength, price in expected:
+        assert figures[symbol, last] == pytest.approx((strength, price), rel=1e-9, nan_ok=True)
 
 
 @pytest.fixture(scope="module")
@@ -233,12 +139,14 @@ def synthetic_session() -> Callable[[float], list]:  # type: ignore[type-arg]
     return make
 
 
-def test_each_rule_fires_in_a_synthetic_session(
+@pytest.mark.slow
+def test_both_engines_in_a_synthetic_session(
     flink: FlinkSettings,
     kafka: KafkaSettings,
     synthetic_session: Callable[[float], list],  # type: ignore[type-arg]
 ) -> None:
-    """In a minute of the generated market each rule finds what was put there, and not much else."""
+    """In a minute of the generated market the demo's rules find what was put there, and not much else; the
+    compiled engine finds the very same, ids included."""
     block, truth = synthetic_session(60.0)
     wanted = [rules.find(name) for name in ("pair_spread", "trade_burst", "quote_fade")]
     found = history.run(wanted, [block], flink, kafka)
@@ -249,3 +157,21 @@ def test_each_rule_fires_in_a_synthetic_session(
     swept = {(one.symbol, one.side) for one in found["trade_burst"]}
     assert len(swept & planned) >= len(planned) / 2
     assert 1 <= len(found["quote_fade"]) <= len(block.quotes) / 1_000
+    for rule in wanted:
+        compiled = {one.signal_id: one for one in cases.compiled(rule, block)}
+        assert compiled.keys() == {one.signal_id for one in found[rule.name]}
+        for one in found[rule.name]:
+            assert replace(one, ts_signal=0) == compiled[one.signal_id]
+
+
+def test_other_rules_are_rare_in_a_synthetic_session(
+    synthetic_session: Callable[[float], list],  # type: ignore[type-arg]
+) -> None:
+    """A calm market is no reason to trade: a few signals a minute over 24 stocks at most."""
+    block, _ = synthetic_session(60.0)
+    counts = {
+        name: len(cases.compiled(rules.find(name), block))
+        for name in ("sweep", "quote_stuffing", "quotes_stale", "opening_range")
+    }
+    assert all(count <= 24 for count in counts.values()), counts
+    assert counts["sweep"] >= 1
