@@ -459,6 +459,8 @@ class TestOnFlink:
             )
             for _ in range(2_000)
         ]
+        # a silence that the end of the tape leaves open: Flink's own end of time would fire it
+        events += [(30.0, "A", "quote", 0, 0), *([(1.0, "A", "trade", 300, 1)] * 4)]
         block = tape_of(events)
         block.trades["side"] = rng.integers(3, size=len(block.trades))
         lines = [
