@@ -33,3 +33,12 @@ def record(identity: Identity) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         file.write(json.dumps(asdict(identity)) + "\n")
+
+
+def withdraw(identity: Identity) -> None:
+    """Forget a proof: the engines were seen to differ."""
+    path = _file()
+    if is_proven(identity):
+        lost = asdict(identity)
+        kept = [line for line in path.read_text().splitlines() if json.loads(line) != lost]
+        path.write_text("".join(f"{line}\n" for line in kept))

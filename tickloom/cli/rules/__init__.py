@@ -42,4 +42,4 @@ def overrides_of(given: list[str] | None) -> dict[str, str]:
     return overrides
 
 
-from tickloom.cli.rules import author, history, live, warm  # noqa: E402, F401  they add their commands to `app`
+from tickloom.cli.rules import author, history, live, parity, warm  # noqa: E402, F401  their commands

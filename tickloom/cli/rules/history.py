@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -13,8 +15,11 @@ import typer
 from rich.table import Table
 
 from tickloom.cli.rules import Name, Params, app, console, overrides_of
-from tickloom.clock import NS_PER_S
+from tickloom.clock import NS_PER_S, SystemClock
 from tickloom.errors import SettingsError
+
+QUESTDB = "questdb"
+KINDS = ("trades", "quotes", "statuses", "gaps")
 
 
 class Format(StrEnum):
@@ -25,37 +30,115 @@ class Format(StrEnum):
     parquet = "parquet"
 
 
+class EngineName(StrEnum):
+    """What runs a rule."""
+
+    flink = "flink"
+    compiled = "compiled"
+
+
+Source = Annotated[
+    str, typer.Option(help="questdb, or a Parquet file or folder of trades.parquet, quotes.parquet ...")
+]
+
+
 @app.command()
 def run(
     name: Name,
-    begin: Annotated[str, typer.Option("--from", help="ISO time, UTC if it has no zone.")],
-    end: Annotated[str, typer.Option("--to", help="ISO time, UTC if it has no zone; exclusive.")],
+    begin: Annotated[
+        str | None, typer.Option("--from", help="ISO time, UTC if it has no zone. Default: the file's first.")
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", help="The same, exclusive. Default: all of the file.")
+    ] = None,
+    engine: Annotated[
+        EngineName | None,
+        typer.Option(help="compiled needs no server. Default: flink, until `rules parity` has proven it."),
+    ] = None,
+    source: Source = QUESTDB,
     param: Params = None,
     form: Annotated[Format, typer.Option("--format", "-f")] = Format.table,
     out: Annotated[Path | None, typer.Option(help="File to write; needed for parquet.")] = None,
 ) -> None:
     """Run a rule over stored history: the same signals, with the same ids, as live."""
-    from storage.reader import QuestDbReader
-    from streaming import history, linter, rules
+    from streaming import history, jobs, linter, rules, warm
+    from tickloom.cli.rules.progress import TimeProgress, figures
     from tickloom.settings import FlinkSettings, KafkaSettings
 
     if form is Format.parquet and out is None:
         raise SettingsError("parquet is no text: give --out FILE")
-    rule = rules.find(name)
+    rule = rules.bind(rules.find(name), overrides_of(param))
     linter.check(rule)
-    from_ns, to_ns = _time_ns(begin), _time_ns(end)
+    chosen = engine.value if engine else jobs.default_engine(rule)
+    if chosen == "compiled":
+        warm.warm_up(rule)  # seconds at most, once a machine: no part of the ticks' rate
+    clock = SystemClock()
+    with opened(source) as reader:
+        from_ns, to_ns = _range(reader, begin, end)
+        stages = (
+            [f"{rule.name}: matching"] if chosen == "compiled" else ["to Kafka", f"{rule.name}: matching"]
+        )
+        with TimeProgress(stages, from_ns, min(to_ns, clock.now_ns())) as progress:
+            began_ns = clock.monotonic_ns()
+            blocks = history.Metered(
+                reader.read_events(rule.venue, from_ns, to_ns, KINDS),
+                lambda at_ns: progress.reached(at_ns, blocks.events),
+            )
+            found = history.run_on(
+                chosen,
+                rule,
+                blocks,
+                FlinkSettings.load(),
+                KafkaSettings.load(),
+                on_time=lambda at_ns: progress.reached(at_ns, 0),
+            )
+            seconds = (clock.monotonic_ns() - began_ns) / NS_PER_S
+    write_signals([asdict(signal) for signal in found], form, out)
+    print(
+        f"{len(found):,} signals of {rule.name} v{rule.version} on {chosen}: "
+        f"{figures(blocks.events, seconds)}",
+        file=sys.stderr,
+    )
+    if engine is None and chosen == "flink":
+        print(
+            f"`tickloom rules parity {rule.name} --date D` proves the compiled engine, the faster one, for "
+            "this rule; --engine compiled takes it unproven",
+            file=sys.stderr,
+        )
+
+
+@contextmanager
+def opened(source: str) -> Iterator[Any]:
+    """What has ``read_events``: QuestDB, or Parquet files."""
+    from storage.parquet import ParquetReader
+    from storage.reader import QuestDbReader
+
+    if source == QUESTDB:
+        with QuestDbReader() as reader:
+            yield reader
+    else:
+        yield ParquetReader(Path(source))
+
+
+def _range(reader: Any, begin: str | None, end: str | None) -> tuple[int, int]:
+    """The wanted time, ns; of files, what is not said is what they hold."""
+    from storage.parquet import ParquetReader
+
+    first = last = None
+    if isinstance(reader, ParquetReader):
+        held = reader.time_range()
+        first, last = (held[0], held[1] + 1) if held else (0, 1)
+    from_ns = _time_ns(begin) if begin else first
+    to_ns = _time_ns(end) if end else last
+    if from_ns is None or to_ns is None:
+        raise SettingsError("QuestDB holds more than a run wants: give --from and --to")
     if to_ns <= from_ns:
-        raise SettingsError(f"--to {end} is not behind --from {begin}")
-    with QuestDbReader() as reader, console.status(f"{rule.name} over {begin} to {end}"):
-        blocks = reader.read_events(rule.venue, from_ns, to_ns, ("trades", "quotes", "statuses", "gaps"))
-        found = history.run(
-            [rule], blocks, FlinkSettings.load(), KafkaSettings.load(), overrides=overrides_of(param)
-        )[rule.name]
-    _write([asdict(signal) for signal in found], form, out)
-    print(f"{len(found):,} signals of {rule.name} v{rule.version}", file=sys.stderr)
+        raise SettingsError(f"--to {end or to_ns} is not behind --from {begin or from_ns}")
+    return from_ns, to_ns
 
 
-def _write(rows: list[dict[str, Any]], form: Format, out: Path | None) -> None:
+def write_signals(rows: list[dict[str, Any]], form: Format, out: Path | None) -> None:
+    """Signals to the terminal or to a file."""
     import pyarrow as pa
     from pyarrow import csv, parquet
 
@@ -65,21 +148,39 @@ def _write(rows: list[dict[str, Any]], form: Format, out: Path | None) -> None:
             table.add_column(column, justify="right")
         table.add_column("signal_id")
         for row in rows:
-            time = datetime.fromtimestamp(row["ts_event"] / NS_PER_S, UTC).isoformat(timespec="milliseconds")
             table.add_row(
-                *(time.removesuffix("+00:00"), row["symbol"], row["side"]),
+                *(time_text(row["ts_event"]), row["symbol"], row["side"]),
                 *(f"{row['strength']:.4g}", f"{row['ref_price']:,.4f}"),
                 *(str(row["first_seq"]), str(row["last_seq"]), row["signal_id"][:16]),
             )
         console.print(table)
         return
-    arrow = pa.Table.from_pylist(rows)
+    arrow = pa.Table.from_pylist(rows, schema=_schema())
     if form is Format.parquet:
         parquet.write_table(arrow, out)
     else:
         csv.write_csv(arrow, sys.stdout.buffer if out is None else out)
     if out is not None:
         print(f"{out}: {len(rows):,} signals", file=sys.stderr)
+
+
+def _schema() -> Any:
+    """Of signals as a file: also where there are none, a reader finds the columns."""
+    import pyarrow as pa
+
+    kinds = {"strength": pa.float64(), "ref_price": pa.float64()}
+    kinds |= dict.fromkeys(("first_seq", "last_seq", "ts_event", "ts_signal"), pa.int64())
+    names = (
+        *("signal_id", "rule", "version", "symbol", "side", "strength", "ref_price"),
+        *("first_seq", "last_seq", "venue", "ts_event", "ts_signal"),
+    )
+    return pa.schema([(name, kinds.get(name, pa.string())) for name in names])
+
+
+def time_text(ts_ns: int) -> str:
+    """ISO 8601 in UTC with milliseconds, without its zone."""
+    time = datetime.fromtimestamp(ts_ns / NS_PER_S, UTC).isoformat(timespec="milliseconds")
+    return time.removesuffix("+00:00")
 
 
 def _time_ns(text: str) -> int:
