@@ -21,13 +21,16 @@ from streaming import (
     origin,
     proven,
     rules,
+    runs,
 )
 from streaming.batch_job import BatchJob
 from streaming.client import JobOptions
 from streaming.cluster import Cluster, RuleJob
 from streaming.origin import Engine, Identity, Origin, Start
 from streaming.rules import Rule
+from streaming.runs import Run
 from tickloom import topics
+from tickloom.clock import SystemClock
 from tickloom.errors import ServiceError
 from tickloom.settings import FlinkSettings, KafkaSettings
 
@@ -105,6 +108,17 @@ def submit(
             job_id = client.submit(rule, options, flink, kafka)
         else:
             job_id = batch_job.submit(_batch_job(identity, program, begin), flink, kafka)
+        runs.submitted(
+            Run(
+                rule.name,
+                rule.version,
+                which,
+                job_id,
+                SystemClock().now_ns(),
+                {key: str(value) for key, value in (overrides or {}).items()},
+                complete=begin.complete,
+            )
+        )
         submitted.append(Submitted(rule.name, rule.version, job_id, which, begin.note))
     for one in submitted:
         cluster.wait_running(one.job_id)
@@ -221,6 +235,7 @@ def make_room(cluster: Cluster, name: str, replace: bool) -> str:
 
 def _stop(cluster: Cluster, job: RuleJob, savepoint: bool) -> str:
     """Stop a job; the path of its savepoint. One that does not run cannot make any."""
+    runs.stopped(job.job_id, SystemClock().now_ns())
     if savepoint and job.state == "RUNNING":
         identity = origin.of_parameters(cluster.parameters(job.job_id))
         return cluster.stop(job.job_id, identity.folder if identity else "")

@@ -23,6 +23,7 @@ Engine = Literal["flink", "compiled"]
 
 OFFSETS_TIMEOUT_S = 15.0
 _GROUP = "tickloom.rule."
+_FROM_NOW = "specific-offsets"
 _DEPTH = 4  # folders of an identity: rule, version, engine, text
 
 
@@ -86,6 +87,11 @@ class Origin:
     source: dict[str, str]
     savepoint: str = ""
     note: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the job sees what was there before it; else only what comes from now on."""
+        return self.source["scan.startup.mode"] != _FROM_NOW
 
 
 def find(
@@ -160,4 +166,4 @@ def _ends_now(topic: str, kafka: KafkaSettings) -> dict[str, str]:
     finally:
         consumer.close()
     offsets = ";".join(f"partition:{number},offset:{end}" for number, end in sorted(ends.items()))
-    return {"scan.startup.mode": "specific-offsets", "scan.startup.specific-offsets": offsets}
+    return {"scan.startup.mode": _FROM_NOW, "scan.startup.specific-offsets": offsets}
