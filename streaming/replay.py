@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from streaming import derived
 from tickloom import topics
-from tickloom.clock import NS_PER_DAY
+from tickloom.clock import NS_PER_MS
 from tickloom.codec import TickBatch
 from tickloom.errors import FeedError, ServiceError
 from tickloom.events import EventBlock, Records
@@ -102,7 +102,8 @@ def in_order(
 ) -> Iterator[tuple[EventBlock, int]]:
     """What is read of stored events, block by block, each with the watermark behind it (ns).
 
-    That is where the next block begins; behind the last one, a day later than all.
+    That is where the next block begins; behind the last one, a millisecond later than all: what the events
+    prove, and not more (a silence that is still running may have ended behind them).
 
     Raises
     ------
@@ -123,7 +124,7 @@ def in_order(
         promised, last_ts = begins, max(last_ts, *(int(ts.max()) for ts in times))
         block = following
     if block is not None:
-        yield block, last_ts + NS_PER_DAY
+        yield block, last_ts + NS_PER_MS
 
 
 def _of_venue(blocks: Iterable[EventBlock], venues: set[str]) -> Iterator[EventBlock]:

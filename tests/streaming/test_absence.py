@@ -267,6 +267,7 @@ def test_the_end_of_the_data_proves_nothing(probe: Probe) -> None:
     assert play(probe(), quoted(*tape), {}, []) == []
     assert play(probe(), quoted(*tape, ("trade", 9.9)), {}, []) == []
     assert len(play(probe(), quoted(*tape, ("trade", 10.0)), {}, [])) == 1
+    assert history.run_compiled([probe()], [quoted(*tape, ("trade", 9.9))]) == {"probe": []}
     other = quoted(*tape)
     other.symbols.index("B")
     later = Tape(symbols=other.symbols, messages=10)
