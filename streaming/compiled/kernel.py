@@ -9,8 +9,10 @@ their first rows; an ended match waits while an earlier one is open; what overla
 from __future__ import annotations
 
 from streaming.compiled import emit
+from streaming.compiled.aggregates import accumulate, finish
 from streaming.compiled.columns import EVENT_TIME, Texts
 from streaming.compiled.emit import ALWAYS, Value
+from streaming.compiled.loop import HEAD, RUN
 from streaming.compiled.plan import Plan
 from streaming.compiled.slots import COUNT, ELEMENT, START, START_TIME, Slots, allocate
 from streaming.compiled.tree import Aggregate, Column, Kind, Literal, Navigation, Node, Parameter, walk
@@ -23,19 +25,6 @@ RESULT_INTS, RESULT_FLOATS = 8, 2
 OUTPUTS = ("symbol", "side", "strength", "ref_price", "first_seq", "last_seq")
 _INT_OUTPUTS = {"symbol": 3, "side": 4, "first_seq": 5, "last_seq": 6}
 _FLOAT_OUTPUTS = {"strength": 0, "ref_price": 1}
-
-_HEAD = """\
-import math
-import numpy as np
-from numba import njit
-from streaming.compiled.runtime import (
-    copy_rows, java_log, java_log10, java_log2, java_pow, java_sqrt, release, round_half_up, sift_up,
-    sign_of, to_whole, whole_div, whole_mod,
-)
-# wrappers that nobody calls cost as much to compile as the functions
-inner = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
-outer = njit(cache=True, error_model="numpy", no_cfunc_wrapper=True)
-"""
 
 
 class Writer:
@@ -56,7 +45,7 @@ class Writer:
 
     def source(self) -> str:
         """The whole module."""
-        parts = [_HEAD, *self._tests()]
+        parts = [HEAD, *self._tests()]
         parts += [self._take(k) for k in range(len(self.plan.elements)) if not self._ends(k)]
         parts.append(self._run())
         parts += [self._prelude(number) for number in range(len(self.plan.branches))]
@@ -144,10 +133,10 @@ class Writer:
         if not own:
             if blank:
                 return Value("0") if node.function == "count" else Value(_zero(node.kind), ALWAYS)
-            return _finish(node, stored["cnt"], stored)
+            return finish(node, stored["cnt"], stored)
         count = here if blank else f"({stored['cnt']} + {here})"
-        fresh = {part: _accumulate(part, stored, argument, blank) for part in stored}
-        return _finish(node, count, fresh)
+        fresh = {part: accumulate(part, stored, argument, blank) for part in stored}
+        return finish(node, count, fresh)
 
     # -- functions
 
@@ -194,7 +183,7 @@ class Writer:
                 if ("aggregate", key[1], argument, name) in self.slots.places
             }
             sources = {name: f"{array}[p, {column}]" for name, (array, column) in stored.items()}
-            return [f"{target} = {_accumulate(str(part), sources, read, False)}"]
+            return [f"{target} = {accumulate(str(part), sources, read, False)}"]
         mode, variable, name, offset, *null = key
         column = self.slots.columns[str(name)]
         current = self._column(column)
@@ -279,7 +268,7 @@ class Writer:
         start = "\n".join(self._step(k, blank=True) for k in range(begins))
         unknown = " = ".join(f"held_{k}" for k in range(len(self.plan.elements))) + " = -1"
         within = self._within()
-        return _RUN.format(
+        return RUN.format(
             columns=self.columns,
             within=within,
             unknown=unknown,
@@ -425,41 +414,6 @@ def _first_elements(elements: list[Element]) -> int:
     return count
 
 
-def _finish(node: Aggregate, count: str, parts: dict[str, str]) -> Value:
-    if node.function == "count":
-        return Value(count)
-    null = f"({count} == 0)"
-    if node.function == "avg":
-        if node.kind is Kind.BIGINT:
-            return Value(f"whole_div({parts['sum']}, max({count}, 1))", null)
-        return Value(f"({parts['sum']} / {count})", null)
-    if node.function.startswith(("stddev", "var")):
-        less = "1" if node.function.endswith("_samp") else "0"
-        spread = f"({parts['squares']} - {parts['sum']} * {parts['sum']} / {count})"
-        variance = f"({spread} / max({count} - {less}, 1))"
-        root = node.function.startswith("stddev")
-        return Value(f"java_sqrt({variance})" if root else variance, f"({count} <= {less})")
-    return Value(parts[node.function], null)
-
-
-def _accumulate(part: str, stored: dict[str, str], argument: Value, blank: bool) -> str:
-    """A part of an aggregate with one more row."""
-    if part not in stored:
-        return "0"
-    old, new = stored[part], argument.source
-    if part == "cnt":
-        grown = f"{old} + 1"
-        return f"({old} if {argument.null} else {grown})" if argument.null else f"({grown})"
-    if part == "sum":
-        grown = new if blank else f"{old} + {new}"
-    elif part == "squares":
-        grown = f"float({new}) * {new}" if blank else f"{old} + float({new}) * {new}"
-    else:
-        operator = "<" if part == "min" else ">"
-        grown = new if blank else f"({new} if {stored['cnt']} == 0 or {new} {operator} {old} else {old})"
-    return f"({old} if {argument.null} else {grown})" if argument.null else f"({grown})"
-
-
 def _zero(kind: Kind) -> str:
     return "0.0" if kind in (Kind.DOUBLE, Kind.DECIMAL) else "0"
 
@@ -476,90 +430,3 @@ def _function(name: str, arguments: str, lines: list[str], decorator: str = "inn
 
 def _indent(text: str, blanks: int) -> str:
     return "\n".join(" " * blanks + line if line else line for line in text.split("\n"))
-
-
-_RUN = """\
-@njit(cache=True, error_model="numpy")
-def run(
-    order, starts, times, advance_ms, PF, PI, {columns}, seen, pm_off, pm_i, pm_f, dq_off, dq_i, dq_f,
-    work_i, work_f, queue_i, queue_f,
-    new_seen, new_off, new_i, new_f, new_dq_off, new_dq_i, new_dq_f, out_i, out_f,
-):
-    within = {within}
-    half = work_i.shape[0] // 2  # two halves by turns, and behind them the empty record
-    blank = 2 * half
-    n_new = 0
-    n_dq = 0
-    n_out = 0
-    for partition in range(len(starts) - 1):
-        low = pm_off[partition]
-        count = pm_off[partition + 1] - low
-        qn = dq_off[partition + 1] - dq_off[partition]
-        ordinal = seen[partition]
-        new_off[partition] = n_new
-        new_dq_off[partition] = n_dq
-        if starts[partition] == starts[partition + 1] and qn == 0:
-            if n_new + count > new_i.shape[0]:
-                return 2, 0, 0, 0
-            copy_rows(pm_i, pm_f, low, count, new_i, new_f, n_new)
-            n_new += count
-            new_seen[partition] = ordinal
-            continue
-        if count > half:
-            return 1, 0, 0, 0
-        if qn > queue_i.shape[0]:
-            return 3, 0, 0, 0
-        copy_rows(pm_i, pm_f, low, count, work_i, work_f, 0)
-        copy_rows(dq_i, dq_f, dq_off[partition], qn, queue_i, queue_f, 0)
-        base = 0
-        first = 0
-        end = count
-        for k in range(starts[partition], starts[partition + 1]):
-            i = order[k]
-            ts = times[i]
-            if within > 0:
-                while first < end and ts - work_i[first, 1] >= within:
-                    first += 1
-            if qn > 0:
-                first, qn, n_out = release(work_i, first, end, queue_i, queue_f, qn, out_i, out_f, n_out)
-                if n_out < 0:
-                    return 4, 0, 0, 0
-            if (end - first + 1) * {most} > half:
-                return 1, 0, 0, 0
-            base = half - base
-            m = base
-            for p in range(first, end):
-                at = work_i[p, {element}]
-                j = work_i[p, {rest}]
-                {unknown}
-{steps}
-            at = 0
-            j = 0
-            {unknown}
-{start}
-            first = base
-            end = m
-            if qn > 0:
-                first, qn, n_out = release(work_i, first, end, queue_i, queue_f, qn, out_i, out_f, n_out)
-                if n_out < 0:
-                    return 4, 0, 0, 0
-            ordinal += 1
-        if within > 0:
-            while first < end and advance_ms - work_i[first, 1] >= within:
-                first += 1
-        if qn > 0:
-            first, qn, n_out = release(work_i, first, end, queue_i, queue_f, qn, out_i, out_f, n_out)
-            if n_out < 0:
-                return 4, 0, 0, 0
-        if n_new + end - first > new_i.shape[0]:
-            return 2, 0, 0, 0
-        if n_dq + qn > new_dq_i.shape[0]:
-            return 5, 0, 0, 0
-        copy_rows(work_i, work_f, first, end - first, new_i, new_f, n_new)
-        copy_rows(queue_i, queue_f, 0, qn, new_dq_i, new_dq_f, n_dq)
-        n_new += end - first
-        n_dq += qn
-        new_seen[partition] = ordinal
-    new_off[len(starts) - 1] = n_new
-    new_dq_off[len(starts) - 1] = n_dq
-    return 0, n_new, n_dq, n_out"""
