@@ -13,6 +13,7 @@ from typing import Any
 from streaming import engines, rules, tables
 from streaming.gateway import flink_errors, table_environment
 from streaming.rules import MATCH_TIME, Rule
+from tickloom import topics
 from tickloom.errors import RuleError
 from tickloom.settings import FlinkSettings, KafkaSettings
 
@@ -30,12 +31,15 @@ class JobOptions:
         Options of the Kafka source: where it starts, whether it ends.
     flink : mapping
         Flink configuration of the job.
+    quarantine : bool
+        Keep records that are no batches, which else are left out.
     """
 
     tick_topic: str
     signal_topic: str
     source: Mapping[str, str]
     flink: Mapping[str, str]
+    quarantine: bool = False
 
 
 def submit(
@@ -97,8 +101,11 @@ def _statements(
     table_env = table_environment(flink, job.flink)
     table_env.execute_sql(tables.batches_ddl(job.tick_topic, kafka, job.source, views))
     table_env.execute_sql(tables.signals_ddl(job.signal_topic, kafka))
-    _create_views(table_env, views)
+    _create_views(table_env, views, job.tick_topic if job.quarantine else "")
     statements = table_env.create_statement_set()
+    if job.quarantine:
+        table_env.execute_sql(tables.quarantine_ddl(topics.QUARANTINE, kafka))
+        statements.add_insert_sql(tables.insert_quarantined(job.tick_topic))
     for number, select in enumerate(engines.flink_selects(table_env, rule, overrides)):
         view = f"matches_{number}"
         table_env.create_temporary_view(view, table_env.sql_query(select))
@@ -106,7 +113,7 @@ def _statements(
     return statements
 
 
-def _create_views(table_env: Any, wanted: Sequence[str]) -> None:
+def _create_views(table_env: Any, wanted: Sequence[str], quarantined_topic: str = "") -> None:
     """Flatten the batches into the wanted views.
 
     The way over a DataStream, on which no function runs, is what lets the batch's watermark live on
@@ -116,7 +123,7 @@ def _create_views(table_env: Any, wanted: Sequence[str]) -> None:
 
     needed = set(wanted) | {tables.DERIVED_VIEWS[view][0] for view in wanted if view in tables.DERIVED_VIEWS}
     views = [view for view in tables.EVENT_VIEWS if view in needed]
-    stream = table_env.to_data_stream(table_env.sql_query(tables.flatten(views)))
+    stream = table_env.to_data_stream(table_env.sql_query(tables.flatten(views, quarantined_topic)))
     schema = Schema.new_builder().column("view", "STRING")
     for name, kind in tables.event_columns(views).items():
         schema = schema.column(name, kind)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from streaming import java_format
 from tickloom.errors import ServiceError, SetupError, TickloomError
 from tickloom.settings import FlinkSettings, StackSettings
 
@@ -20,26 +21,28 @@ _CONNECTION = ("Connection refused", "Could not connect", "Connection reset", "U
 
 
 def table_environment(flink: FlinkSettings, options: Mapping[str, str]) -> Any:
-    """A table environment whose jobs go to the session cluster."""
-    _prepare_jvm()
+    """A table environment whose jobs go to the session cluster, and know the format of tick batches."""
+    prepare_jvm()
     from pyflink.common import Configuration
     from pyflink.datastream import StreamExecutionEnvironment
     from pyflink.java_gateway import get_gateway
     from pyflink.table import StreamTableEnvironment
-    from pyflink.util.java_utils import to_jarray
+    from pyflink.util.java_utils import add_jars_to_context_class_loader, to_jarray
 
     configuration = Configuration()
     for key, value in options.items():
         configuration.set_string(key, value)
     jvm = get_gateway().jvm
+    jar = java_format.jar(jvm)
+    add_jars_to_context_class_loader([jar.as_uri()])  # for the planner; the job takes it along
     # get_execution_environment() is local whatever the configuration says: PyFlink leaves it to `flink run`
     remote = jvm.org.apache.flink.streaming.api.environment.RemoteStreamEnvironment(
-        flink.host, flink.rest_port, configuration._j_configuration, to_jarray(jvm.String, [])
+        flink.host, flink.rest_port, configuration._j_configuration, to_jarray(jvm.String, [str(jar)])
     )
     return StreamTableEnvironment.create(StreamExecutionEnvironment(remote))
 
 
-def _prepare_jvm() -> None:
+def prepare_jvm() -> None:
     """Tell PyFlink which java, which jars, and where its log goes."""
     from tickloom.stack import flink as flink_stack
 

@@ -102,7 +102,7 @@ def submit(
     submitted = []
     for rule, which, program, path in zip(wanted, chosen, programs, savepoints, strict=True):
         identity = identity_of(rule, which)
-        begin = origin.find(identity, source_topic(rule), kafka, start=start, savepoint=path)
+        begin = origin.find(identity, source_topic(rule), kafka, flink, start=start, savepoint=path)
         if program is None:
             options = live_options(rule, flink, begin, signal_topic)
             job_id = client.submit(rule, options, flink, kafka)

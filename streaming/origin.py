@@ -2,7 +2,7 @@
 
 A savepoint lies in a folder that says whose state it is, and a job tells the same in its configuration.
 State goes to the same rule, version, engine and text only. A changed rule begins where the old one
-stopped: the rule's consumer group has its offsets from each checkpoint on.
+stopped: at the savepoint's offsets, or those that the rule's consumer group had at its last checkpoint.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from urllib.parse import unquote
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from streaming.savepoint import offsets
 from tickloom.errors import ServiceError
-from tickloom.settings import KafkaSettings
+from tickloom.settings import FlinkSettings, KafkaSettings
 
 Start = Literal["earliest", "latest", "stopped"]
 Engine = Literal["flink", "compiled"]
 
 OFFSETS_TIMEOUT_S = 15.0
 _GROUP = "tickloom.rule."
-_FROM_NOW = "specific-offsets"
+_EARLIEST = "earliest-offset"
 _DEPTH = 4  # folders of an identity: rule, version, engine, text
 
 
@@ -91,11 +92,17 @@ class Origin:
     @property
     def complete(self) -> bool:
         """Whether the job sees what was there before it; else only what comes from now on."""
-        return self.source["scan.startup.mode"] != _FROM_NOW
+        return bool(self.savepoint) or self.source["scan.startup.mode"] == _EARLIEST
 
 
 def find(
-    wanted: Identity, topic: str, kafka: KafkaSettings, *, start: Start | None = None, savepoint: str = ""
+    wanted: Identity,
+    topic: str,
+    kafka: KafkaSettings,
+    flink: FlinkSettings,
+    *,
+    start: Start | None = None,
+    savepoint: str = "",
 ) -> Origin:
     """Where a job of ``wanted`` begins.
 
@@ -110,27 +117,34 @@ def find(
         The savepoint is another rule's, or nobody's; the broker does not answer.
     """
     group = {"properties.group.id": f"{_GROUP}{wanted.rule}"}
-    if savepoint:
-        found = of_savepoint(savepoint)
-        if found is None or found.rule != wanted.rule:
-            whose = f"of rule {found.rule}" if found else "not one that `tickloom rules stop` made"
-            raise ServiceError(
-                f"the savepoint {savepoint} is {whose}. Give the path that `tickloom rules stop "
-                f"{wanted.rule}` printed, or none."
-            )
-        if found == wanted and start in (None, "stopped"):
-            return Origin({**group, **_stopped()}, savepoint)
-        note = (
-            f"the state of {found} is not for {wanted}: what was half matched is forgotten, and a pattern is "
-            "seen again once all of it lies behind the start"
+    if not savepoint:
+        return Origin({**group, **_source(start or "latest", topic, kafka)})
+    found = of_savepoint(savepoint)
+    if found is None or found.rule != wanted.rule:
+        whose = f"of rule {found.rule}" if found else "not one that `tickloom rules stop` made"
+        raise ServiceError(
+            f"the savepoint {savepoint} is {whose}. Give the path that `tickloom rules stop "
+            f"{wanted.rule}` printed, or none."
         )
-        return Origin({**group, **_source(start or "stopped", topic, kafka)}, note=note)
-    return Origin({**group, **_source(start or "latest", topic, kafka)})
+    if found == wanted and start in (None, "stopped"):
+        return Origin({**group, **_stopped()}, savepoint)
+    note = (
+        f"the state of {found} is not for {wanted}: what was half matched is forgotten, and a pattern is "
+        "seen again once all of it lies behind the start"
+    )
+    if start in (None, "stopped"):
+        at = {number: end for (name, number), end in offsets(savepoint, flink).items() if name == topic}
+        if at:
+            return Origin({**group, **_specific(at)}, note=note)
+        note += (
+            f". The savepoint cannot be read from here: up to {flink.checkpoint_interval_ms} ms come twice"
+        )
+    return Origin({**group, **_source(start or "stopped", topic, kafka)}, note=note)
 
 
 def earliest() -> dict[str, str]:
     """Options of a source that begins with all that the topic still holds."""
-    return {"scan.startup.mode": "earliest-offset"}
+    return {"scan.startup.mode": _EARLIEST}
 
 
 def _source(start: Start, topic: str, kafka: KafkaSettings) -> dict[str, str]:
@@ -165,5 +179,9 @@ def _ends_now(topic: str, kafka: KafkaSettings) -> dict[str, str]:
         ) from error
     finally:
         consumer.close()
-    offsets = ";".join(f"partition:{number},offset:{end}" for number, end in sorted(ends.items()))
-    return {"scan.startup.mode": _FROM_NOW, "scan.startup.specific-offsets": offsets}
+    return _specific(ends)
+
+
+def _specific(at: Mapping[int, int]) -> dict[str, str]:
+    listed = ";".join(f"partition:{number},offset:{offset}" for number, offset in sorted(at.items()))
+    return {"scan.startup.mode": "specific-offsets", "scan.startup.specific-offsets": listed}

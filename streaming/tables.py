@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from streaming import derived
+from streaming.java_format import FORMAT, POISON_COLUMNS
 from tickloom import topics
 from tickloom.codec import EVENT_FIELDS, HEADER_FIELDS
 from tickloom.events import CONDITION_TEXTS, GAP_TEXTS, SIDE_TEXTS, SPREAD_STATE_TEXTS, STATUS_TEXTS
@@ -21,6 +22,8 @@ from tickloom.spread_codec import SPREAD_FIELDS
 BATCHES = "tick_batches"
 EVENTS = "tick_events"
 SIGNALS = "signals"
+QUARANTINE = "quarantine"
+QUARANTINED = "quarantined"  # among the views of EVENTS
 
 FETCH_BYTES_MAX = 128 * 1024
 FETCH_WAIT_MS = 5
@@ -164,6 +167,9 @@ def batches_ddl(
     for array, fields in derived.fields(views).items():
         row = ", ".join(f"`{name}` {_SQL_TYPES[kind]} NOT NULL" for name, kind in fields)
         columns.append(f"`{array}` ARRAY<ROW<{row}> NOT NULL> NOT NULL")
+    columns.extend(f"`{name}` STRING" for name in POISON_COLUMNS)
+    columns.append("`partition` INT NOT NULL METADATA VIRTUAL")
+    columns.append("`offset` BIGINT NOT NULL METADATA VIRTUAL")
     columns.append("written TIMESTAMP_LTZ(3) NOT NULL METADATA FROM 'timestamp' VIRTUAL")
     columns.append("batch_time AS TO_TIMESTAMP_LTZ(`watermark` / 1000000, 3)")
     columns.append(
@@ -176,7 +182,9 @@ def batches_ddl(
         "connector": "kafka",
         "topic": topic,
         "properties.bootstrap.servers": kafka.bootstrap,
-        "format": "avro",
+        "format": FORMAT,
+        # a fetch that is out holds the next one back, and with it what came on other partitions meanwhile
+        "properties.fetch.max.wait.ms": str(FETCH_WAIT_MS),
         # small fetches, so that no partition is read far ahead of the others; see flatten()
         "properties.max.partition.fetch.bytes": str(FETCH_BYTES_MAX),
         **options,
@@ -189,15 +197,18 @@ def event_columns(views: Sequence[str]) -> dict[str, str]:
     return {name: kind for view in views for name, kind, _ in EVENT_VIEWS[view][1]}
 
 
-def flatten(views: Sequence[str]) -> str:
+def flatten(views: Sequence[str], quarantined_topic: str = "") -> str:
     """SELECT of the views' events out of the batches, one row an event.
 
     Views share the rows' columns, NULL where a view lacks one, and ``view`` says whose a row is: one
     reading of the topic serves them all. With a reading each, one would run ahead of the other, and
     MATCH_RECOGNIZE takes time in the square of the rows that wait for the watermark.
+
+    quarantined_topic: the topic that is read, where its records that are no batches are wanted too: they
+    are rows of the view :data:`QUARANTINED`, whose few columns ride in those of events.
     """
     columns = event_columns(views)
-    parts = []
+    parts = [_quarantined(quarantined_topic, columns)] if quarantined_topic else []
     for view in views:
         array, own = EVENT_VIEWS[view]
         expressions = {name: expression for name, _, expression in own}
@@ -210,6 +221,52 @@ def flatten(views: Sequence[str]) -> str:
             f"FROM {BATCHES} AS b CROSS JOIN UNNEST(b.`{array}`) AS e({names})"
         )
     return " UNION ALL ".join(parts)
+
+
+def _quarantined(topic: str, columns: Mapping[str, str]) -> str:
+    """SELECT of what is no batch: the record of the quarantine as symbol, its place as ts_recv and seq."""
+    kept = {
+        "topic": _text(topic),
+        "partition": "`partition`",
+        "offset": "`offset`",
+        "time": _epoch_ns("CURRENT_TIMESTAMP"),
+        "error": "poison_error",
+        "bytes": "poison",
+    }
+    record = ", ".join(f"KEY '{name}' VALUE {value}" for name, value in kept.items())
+    riding = {
+        "symbol": f"JSON_OBJECT({record})",
+        "ts_event": "CAST(0 AS BIGINT)",
+        "ts_recv": "CAST(`partition` AS BIGINT)",
+        "seq": "`offset`",
+    }
+    selected = ", ".join(
+        f"{riding.get(name, f'CAST(NULL AS {kind})')} AS `{name}`" for name, kind in columns.items()
+    )
+    return f"SELECT {_text(QUARANTINED)} AS `view`, {selected} FROM {BATCHES} WHERE poison IS NOT NULL"
+
+
+def quarantine_ddl(topic: str, kafka: KafkaSettings) -> str:
+    """CREATE TABLE over the topic of what is no batch; its records are ``streaming.operator``'s."""
+    with_options = {
+        "connector": "kafka",
+        "topic": topic,
+        "properties.bootstrap.servers": kafka.bootstrap,
+        "key.format": "raw",
+        "key.fields": "key",
+        "value.format": "raw",
+        "value.fields-include": "EXCEPT_KEY",
+        "sink.delivery-guarantee": "at-least-once",
+    }
+    columns = "`key` STRING NOT NULL, `value` STRING NOT NULL"
+    return f"CREATE TEMPORARY TABLE {QUARANTINE} ({columns}) WITH ({with_clause(with_options)})"
+
+
+def insert_quarantined(topic: str) -> str:
+    """INSERT of the rows of :data:`QUARANTINED`, which came from ``topic``."""
+    key = f"CONCAT({_text(topic)}, '/', CAST(ts_recv AS STRING), '/', CAST(seq AS STRING))"
+    where = f"`view` = {_text(QUARANTINED)}"
+    return f"INSERT INTO {QUARANTINE} SELECT {key}, symbol FROM {EVENTS} WHERE {where}"
 
 
 def view_query(view: str) -> str:
