@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from tickloom.cli.rules import Name, Params, app, console, overrides_of
-from tickloom.errors import RuleError, TapeError
+from tickloom.errors import RuleError, SettingsError, TapeError
 
 if TYPE_CHECKING:
     from streaming.cases import Case, Engine, Result
@@ -180,17 +181,40 @@ def _show_differences(result: Result) -> None:
     console.print(table)
 
 
-@app.command()
-def explain(name: Name, param: Params = None) -> None:
-    """What a rule reads and with which parameters, and Flink's plan of it."""
-    from streaming import jobs, rules
+@app.command("explain")
+def explain_rule(
+    name: Name,
+    param: Params = None,
+    svg: Annotated[
+        Path | None, typer.Option(help="File for a picture of the pattern as an automaton.")
+    ] = None,
+    plan: Annotated[bool, typer.Option(help="Also Flink's plan, which takes some seconds.")] = True,
+) -> None:
+    """What a rule reads, with which parameters, what it holds in memory, its picture, and Flink's plan."""
+    from streaming import engines, explain, jobs, linter, rules
     from tickloom.settings import FlinkSettings, KafkaSettings
 
-    overrides = overrides_of(param)
-    rule = rules.bind(rules.find(name), overrides)
-    console.print(f"[bold]{rule.name} v{rule.version}[/] on {rule.venue}\n{rule.about}\n")
-    table = Table("set", *rule.parameters, box=None)
-    for set_name in rule.sets:
-        table.add_row(set_name or "-", *rules.values(rule, set_name).values())
+    rule = rules.bind(rules.find(name), overrides_of(param))
+    linter.check(rule)
+    console.print(f"[bold]{rule.name} v{rule.version}[/] on {rule.venue}")
+    console.print(f"{rule.about}\n", markup=False)
+    console.print(f"reads: {', '.join(engines.views_read(rule))}\n")
+    if rule.parameters:
+        table = Table("set", *rule.parameters, box=None)
+        for set_name in rule.sets:
+            table.add_row(set_name or "-", *explain.shown_values(rule, set_name).values())
+        console.print(table)
+        console.print()
+    table = Table("keeps", "at most", "grows with", box=None)
+    for holding in explain.holdings(rule):
+        table.add_row(holding.what, holding.bound, holding.grows)
     console.print(table)
-    print(jobs.explain(rule, FlinkSettings.load(), KafkaSettings.load()))
+    if svg is not None:
+        picture = explain.svg(rule)
+        try:
+            svg.write_text(picture)
+        except OSError as error:
+            raise SettingsError(f"--svg {svg}: {error.strerror}. Name a file that can be written.") from None
+        console.print(f"\npicture: {svg}")
+    if plan:
+        print(f"\n{jobs.explain(rule, FlinkSettings.load(), KafkaSettings.load())}")
