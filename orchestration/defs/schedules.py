@@ -1,4 +1,5 @@
-"""When what runs: the day that has just ended is reconciled at a quarter past midnight UTC."""
+"""When what runs: the day that has just ended is reconciled at a quarter past midnight UTC, and its rules'
+signals are proven half an hour later, when late rows are stored."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -17,12 +18,14 @@ daily_reconciliation = dg.define_asset_job(
     selection=dg.AssetSelection.groups("reconciliation"),
     description="Capture against Kafka and QuestDB; the agent's journal against the exchange's record.",
 )
+daily_parity = dg.define_asset_job(
+    "daily_parity",
+    selection=dg.AssetSelection.groups("parity"),
+    description="Every rule's live signals of a day and venue against a replay by the other engine.",
+)
 
 
-@dg.schedule(job=daily_reconciliation, cron_schedule="15 0 * * *", execution_timezone="UTC")
-def reconcile_yesterday(
-    context: dg.ScheduleEvaluationContext,
-) -> Iterator[dg.RunRequest | dg.SkipReason]:
+def _yesterday(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """One run for each venue that has a capture of the day before."""
     day = (context.scheduled_execution_time - timedelta(days=1)).strftime("%Y-%m-%d")
     venues = [venue for venue in VENUES.get_partition_keys() if capture_sessions(day, venue)]
@@ -31,3 +34,19 @@ def reconcile_yesterday(
     for venue in venues:
         key = dg.MultiPartitionKey({"date": day, "venue": venue})
         yield dg.RunRequest(run_key=f"{day}|{venue}", partition_key=key)
+
+
+@dg.schedule(job=daily_reconciliation, cron_schedule="15 0 * * *", execution_timezone="UTC")
+def reconcile_yesterday(
+    context: dg.ScheduleEvaluationContext,
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """The reconciliation of the day before."""
+    yield from _yesterday(context)
+
+
+@dg.schedule(job=daily_parity, cron_schedule="45 0 * * *", execution_timezone="UTC")
+def prove_yesterday(
+    context: dg.ScheduleEvaluationContext,
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """The parity of the day before."""
+    yield from _yesterday(context)

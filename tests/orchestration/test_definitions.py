@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from orchestration.definitions import defs
-from orchestration.defs.schedules import reconcile_yesterday
+from orchestration.defs.schedules import prove_yesterday, reconcile_yesterday
 
 
 def test_asset_graph_is_as_published() -> None:
@@ -23,6 +23,7 @@ def test_asset_graph_is_as_published() -> None:
         "historical_ticks": ("history", []),
         "tick_counts": ("reconciliation", ["capture_kafka_questdb_agree"]),
         "order_records": ("reconciliation", ["agent_and_exchange_agree"]),
+        "rule_parity": ("parity", ["signals_identical"]),
     }
 
 
@@ -31,8 +32,11 @@ def test_definitions_validate() -> None:
     dg.Definitions.validate_loadable(defs)
 
 
-def test_schedule_asks_for_the_day_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At 00:15 on the 22nd each venue with a capture of the 21st gets one run, others none."""
+@pytest.mark.parametrize("schedule", [reconcile_yesterday, prove_yesterday])
+def test_schedule_asks_for_the_day_before(
+    schedule: dg.ScheduleDefinition, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the night to the 22nd each venue with a capture of the 21st gets one run, others none."""
     monkeypatch.setenv("TICKLOOM_STACK_DATA_DIR", str(tmp_path))
     (tmp_path / "capture" / "XNAS" / "20261121.A").mkdir(parents=True)
     (tmp_path / "capture" / "BINANCE" / "20261120").mkdir(parents=True)
@@ -40,7 +44,7 @@ def test_schedule_asks_for_the_day_before(tmp_path: Path, monkeypatch: pytest.Mo
         scheduled_execution_time=datetime(2026, 11, 22, 0, 15, tzinfo=UTC),
         repository_def=defs.get_repository_def(),
     )
-    data = reconcile_yesterday.evaluate_tick(context)
+    data = schedule.evaluate_tick(context)
     assert data.run_requests is not None
     assert [str(request.partition_key) for request in data.run_requests] == ["2026-11-21|XNAS"]
 

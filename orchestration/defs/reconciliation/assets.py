@@ -1,6 +1,5 @@
 """What was captured against what is stored; what the agent believes against what the exchange did."""
 
-import json
 from collections import Counter
 from typing import Any
 
@@ -9,29 +8,14 @@ import dagster as dg  # annotations are read at run time: no postponed ones here
 from execution import reconcile
 from ingest.feeds import decoder_for
 from ingest.pipeline import load_capture
+from orchestration import results
 from orchestration.counts import Counts, count_kafka, differences, tally
 from orchestration.defs.partitions import DAY_AND_VENUE, capture_sessions, day_and_venue
 from storage import reader
 from tickloom.settings import KafkaSettings, QuestDbSettings, StackSettings
 
+FOLDER = "reconciliation"
 TABLES = ("trades", "quotes", "book_deltas", "statuses", "gaps")
-ROWS_SHOWN_MAX = 50  # of differences in a check's page; the file beside the report has them all
-
-
-def _table(rows: list[dict[str, Any]]) -> dg.TableMetadataValue | str:
-    if not rows:
-        return "none"
-    records = [dg.TableRecord({k: str(v) for k, v in row.items()}) for row in rows[:ROWS_SHOWN_MAX]]
-    columns = [dg.TableColumn(name, "string") for name in rows[0]]
-    return dg.MetadataValue.table(records, schema=dg.TableSchema(columns))
-
-
-def _write(name: str, day: str, venue: str, content: dict[str, Any]) -> str:
-    """Keep the result where the report and other tools find it."""
-    path = StackSettings.load().data_dir / "reconciliation" / f"{day}.{venue}.{name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n")
-    return str(path)
 
 
 def _by_instrument(counts: Counts) -> dict[str, dict[str, int]]:
@@ -41,15 +25,6 @@ def _by_instrument(counts: Counts) -> dict[str, dict[str, int]]:
         if symbol and table in ("trades", "quotes"):
             found.setdefault(symbol, {})[table] = number
     return found
-
-
-def _sentence(rows: list[dict[str, Any]]) -> str:
-    """The first differences in words, for whoever reads only one line."""
-    if not rows:
-        return "no difference"
-    texts = [", ".join(f"{key} {value}" for key, value in row.items()) for row in rows[:3]]
-    more = f"; and {len(rows) - 3} more" if len(rows) > 3 else ""
-    return "; ".join(texts) + more
 
 
 @dg.asset(
@@ -99,17 +74,17 @@ def tick_counts(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         "decoder": dict(sorted(seen.items())),
         "differences": rows_apart,
     }
-    file = _write("ticks", day, venue, result)
+    file = results.keep(FOLDER, f"{day}.{venue}.ticks.json", result)
     return dg.MaterializeResult(
         metadata={**totals, "sessions": result["sessions"], "file": dg.MetadataValue.path(file)},
         check_results=[
             dg.AssetCheckResult(
                 check_name="capture_kafka_questdb_agree",
                 passed=not rows_apart and repeated == 0 and bool(sessions),
-                description=_sentence(rows_apart)
+                description=results.sentence(rows_apart)
                 if sessions
                 else f"no capture of {venue} on {day}: nothing to hold the others against",
-                metadata={"differences": _table(rows_apart), "kafka_repeated_batches": repeated},
+                metadata={"differences": results.table(rows_apart), "kafka_repeated_batches": repeated},
             )
         ],
     )
@@ -137,15 +112,16 @@ def order_records(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     )
     rows = [difference.as_row() for difference in found.differences]
     counts = {"orders": found.orders, "executions": found.executions, "positions": found.positions}
-    file = _write("orders", day, venue, {"day": day, "venue": venue, **counts, "differences": rows})
+    content = {"day": day, "venue": venue, **counts, "differences": rows}
+    file = results.keep(FOLDER, f"{day}.{venue}.orders.json", content)
     return dg.MaterializeResult(
         metadata={**counts, "file": dg.MetadataValue.path(file)},
         check_results=[
             dg.AssetCheckResult(
                 check_name="agent_and_exchange_agree",
                 passed=not rows,
-                description=_sentence(rows),
-                metadata={"differences": _table(rows)},
+                description=results.sentence(rows),
+                metadata={"differences": results.table(rows)},
             )
         ],
     )
