@@ -62,7 +62,7 @@ class Difference:
 
 @dataclass(slots=True)
 class Result:
-    """A case that was run. found: the signals, in the order of their last events."""
+    """A case that was run. found: the signals, in the order of their last rows."""
 
     case: Case
     found: list[ExpectedSignal]
@@ -140,14 +140,14 @@ def run(rule: Rule, case: Case, engine: Engine = compiled) -> Result:
     overrides = case.expectation.overrides if case.expectation else {}
     bound = rules.bind(rule, overrides)
     linter.check(bound)
-    signals = sorted(engine(bound, case.tape.block), key=lambda one: (one.ts_event, one.symbol, one.last_seq))
-    found = [_on_rows(signal, case.tape) for signal in signals]
+    found = [_on_rows(signal, case.tape) for signal in engine(bound, case.tape.block)]
+    found.sort(key=lambda one: (one.last_row, one.first_row, one.symbol))
     expected = case.expectation.signals if case.expectation else []
     return Result(case, found, compare(expected, found, case.tape))
 
 
 def compare(expected: list[ExpectedSignal], found: list[ExpectedSignal], tape: TapeFile) -> list[Difference]:
-    """What is missing, extra or different, in the order of the last events.
+    """What is missing, extra or different, in the order of the last rows.
 
     Two signals are the same one if symbol, first and last event are. A signal that is found twice, which
     one identity must not be, is extra.
@@ -168,7 +168,7 @@ def compare(expected: list[ExpectedSignal], found: list[ExpectedSignal], tape: T
         if note:
             differences.append(Difference("different", one, note))
     differences.extend(Difference("extra", one) for one in left)
-    return sorted(differences, key=lambda difference: tape.seq_of_row[difference.signal.last_row])
+    return sorted(differences, key=lambda difference: difference.signal.last_row)
 
 
 def accept(result: Result) -> Path:

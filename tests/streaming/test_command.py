@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,6 +48,84 @@ def test_bad_arguments_are_explained() -> None:
         done = runner.invoke(app, words)
         assert isinstance(done.exception, SettingsError), words
         assert message in str(done.exception)
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Path:
+    """A rule file that ``rules new`` wrote."""
+    done = runner.invoke(app, ["new", "fresh", "--in", str(tmp_path)])
+    assert done.exit_code == 0, done.exception
+    return tmp_path / "fresh.sql"
+
+
+def test_new_rule_passes_check_and_test(fresh: Path, tmp_path: Path) -> None:
+    """What ``new`` writes is in order as it is, says what comes next, and is written once."""
+    checked = runner.invoke(app, ["check", str(fresh)])
+    assert "the linter and Flink accept it" in checked.stdout
+    tested = runner.invoke(app, ["test", str(fresh)])
+    assert (tested.exit_code, "passed" in tested.stdout) == (0, True)
+    again = runner.invoke(app, ["new", "fresh", "--in", str(tmp_path)])
+    assert "nothing was written" in str(again.exception)
+
+
+def test_failed_tape_is_shown_line_by_line(fresh: Path) -> None:
+    """Missing, extra and different signals, each with its line; --update makes what was found expected."""
+    signals = fresh.parent / "tapes" / "fresh" / "rises.signals.csv"
+    was = signals.read_text()
+    signals.write_text(
+        was.replace("UP,buy,10,", "UP,sell,9,").replace("AUCTION,buy,5,100.05,13,15", "SMALL,buy,4,,7,8")
+    )
+    done = runner.invoke(app, ["test", str(fresh)])
+    assert done.exit_code == 1
+    assert "failed: 3 of its signals" in done.stdout
+    lines = {line.split()[0]: " ".join(line.split()) for line in done.stdout.splitlines() if " to " in line}
+    assert lines == {
+        "different": "different UP sell 9 100.1 4 to 5 side is buy, strength is 10 rises.signals.csv:4",
+        "missing": "missing SMALL buy 4 7 to 8 rises.signals.csv:5",
+        "extra": "extra AUCTION buy 5 100.05 13 to 15",
+    }
+    updated = runner.invoke(app, ["test", str(fresh), "--update"])
+    assert (updated.exit_code, "different" in updated.stdout) == (0, True)
+    assert signals.read_text() == was
+    assert runner.invoke(app, ["test", str(fresh)]).exit_code == 0
+
+
+def test_tape_without_expectation_fails(fresh: Path) -> None:
+    """Nobody has said what must come: that is no pass; --update writes what came."""
+    signals = fresh.parent / "tapes" / "fresh" / "rises.signals.csv"
+    was = [line for line in signals.read_text().splitlines() if not line.startswith("#")]
+    signals.unlink()
+    done = runner.invoke(app, ["test", str(fresh)])
+    assert (done.exit_code, "nothing is expected of it yet" in done.stdout) == (1, True)
+    runner.invoke(app, ["test", str(fresh), "--update"])
+    assert signals.read_text().splitlines() == was
+
+
+def test_rule_without_tapes_and_job_are_explained(fresh: Path) -> None:
+    """What cannot be tested says why, with what to do."""
+    shutil.rmtree(fresh.parent / "tapes")
+    done = runner.invoke(app, ["test", str(fresh)])
+    assert "has no tapes" in str(done.exception)
+    done = runner.invoke(app, ["test", "order_flow"])
+    assert "give --engine flink" in str(done.exception)
+
+
+def test_explain_draws_the_pattern(fresh: Path, tmp_path: Path) -> None:
+    """Views, parameters with what was overridden, bounds, and the picture in the file that was named."""
+    words = ["explain", str(fresh), "--no-plan", "--param", "span=1min", "--svg", str(tmp_path / "fresh.svg")]
+    done = runner.invoke(app, words)
+    assert done.exit_code == 0, done.exception
+    assert "reads: trades" in done.stdout
+    assert "fresh v1+" in done.stdout
+    assert "1 rows: a match has 2 at most" in done.stdout
+    assert ":span = 1min" in (tmp_path / "fresh.svg").read_text()
+    done = runner.invoke(app, [*words[:-1], str(tmp_path / "none" / "x.svg")])
+    assert isinstance(done.exception, SettingsError)
+
+
+def test_explain_shows_flinks_plan(fresh: Path) -> None:
+    """Unless it is told not to."""
+    assert "Match(" in runner.invoke(app, ["explain", str(fresh)]).stdout
 
 
 @pytest.mark.slow

@@ -37,27 +37,34 @@ def list_rules() -> None:
 
 
 @app.command()
-def new(name: Annotated[str, typer.Argument(help="Small letters, digits and _.")]) -> None:
+def new(
+    name: Annotated[str, typer.Argument(help="Small letters, digits and _.")],
+    directory: Annotated[
+        Path | None, typer.Option("--in", help="Where; without, with the other rules.")
+    ] = None,
+) -> None:
     """Write a new rule with a tape beside it: a commented template that passes check and test."""
-    from streaming import template
+    from streaming import rules, template
     from streaming.cells import shown
     from tickloom.settings import ExecutionSettings
 
     about = ("the rule: edit it", "a tape, events by hand", "the signals it must give over them")
+    written = template.write_rule(name, directory or rules.RULES_DIR)
     table = Table("written", "", box=None)
-    for path, text in zip(template.write_rule(name), about, strict=True):
+    for path, text in zip(written, about, strict=True):
         table.add_row(shown(path), text)
     limits = ExecutionSettings.load().limits_file
-    if template.add_limits(name, limits):
+    if directory is None and template.add_limits(name, limits):
         table.add_row(str(limits), "its limits, commented out: until you choose them it does not trade")
     console.print(table)
     console.print()
+    called = name if directory is None else shown(written[0])
     table = Table("next", "", box=None)
     for command, text in (
-        (f"check {name}", "the linter and Flink's planner"),
-        (f"test {name}", "over its tapes"),
-        (f"explain {name} --svg {name}.svg", "what it reads and holds, and its pattern as a picture"),
-        (f"submit {name}", "live"),
+        (f"check {called}", "the linter and Flink's planner"),
+        (f"test {called}", "over its tapes"),
+        (f"explain {called} --svg {name}.svg", "what it reads and holds, and its pattern as a picture"),
+        (f"submit {called}", "live"),
     ):
         table.add_row(f"tickloom rules {command}", text)
     console.print(table)
