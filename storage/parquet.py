@@ -26,6 +26,7 @@ from tickloom.events import EventBlock
 SUFFIX = ".parquet"
 BATCH_ROWS = 65_536
 _TIMES = ("ts", "ts_recv")
+_TIMESTAMP = pa.timestamp("ns", "UTC")
 _NEVER_NULL = ("ts", "ts_recv", "venue", "seq")
 
 
@@ -130,8 +131,12 @@ class _File:
                 raise StorageError(f"{self.path}: column {name} is {found}, not {_wanted(self.layout, name)}")
 
     def time_range(self) -> tuple[int, int] | None:
-        spans = [span for group in self._groups() if (span := self._span(group))]
-        return (min(begin for begin, _ in spans), max(end for _, end in spans)) if spans else None
+        """First and last ts, of a file in order."""
+        groups = [group for group in self._groups() if self.parquet.metadata.row_group(group).num_rows]
+        if not groups:
+            return None
+        first, last = (self._span(group) or self._read_span(group) for group in (groups[0], groups[-1]))
+        return first[0], last[1]
 
     def batches(self, from_ns: int, to_ns: int) -> Iterator[pa.RecordBatch]:
         """Rows of the row groups that may have some with from_ns <= ts < to_ns."""
@@ -149,7 +154,7 @@ class _File:
         return range(self.parquet.metadata.num_row_groups)
 
     def _span(self, group: int) -> tuple[int, int] | None:
-        """First and last ts of a row group as its statistics have them; None without statistics."""
+        """First and last ts of a row group as its statistics have them; QuestDB's own files have none."""
         metadata = self.parquet.metadata.row_group(group)
         column = self.parquet.schema_arrow.names.index("ts")
         statistics = metadata.column(column).statistics
@@ -157,6 +162,11 @@ class _File:
             return None
         unit = self.schema.field("ts").type.unit
         return _ns(statistics.min_raw, unit), _ns(statistics.max_raw, unit)
+
+    def _read_span(self, group: int) -> tuple[int, int]:
+        """First and last ts of a row group that has rows."""
+        ts = _times(self.parquet.read_row_group(group, ["ts"]).cast(pa.schema([("ts", _TIMESTAMP)])))
+        return int(ts[0]), int(ts[-1])
 
 
 class _Tape:
@@ -298,7 +308,7 @@ def _schema(layout: Layout) -> pa.Schema:
 
 def _wanted(layout: Layout, name: str) -> pa.DataType:
     if name in _TIMES:
-        return pa.timestamp("ns", "UTC")
+        return _TIMESTAMP
     kinds = {column.name: column.kind for column in layout.columns}
     if name == "seq" or kinds.get(name) is Kind.LONG:
         return pa.int64()
