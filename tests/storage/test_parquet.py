@@ -139,7 +139,11 @@ def spoiled(table: pa.Table, name: str, change: object) -> pa.Table:
         ("seq", lambda column: column.cast(pa.float64()), "column seq is double, not int64"),
         ("ts", lambda column: column.cast(pa.int64()), "column ts is int64, not timestamp"),
         ("ts", lambda column: pa.array(column.to_pylist()[::-1], column.type), "not in the order of ts"),
-        ("ts", lambda column: pa.array([2**61] * len(column), pa.int64()).cast(column.type), "1970 to 2100"),
+        (
+            "ts",
+            lambda column: pa.array([2**62 - 1] * len(column), pa.int64()).cast(column.type),
+            "1970 to 2100",
+        ),
         ("seq", lambda column: pa.array([None] * len(column), pa.int64()), "column seq has a NULL"),
         ("price", lambda column: pa.array([float("nan")] * len(column)), "price has a NULL"),
         ("side", lambda column: pa.array(["up"] * len(column)), "'up', which is none of"),
