@@ -308,3 +308,55 @@ class Position:
     unrealised_pnl: int
     mid: int
     ts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What a calibration found out about a pair, over bars up to ``ts``. NaN: not looked at any more.
+
+    Attributes
+    ----------
+    ts, sample_from : int
+        End and beginning of the sample, ns. Before ``ts`` it knows the future.
+    bar_s : float
+        Length of a bar, seconds.
+    admitted : bool
+        Whether the pair may be traded on it; else ``refused`` says why not.
+    hedge_ratio, mean, deviation : float
+        ``leg_a - hedge_ratio * leg_b`` is ``mean`` with standard deviation ``deviation``, quote currency.
+    statistic, p_value, q_value : float
+        Engle-Granger's test; q_value: p-value after correction for all pairs that were tested with it.
+    ar_coefficient, half_life_s : float
+        Of the spread as AR(1).
+    johansen_hedge_ratio : float
+        The same ratio by Johansen's method: far from ``hedge_ratio``, neither is to be trusted.
+    leg_a_p_value, leg_b_p_value : float
+        Of the test that a leg's price by itself has a unit root; small: it has none, and the test of the
+        pair means nothing.
+    observations : int
+        Bars that both legs have. coverage: their share of all bars of the sample.
+    """
+
+    ts: int
+    sample_from: int
+    bar_s: float
+    venue: str
+    symbol: str
+    leg_a: str
+    leg_b: str
+    method: str
+    admitted: bool
+    refused: str
+    hedge_ratio: float
+    mean: float
+    deviation: float
+    statistic: float
+    p_value: float
+    q_value: float
+    ar_coefficient: float
+    half_life_s: float
+    johansen_hedge_ratio: float
+    leg_a_p_value: float
+    leg_b_p_value: float
+    observations: int
+    coverage: float

@@ -72,7 +72,7 @@ def submit(
     # equal numbers, since a shard of one is a partition of the other
     partitions = batch_job.count_partitions([ticks, spreads], kafka)
     identity = Identity(name, STATE_FORMAT, "compiled", "spreads")
-    begin = origin.find(identity, ticks, kafka, start=start, savepoint=savepoint)
+    begin = origin.find(identity, ticks, kafka, flink, start=start, savepoint=savepoint)
     recovery = {"execution.state-recovery.path": begin.savepoint} if begin.savepoint else {}
     job = replace(
         job_of(pair_set, partitions),
