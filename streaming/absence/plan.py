@@ -19,7 +19,7 @@ from streaming.absence.measures import Fact
 from streaming.absence.query import Text
 from streaming.absence.text import Absence, Relation, amount, parse
 from streaming.compiled.expressions import Reader
-from streaming.compiled.plan import _row_columns as row_columns
+from streaming.compiled.plan import row_columns
 from streaming.compiled.relation import Branch, branches, parameter
 from streaming.compiled.text import PARAMETER
 from streaming.compiled.tree import NUMERIC, Column, Kind, Node, Parameter, walk

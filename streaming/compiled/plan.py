@@ -126,7 +126,7 @@ def _plan(rule: Rule, parts: Parts) -> Plan:
     reader = Reader(rule.file)
     match = parts.match
     below = branches(rule, parts.statement)
-    columns = _row_columns(below)
+    columns = row_columns(below)
     resolver = _MatchScope(rule, match.pattern, columns)
     measures = _measures(parts, reader, resolver)
     partition, order = _keys(rule, parts, columns)
@@ -168,7 +168,7 @@ def _parameters(plan: Plan, used: list[Node]) -> dict[str, Kind]:
     return found
 
 
-def _row_columns(below: list[Branch]) -> dict[str, Column]:
+def row_columns(below: list[Branch]) -> dict[str, Column]:
     """Columns of a row; NULL is possible where it is in one of the branches."""
     found: dict[str, Column] = {}
     for name in below[0].columns:
