@@ -7,42 +7,16 @@ unknown columns and types above all, Flink's own EXPLAIN decides (``streaming.jo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Literal
 
-from streaming import derived, rules, sqltext
+from streaming import derived, rules, sqltext, traps
+from streaming.findings import Finding, note
+from streaming.findings import error as _error
 from streaming.rules import ABSENCE, JOB, MATCH_TIME, OUTPUT_COLUMNS, Rule
-from streaming.sqltext import Query, Token
+from streaming.sqltext import Element, Query, Token
 from tickloom.errors import RuleError
 
 #: Views that have one row for an event, and so may hold two rows with the same time and seq.
 EVENT_VIEWS = ("trades", "quotes", "statuses", "gaps")
-_CLOCKS = (
-    "CURRENT_TIMESTAMP",
-    "CURRENT_TIME",
-    "CURRENT_DATE",
-    "CURRENT_ROW_TIMESTAMP",
-    "LOCALTIMESTAMP",
-    "LOCALTIME",
-    "NOW",
-    "PROCTIME",
-    "UNIX_TIMESTAMP",
-    "RAND",
-    "RAND_INTEGER",
-    "UUID",
-    "CURRENT_WATERMARK",
-    "MATCH_PROCTIME",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something about a rule. An error refuses it; a note is worth knowing."""
-
-    severity: Literal["error", "note"]
-    line: int
-    reason: str
-    fix: str
 
 
 def lint(rule: Rule) -> list[Finding]:
@@ -84,10 +58,6 @@ def views_used(query: Query) -> list[str]:
 
     words = {token.name for token in query.tokens if token.kind in ("word", "quoted")}
     return [view for view in VIEWS if view in words]
-
-
-def _error(line: int, reason: str, fix: str) -> Finding:
-    return Finding("error", line, reason, fix)
 
 
 def _outputs(rule: Rule, query: Query) -> Iterator[Finding]:
@@ -166,7 +136,7 @@ def _source(rule: Rule, query: Query) -> Iterator[Finding]:
 def _determinism(rule: Rule, query: Query) -> Iterator[Finding]:
     """What asks the machine's clock gives other signals over history than it gave live."""
     for token in query.tokens:
-        if token.upper in _CLOCKS and token.kind == "word":
+        if token.upper in traps.CLOCKS and token.kind == "word":
             yield _error(token.line, f"{token.upper} is not the same live and over history", "use event_time")
         if token.name == MATCH_TIME and token.kind in ("word", "quoted"):
             yield _error(token.line, f"the name {MATCH_TIME} is the harness's", "take another name")
@@ -246,18 +216,25 @@ def _after_match(rule: Rule, query: Query) -> Iterator[Finding]:
             f"AFTER MATCH {' '.join(words)}",
             "SKIP PAST LAST ROW, or SKIP TO NEXT ROW or a variable",
         )
-    elif element is pattern[0]:
-        yield _error(
-            clause.line,
-            f"skip to {target}, the first variable: the next match would be the same one, and Flink fails",
-            "skip to a later variable, or PAST LAST ROW",
-        )
     elif element.count_min == 0:
         yield _error(
             clause.line,
             f"skip to {target}, which may match no row: Flink then fails at run time",
             "skip to a variable that always has a row, or PAST LAST ROW",
         )
+    elif not _rows_before(pattern, element, first="FIRST" in words[:-1]):
+        what = "the first variable" if element is pattern[0] else "whose row may be the first of the match"
+        yield _error(
+            clause.line,
+            f"skip to {target}, {what}: the next match would be the same one, and Flink fails",
+            "skip to a later variable, or PAST LAST ROW",
+        )
+
+
+def _rows_before(pattern: list[Element], target: Element, first: bool) -> int:
+    """Rows that every match has before the one skipped to: the first, or the last, of the target's."""
+    earlier = pattern[: next(index for index, one in enumerate(pattern) if one is target)]
+    return sum(one.count_min for one in earlier) + (0 if first else target.count_min - 1)
 
 
 def _pattern(rule: Rule, query: Query) -> Iterator[Finding]:
@@ -293,8 +270,7 @@ def _within(rule: Rule, query: Query) -> Iterator[Finding]:
     clause = query.match.clauses.get("WITHIN")
     unlimited = next((one for one in query.match.pattern if one.count_max is None), None)
     if clause is not None:
-        yield Finding(
-            "note",
+        yield note(
             clause.line,
             "WITHIN is exclusive: a match as long as the interval is none",
             "add 1 ms where it should count",
@@ -320,8 +296,7 @@ def _define(rule: Rule, query: Query) -> Iterator[Finding]:
     names = {token.name.upper() for token in defined}
     for element in query.match.pattern:
         if element.variable not in names:
-            yield Finding(
-                "note",
+            yield note(
                 element.line,
                 f"{element.variable} has no DEFINE, so any row matches it",
                 "if meant, fine",
@@ -357,4 +332,9 @@ _CHECKS: tuple[Check, ...] = (
     _within,
     _define,
     _functions,
+    traps.counts,
+    traps.spelling,
+    traps.columns,
+    traps.operators,
+    traps.state,
 )

@@ -20,6 +20,18 @@ TRAPS = {
     "range last": ("PATTERN (A B)", "PATTERN (A B{1,3})", 14, "ends the pattern"),
     "skip to first variable": ("SKIP PAST LAST ROW", "SKIP TO FIRST A", 13, "first variable"),
     "skip to last of first variable": ("SKIP PAST LAST ROW", "SKIP TO LAST A", 13, "first variable"),
+    "skip to what may be the first row": (
+        "SKIP PAST LAST ROW\n  PATTERN (A B)",
+        "SKIP TO B\n  PATTERN (A? B C)",
+        13,
+        "may be the first",
+    ),
+    "skip to what may be missing": (
+        "SKIP PAST LAST ROW\n  PATTERN (A B)",
+        "SKIP TO FIRST B\n  PATTERN (A B? C)",
+        13,
+        "may match no row",
+    ),
     "skip to unknown variable": ("SKIP PAST LAST ROW", "SKIP TO LAST Z", 13, "SKIP TO LAST Z"),
     "no after match": ("  AFTER MATCH SKIP PAST LAST ROW\n", "", 8, "no AFTER MATCH"),
     "no order by": ("  ORDER BY event_time, seq\n", "", 8, "no ORDER BY"),
@@ -32,6 +44,32 @@ TRAPS = {
     "alternatives": ("PATTERN (A B)", "PATTERN (A | B)", 14, "'|'"),
     "groups": ("PATTERN (A B)", "PATTERN ((A B)+ A)", 14, "'('"),
     "variable twice": ("PATTERN (A B)", "PATTERN (A B A)", 14, "twice"),
+    "optional behind greedy": ("(A B)", "(A B{1,2} C? D)", 14, "behind the greedy B{1,2}"),
+    "reluctant optional": ("(A B)", "(A B?? C)", 14, "B??"),
+    "reluctant optional in braces": ("(A B)", "(A B{0,1}? C)", 14, "B{0,1}?"),
+    "greedy without a condition": ("(A B)", "(A X{1,3} B)", 14, "nothing would ever match"),
+    "no rows": ("(A B)", "(A B{0} C)", 14, "no rows"),
+    "fewer than at least": ("(A B)", "(A B{3,2} C)", 14, "no rows"),
+    "no lower bound": ("(A B)", "(A B{,2} C)", 14, "lower bound"),
+    "a million rows": ("(A B)", "(A B{0,1000000}? C)", 14, "without WITHIN"),
+    "within nothing": ("(A B)", "(A B) WITHIN INTERVAL '0.000' SECOND", 14, "no limit"),
+    "within months": ("(A B)", "(A B) WITHIN INTERVAL '1' MONTH", 14, "MONTH"),
+    "a key for every row": ("PARTITION BY symbol", "PARTITION BY symbol, seq", 9, "no key is forgotten"),
+    "column of no variable in define": ("B.price > A", "price > A", 15, "price of no variable"),
+    "column of no variable in measures": ("B.price AS", "LAST(`condition`) AS", 11, "of no variable"),
+    "table for a variable": ("B.price > A", "trades.price > A", 15, "no variable of the pattern"),
+    "later variable": ("A.price > 0", "A.price > B.price", 15, "comes later"),
+    "other case": ("DEFINE A AS", "DEFINE a AS", 15, "two variables"),
+    "defined twice": ("DEFINE A AS", "DEFINE A AS A.size > 0, A AS", 15, "second DEFINE"),
+    "in among measures": (
+        "B.price AS",
+        "CASE WHEN B.side IN ('buy') THEN 1 END AS",
+        11,
+        "IN inside MEASURES",
+    ),
+    "not equal": ("A.price > 0", "A.price != 0", 15, "!="),
+    "average of whole numbers": ("B.price AS", "AVG(B.seq - 1) AS", 11, "whole numbers"),
+    "deviation of whole numbers": ("B.price AS", "STDDEV_POP(B.ts_event) AS", 11, "whole numbers"),
     "unlimited without within": ("PATTERN (A B)", "PATTERN (A A1* B)", 14, "without WITHIN"),
     "physical offset": ("B.price > A.price", "B.price > PREV(B.price)", 15, "PREV"),
     "classifier": ("B.price AS price", "CLASSIFIER() AS price", 11, "CLASSIFIER"),
@@ -129,3 +167,44 @@ def test_comments_and_texts_are_no_sql(probe: Probe, probe_text: str) -> None:
 def test_shipped_rules_pass(name: str) -> None:
     """No rule that is shipped has an error."""
     linter.check(rules.find(name))
+
+
+def test_bounds_out_of_parameters_are_looked_at(probe: Probe, probe_text: str) -> None:
+    """A number of rows that a parameter gives is checked with the value of each set."""
+    text = probe_text.replace("(A B)", "(A X{1,:most} B)").replace("B AS B.price", "X AS TRUE, B AS B.price")
+    header = "-- parameter: most int {} rows\n\n"
+    exact = probe(text.replace("\n\n", "\n" + header.format(1), 1))
+    assert [finding.severity for finding in linter.lint(exact)] == []
+    ranged = probe(text.replace("\n\n", "\n" + header.format(3), 1))
+    assert [finding.severity for finding in linter.lint(ranged)] == ["error", "note"]
+
+
+def test_average_of_what_is_cast_passes(probe: Probe, probe_text: str) -> None:
+    """A whole number that is made a DOUBLE keeps its fractions."""
+    text = probe_text.replace("B.price AS price", "AVG(CAST(B.seq AS DOUBLE)) AS price")
+    assert linter.lint(probe(text)) == []
+
+
+@pytest.mark.parametrize("quantifier", ["?", "+", "{1,3}"])
+def test_quantifier_unlike_the_standard_gets_a_note(quantifier: str, probe: Probe, probe_text: str) -> None:
+    """``?`` is not greedy, and what is greedy gives nothing back: in order, if the reader knows."""
+    text = probe_text.replace("(A B)", f"(A X{quantifier} B) WITHIN INTERVAL '1' SECOND")
+    text = text.replace("B AS B.price", "X AS X.size > 5, B AS B.price")
+    notes = [finding.reason for finding in linter.lint(probe(text)) if "greedy" in finding.reason]
+    assert len(notes) == 1
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "EXTRACT(HOUR FROM B.event_time) > 9",
+        "B.event_time > A.event_time + INTERVAL '1' SECOND",
+        "CAST(B.seq AS DOUBLE) IS NOT NULL",
+        "B.side LIKE 'b%' ESCAPE '!'",
+        "TIMESTAMPDIFF(SECOND, A.event_time, B.event_time) > 1",
+    ],
+)
+def test_words_of_the_language_are_no_columns(expression: str, probe: Probe, probe_text: str) -> None:
+    """Units, types and operators inside a condition are not taken for columns of no variable."""
+    text = probe_text.replace("B AS B.price", f"B AS {expression} AND B.price")
+    assert linter.lint(probe(text)) == []
