@@ -24,6 +24,8 @@ from tickloom.events import (
     GAP_TEXTS,
     QUOTE_DTYPE,
     SIDE_TEXTS,
+    SPREAD_DTYPE,
+    SPREAD_STATE_TEXTS,
     STATUS_DTYPE,
     STATUS_TEXTS,
     TRADE_DTYPE,
@@ -44,6 +46,7 @@ class Kind(Enum):
     CODE = "symbol of a code"
     TEXT = "symbol of up to 8 bytes"
     LONG = "long"
+    NUMBER = "double that was computed"  # NaN is NULL
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,19 @@ LAYOUTS: dict[str, Layout] = {
         ),
     )
 }
+#: Spreads of pairs: of no feed, so no sink of events writes them (:mod:`storage.spreads` does).
+SPREADS = Layout(
+    "spreads",
+    SPREAD_DTYPE,
+    (
+        *(Column(name, Kind.NUMBER) for name in ("spread", "z", "z_rolling", "mid_a", "mid_b")),
+        Column("age_ns", Kind.LONG),
+        Column("calibration", Kind.LONG),
+        Column("state", Kind.CODE, SPREAD_STATE_TEXTS),
+    ),
+)
+#: All that can be read back as blocks, in the order of EventBlock's fields.
+STORED: dict[str, Layout] = {**LAYOUTS, SPREADS.table: SPREADS}
 
 
 def check(layout: Layout, records: Records, symbol_count: int, seq_before: int, ts_min: int) -> None:
@@ -192,6 +208,8 @@ def to_frame(
         values = records[column.name]
         if column.kind in (Kind.PRICE, Kind.PRICE_OR_NONE):
             columns[column.name] = to_double(values)
+        elif column.kind is Kind.NUMBER:
+            columns[column.name] = np.ascontiguousarray(values)
         elif column.kind is Kind.CODE:
             columns[column.name] = _categorical(values, column.texts)
         elif column.kind is Kind.TEXT:
@@ -224,6 +242,8 @@ def from_arrow(layout: Layout, table: pa.Table, symbols: SymbolTable) -> Records
         if column.kind in (Kind.PRICE, Kind.PRICE_OR_NONE):
             doubles = table[column.name].fill_null(np.nan).to_numpy()
             records[column.name] = to_nanos(doubles)
+        elif column.kind is Kind.NUMBER:
+            records[column.name] = table[column.name].fill_null(np.nan).to_numpy()
         elif column.kind is Kind.LONG:
             records[column.name] = _longs(table, column.name)
         else:

@@ -23,7 +23,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from storage.applied import wait_applied
-from storage.columns import LAYOUTS
+from storage.columns import STORED
 from storage.connection import Connection, Parameter, away, refused
 from storage.replay import CHUNK_ROWS, replay
 from tickloom.clock import NS_PER_DAY
@@ -145,11 +145,11 @@ class QuestDbReader:
         serves them all. Prices are back in exact nanos.
         """
         for kind in kinds:
-            if kind not in LAYOUTS:
-                raise StorageError(f"no event table {kind!r}; there are {', '.join(LAYOUTS)}")
+            if kind not in STORED:
+                raise StorageError(f"no event table {kind!r}; there are {', '.join(STORED)}")
 
         def load(kind: str, since_ns: int, limit: int) -> pa.Table:
-            chosen = ["session", *LAYOUTS[kind].selected]
+            chosen = ["session", *STORED[kind].selected]
             wanted = [_text(venue), str(since_ns), str(to_ns)]
             sql = "SELECT {} FROM {} WHERE venue = {} AND ts >= {} AND ts < {}".format(
                 ", ".join(chosen), kind, *wanted

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from storage.columns import LAYOUTS, encoded, from_arrow
+from storage.columns import STORED, encoded, from_arrow
 from tickloom.errors import StorageError
 from tickloom.events import EventBlock, Records, SymbolTable, empty
 
@@ -55,7 +55,7 @@ def replay(
 
 
 def _nothing(kind: str) -> tuple[Records, NDArray[np.int64]]:
-    return np.empty(0, dtype=LAYOUTS[kind].dtype), np.empty(0, dtype=np.int64)
+    return np.empty(0, dtype=STORED[kind].dtype), np.empty(0, dtype=np.int64)
 
 
 def _read_on(
@@ -65,7 +65,7 @@ def _read_on(
     limit = chunk_rows
     while True:
         table = load(tape.kind, tape.next_ns, limit)
-        records = from_arrow(LAYOUTS[tape.kind], table, symbols)
+        records = from_arrow(STORED[tape.kind], table, symbols)
         indices, names = encoded(table, "session")
         codes = np.array([sessions.index(name) for name in names], dtype=np.int64)[indices]
         ts = records["ts_event"]
@@ -118,4 +118,4 @@ def _by_session(
 
 def _in_order(records: dict[str, Records]) -> list[Records]:
     """One array a kind, in the order of EventBlock's fields."""
-    return [records.get(kind, empty(layout.dtype)) for kind, layout in LAYOUTS.items()]
+    return [records.get(kind, empty(layout.dtype)) for kind, layout in STORED.items()]
