@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from streaming import linter, rules
 from streaming.absence import measures
 from streaming.absence.text import Absence, amount, parse
-from streaming.linter import Finding
+from streaming.findings import Finding
 from streaming.rules import Rule
 from streaming.sqltext import Match, Query
 from streaming.tables import VIEWS

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
+import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from confluent_kafka import Producer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streaming import engines, history, jobs, linter, rules
+from streaming import engines, history, jobs, linter, replay, rules
 from streaming.rules import Rule
 from streaming.tape import START_NS, Tape
+from tickloom import topics
 from tickloom.clock import NS_PER_MS
+from tickloom.codec import TickBatch, encode
 from tickloom.errors import RuleError
 from tickloom.events import CONDITION_TEXTS, STATUS_TEXTS, EventBlock, Signal, SymbolTable
 from tickloom.prices import NO_PRICE
@@ -440,6 +445,15 @@ WHERE :longest > INTERVAL '0' SECOND AND text <> ''
 """
 
 
+def beat(topic: str, watermark_ns: int, kafka: KafkaSettings) -> None:
+    """A heartbeat on every partition."""
+    producer = Producer({"bootstrap.servers": kafka.bootstrap})
+    for partition in range(kafka.tick_partitions):
+        batch = TickBatch(partition, 1, 1, watermark_ns, EMPTY)
+        producer.produce(topic, encode(batch), partition=partition)
+    assert producer.flush(30) == 0
+
+
 @pytest.mark.slow
 class TestOnFlink:
     """The reference."""
@@ -482,6 +496,48 @@ class TestOnFlink:
         assert len(compiled) > 30
         assert said(on_flink["second"]) == said(compiled)
         assert {s.signal_id for s in on_flink["second"]} == {s.signal_id for s in compiled}
+
+    def test_live_it_fires_with_a_heartbeat(
+        self, flink: FlinkSettings, kafka: KafkaSettings, probe: Probe
+    ) -> None:
+        """Quotes and trades, then nothing but heartbeats: live, on either engine, the silence fires when its
+        time has passed, also if the job was stopped in the middle of it and goes on from its savepoint."""
+        venue = f"LIVE{uuid.uuid4().hex[:6]}"
+        wanted = {name: probe(name=name) for name in ("probe", "second")}
+        for rule in wanted.values():
+            rule.venue = venue
+        ticks, signals = topics.ticks(venue), f"{venue}.signals"
+        topics.ensure_topics([ticks, signals], kafka)
+        tape = Tape(venue=venue)
+        tape.quote("A", 0, 4.0, 6.0)
+        for at_ms in (1, 2, 5):
+            tape.trade("A", at_ms, 3.0, 1, "buy")
+
+        def submit(savepoints: dict[str, str]) -> None:
+            for name, engine in (("probe", "flink"), ("second", "compiled")):
+                submitted = jobs.submit(
+                    *([wanted[name]], flink, kafka),
+                    **{"engine": engine, "signal_topic": signals, "savepoint": savepoints.get(name, "")},  # type: ignore[arg-type]
+                )
+                assert [one.note for one in submitted] == [""]
+
+        submit({})
+        replay.publish([tape.block()], ticks, kafka, {venue})
+        submit({name: jobs.stop(name, flink)[0] for name in wanted})
+        beat(ticks, START_NS + 10 * NS_PER_MS, kafka)
+        beat(ticks, START_NS + 11 * NS_PER_MS, kafka)
+        found: list[Signal] = []
+        for _ in range(600):
+            found = history.read_signals(signals, kafka)
+            if len({one.rule for one in found}) == 2:
+                break
+            time.sleep(0.1)
+        for name in wanted:
+            jobs.stop(name, flink, savepoint=False)
+        seqs = [int(tape.block().quotes["seq"][0]), int(tape.block().trades["seq"][-1])]
+        assert {(one.rule, one.first_seq, one.last_seq, one.ts_event) for one in found} == {
+            (name, *seqs, START_NS + 10 * NS_PER_MS) for name in wanted
+        }
 
     def test_line_of_what_flink_refuses(self, probe: Probe) -> None:
         """Its message points into the file: in a condition, and in the SELECT."""
