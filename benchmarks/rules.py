@@ -1,0 +1,162 @@
+"""Three rules over the same trades: Flink's MATCH_RECOGNIZE, the compiled matcher in a Flink job and alone.
+
+    python -m benchmarks.rules [trades] [runs]
+
+Rates are of one core in steady state: trades a CPU second, between a short and a long tape for a job, so
+that its start is not in them (``startup_s`` says what that takes). CPU seconds are of everything that
+works on the ticks: the TaskManager with its Python workers, or this process. Flink SQL runs over a day of
+``trades`` (and a fifth of it), the compiled job over a day and over four, because its start would outweigh
+a day. Every engine must find as many matches as the others.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import _rules_tape as tapes
+from benchmarks._rules_flink import BLOCK_ROWS, Servers, Spent, Steady, servers, tape_blocks
+from storage.parquet import ParquetReader, write_events
+from streaming import engines, history, warm
+from streaming.rules import Rule
+from tickloom.events import EventBlock
+
+TRADES = 5_000_000
+DAYS = 4  # of the long tape for the compiled job
+SHORT = 5  # the short tape for Flink SQL is so many times shorter
+
+
+def main() -> None:
+    """Print one JSON line a metric."""
+    trades = int(sys.argv[1]) if len(sys.argv) > 1 else TRADES
+    runs = int(sys.argv[2]) if len(sys.argv) > 2 else 3
+    with tempfile.TemporaryDirectory(prefix="tickloom-bench-") as name, servers() as running:
+        rules = tapes.load_rules(Path(name))
+        for rule in rules.values():
+            warm.warm_up(rule)  # machine code is kept on disk, so this is once a machine
+        write_events(tape_blocks(trades), Path(name), ["trades"])
+        found = {key: _History(rule, trades, Path(name)) for key, rule in rules.items()}
+        jobs = {key: _Jobs(rule, trades, found[key], running) for key, rule in rules.items()}
+        for _ in range(runs):  # in turns, so that all see the machine as it is
+            for key in rules:
+                found[key].measure()
+                jobs[key].measure()
+        for key in rules:
+            baseline = statistics.median(one.per_core for one in jobs[key].sql)
+            _print(f"rules.flink_sql.{key}", jobs[key].sql, found[key].matches, None)
+            _print(f"rules.flink_compiled.{key}", jobs[key].compiled, found[key].matches, baseline)
+            _print(f"rules.history.{key}", found[key].in_memory, found[key].matches, baseline)
+            _print(f"rules.history_parquet.{key}", found[key].end_to_end, found[key].matches, baseline)
+        _print("rules.by_hand.acb", _by_hand(trades, found["acb"].matches, runs), found["acb"].matches, None)
+
+
+class _History:
+    """The compiled matcher alone, over columns in memory and from files."""
+
+    def __init__(self, rule: Rule, trades: int, folder: Path) -> None:
+        self._rule, self._trades, self._folder = rule, trades, folder
+        self._blocks = list(tape_blocks(trades))
+        self.in_memory: list[Steady] = []
+        self.end_to_end: list[Steady] = []
+        self.matches = self._match(self._blocks)
+
+    def measure(self) -> None:
+        """Run once each way."""
+        self.in_memory.append(_timed(self._trades, lambda: self._match(self._blocks), self.matches))
+        self.end_to_end.append(_timed(self._trades, self._from_files, self.matches))
+
+    def count(self, trades: int, days: int) -> int:
+        """Matches over another length of the tape."""
+        return self._match(tape_blocks(trades, days))
+
+    def _match(self, blocks: Iterable[EventBlock]) -> int:
+        matcher = engines.make_matcher(self._rule)
+        matches = 0
+        for block in blocks:
+            matches += len(matcher.push(block, int(block.trades["ts_event"][-1])))
+        return matches + len(matcher.finish())
+
+    def _from_files(self) -> int:
+        """As `tickloom rules run --engine compiled --source FOLDER`."""
+        blocks = ParquetReader(self._folder).read_events(tapes.VENUE, 0, 2**62, ["trades"], BLOCK_ROWS)
+        return len(history.run_compiled([self._rule], blocks)[self._rule.name])
+
+
+class _Jobs:
+    """Both engines in a Flink job."""
+
+    def __init__(self, rule: Rule, trades: int, expected: _History, running: Servers) -> None:
+        self._rule, self._trades, self._running = rule, trades, running
+        self._short = trades // SHORT
+        self._expected = {
+            (self._short, 1): expected.count(self._short, 1),
+            (trades, 1): expected.matches,
+            (trades, DAYS): expected.count(trades, DAYS),
+        }
+        self.sql: list[Steady] = []
+        self.compiled: list[Steady] = []
+
+    def measure(self) -> None:
+        """Run each engine over both of its tapes."""
+        short, day, days = (self._short, 1), (self._trades, 1), (self._trades, DAYS)
+        self.sql.append(self._between(self._running.run_sql, short, day))
+        self.compiled.append(self._between(self._running.run_compiled, day, days))
+
+    def _between(self, run: Callable[[Rule, str, int], Spent], *tapes_: tuple[int, int]) -> Steady:
+        spent = []
+        for trades, days in tapes_:
+            one = run(self._rule, self._running.topic(trades, days), trades * days)
+            expected = self._expected[trades, days]
+            if one.matches != expected:
+                raise AssertionError(f"{self._rule.name}: {one.matches} matches, not {expected}")
+            spent.append(one)
+        return Steady.between(*spent)
+
+
+def _by_hand(trades: int, expected: int, runs: int) -> list[Steady]:
+    """The kernel that was written for one rule."""
+    tape = tapes.make_tape(trades)
+    columns = (np.ascontiguousarray(tape["symbol"]), tape["price"] / 1e9, tape["ts_event"] // 1_000_000)
+
+    def count() -> int:
+        return int(tapes.acb_by_hand(*columns, tapes.SYMBOLS))
+
+    count()
+    return [_timed(trades, count, expected) for _ in range(runs)]
+
+
+def _timed(trades: int, work: Callable[[], int], expected: int) -> Steady:
+    began, cpu = time.perf_counter(), time.process_time()
+    matches = work()
+    seconds, cpu_s = time.perf_counter() - began, time.process_time() - cpu
+    if matches != expected:
+        raise AssertionError(f"{matches} matches, not {expected}")
+    return Steady(trades / cpu_s, trades / seconds, 0.0, cpu_s)
+
+
+def _print(metric: str, runs: list[Steady], matches: int, baseline: float | None) -> None:
+    value = statistics.median(one.per_core for one in runs)
+    line: dict[str, object] = {
+        "metric": metric,
+        "value": round(value),
+        "unit": "trades/s a core",
+        "per_second": round(statistics.median(one.per_second for one in runs)),
+        "startup_s": round(statistics.median(one.startup_s for one in runs), 1),
+        "cpu_s": round(statistics.median(one.cpu_s for one in runs), 2),
+        "matches": matches,
+        "runs": len(runs),
+    }
+    if baseline is not None:
+        line |= {"baseline": "flink_sql", "ratio": round(value / baseline, 1)}
+    print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()
