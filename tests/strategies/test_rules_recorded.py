@@ -125,7 +125,7 @@ def test_sweep(symbol: str, stocks: dict[str, Stock]) -> None:
 
 @pytest.mark.parametrize("symbol", SYMBOLS)
 def test_opening_range(symbol: str, stocks: dict[str, Stock]) -> None:
-    """The first round lot 5 basis points beyond the range of five minutes."""
+    """The first round lot 2 basis points beyond the range of five minutes."""
     rows, block = stocks[symbol]
     lots = rows[(rows.kind == "trade") & (rows["size"] >= 100)]
     (start,) = lots.index[lots.auction]
@@ -134,13 +134,13 @@ def test_opening_range(symbol: str, stocks: dict[str, Stock]) -> None:
     opening = behind[behind.ms < begun + 300_000]
     low, high = opening.price.min(), opening.price.max()
     later = behind[(behind.ms >= begun + 300_000) & (behind.ms < begun + 6 * 3_600_000)]
-    beyond = later[(later.price >= high * 1.0005) | (later.price <= low * 0.9995)]
+    beyond = later[(later.price >= high * 1.0002) | (later.price <= low * 0.9998)]
     expected = []
     if len(beyond):
         one = beyond.iloc[0]
         side = "buy" if one.price > high else "sell"
         expected = [(side, behind.seq.iloc[0], one.seq, one.price / 10_000)]
-    assert fired("opening_range", block, morning="6h") == expected
+    assert fired("opening_range", block, morning="6h", beyond_bps="2") == expected
     assert len(expected) == 1
 
 
