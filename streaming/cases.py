@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from streaming import derived, engines, history, linter, rules, tapes
+from streaming import derived, engines, linter, rules, tapes
 from streaming.cells import shown
 from streaming.rules import Rule
 from streaming.tapes import SIGNALS_SUFFIX, Expectation, ExpectedSignal, TapeFile
@@ -120,6 +120,8 @@ def compiled(rule: Rule, block: EventBlock) -> list[Signal]:
 
 def on_flink(flink: FlinkSettings, kafka: KafkaSettings) -> Engine:
     """Flink, the reference: a job of a few seconds for each call."""
+
+    from streaming import history  # Kafka's client and more, which the compiled engine does without
 
     def run(rule: Rule, block: EventBlock) -> list[Signal]:
         return history.run([rule], [block], flink, kafka)[rule.name]

@@ -31,6 +31,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -53,6 +54,7 @@ COLUMNS: tuple[tuple[str, str], ...] = (
 )
 BUNDLE_MS_MAX = 10  # Flink's 1,000 ms would be most of a signal's latency
 ROWS = "job_rows"  # prefix of the views over what a job gives
+_CAUSE = re.compile(r"(?:Caused by: |: )?(?:[\w$]+\.)+[\w$]*(?:Exception|Error): (.+)$")
 #: Calls whose answer is another one when history is run again.
 _CLOCKS = (
     "time.time",
@@ -168,11 +170,12 @@ def selects(table_env: Any, rule: Rule) -> list[str]:
         if build is None:
             raise RuleError(rule.file, 0, "it has no function build(context)", "see streaming/job.py")
         build(context)
-    except (RuleError, Py4JError, JavaException):
+    except RuleError:
         raise
     except Exception as error:
         line = _line_in(rule, error)
-        reason = f"{type(error).__name__}: {error}"
+        from_java = isinstance(error, Py4JError | JavaException)
+        reason = f"Flink: {_cause(str(error))}" if from_java else f"{type(error).__name__}: {error}"
         raise RuleError(rule.file, line, reason, "mend that line; it runs when the job is built") from error
     if not context.selects:
         raise RuleError(rule.file, 0, "build() gives no signals", "call context.signals(rows)")
@@ -233,3 +236,9 @@ def _line_in(rule: Rule, error: BaseException) -> int:
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame.lineno for frame in frames if frame.filename == str(rule.path)]
     return (own[-1] or 0) if own else 0
+
+
+def _cause(trace: str) -> str:
+    """The innermost cause in what py4j, or PyFlink, makes of a Java exception."""
+    causes = [found[1] for line in trace.splitlines() if (found := _CAUSE.match(line.strip()))]
+    return (causes[-1] if causes else trace.splitlines()[0]).rstrip(".")
