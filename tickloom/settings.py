@@ -104,7 +104,7 @@ class StackSettings(ProcessSettings):
     # all but binance, which connects to the outside
     services: tuple[str, ...] = (
         "questdb", "kafka", "flink-jobmanager", "flink-taskmanager", "schema", "exchange", "agent",
-        "itch", "dagster-webserver", "dagster-daemon",
+        "itch", "spreads", "dagster-webserver", "dagster-daemon",
     )  # fmt: skip
     maven_repository: str = ""  # where set-up takes jars from; empty: Maven Central
     start_timeout_s: float = Field(120.0, gt=0)
@@ -262,6 +262,14 @@ class ExecutionSettings(ProcessSettings):
     metrics_port: Port = 9403
 
 
+class PairsSettings(ProcessSettings):
+    """Spreads of pairs: whose are computed, and kept in QuestDB."""
+
+    section: ClassVar[str] = "pairs"
+    venues: tuple[str, ...] = ("XNAS",)  # each with frozen calibrations, strategies/pairs/VENUE.toml
+    metrics_port: Port = 9405
+
+
 class DagsterSettings(ProcessSettings):
     """Dagster's webserver, and the first day that can be loaded."""
 
@@ -293,6 +301,7 @@ SECTIONS: dict[str, type[ProcessSettings]] = {
         BinanceSettings,
         ExchangeSettings,
         ExecutionSettings,
+        PairsSettings,
         DagsterSettings,
         SyntheticSettings,
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 
+import numpy as np
+
 from strategies.features.spread_program import SpreadProgram
 from strategies.pairs import frozen
 from strategies.pairs.frozen import PairSet
@@ -12,11 +14,15 @@ from streaming import batch_job, jobs, origin
 from streaming.batch_job import BatchJob
 from streaming.cluster import Cluster
 from streaming.origin import Identity, Start
-from tickloom import topics
+from tickloom import codec, topics
+from tickloom.clock import NS_PER_S
+from tickloom.codec import TickBatch
+from tickloom.events import QUOTE_DTYPE, EventBlock, SymbolTable
 from tickloom.settings import FlinkSettings, KafkaSettings
 
 #: Raise it with a change of the program after which a job cannot go on from the state of one before.
 STATE_FORMAT = "1"
+START_TIMEOUT_S = 180.0  # a worker loads Python and Numba, on a machine that may be starting all else too
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +86,20 @@ def submit(
         source=begin.source,
         flink={"pipeline.global-job-parameters": identity.parameters, **recovery},
     )
+    compile_kernels(pair_set)
     job_id = batch_job.submit(job, flink, kafka)
-    cluster.wait_running(job_id)
+    cluster.wait_running(job_id, START_TIMEOUT_S)
     return Submitted(name, pair_set.version, len(pair_set.pairs), job_id, begin.note)
+
+
+def compile_kernels(pair_set: PairSet) -> None:
+    """Compile here what the worker runs, which then finds it in the cache: two quotes through a program."""
+    program = SpreadProgram(pair_set, 1)
+    pair = pair_set.pairs[0]
+    quotes = np.zeros(2, dtype=QUOTE_DTYPE)
+    quotes["symbol"] = (1, 2)
+    block = EventBlock(pair_set.venue, "", SymbolTable([pair.leg_a, pair.leg_b]), quotes=quotes)
+    program.process(codec.encode(TickBatch(0, 0, 0, NS_PER_S, block)))
 
 
 def job_of(pair_set: PairSet, partitions: int) -> BatchJob:

@@ -36,6 +36,7 @@ from tickloom.events import Calibration
 
 METHOD = "engle-granger"
 OBSERVATIONS_LEAST = 30  # below it statsmodels' tests do not run with their lags
+BARS_MAX = 10_000  # 25 days of minutes; the tests' time goes with bars and, by their lags, a little faster
 COLLINEAR = 1e-12  # what a correlation is short of 1 by; there is no spread then, and the tests divide by it
 
 Prices = NDArray[np.float64]
@@ -103,6 +104,10 @@ def calibrate(
         raise CalibrationError("no bars in that time; is there data? `tickloom sql 'SELECT * FROM bars_1m'`")
     if not closes.index.is_monotonic_increasing or closes.index.has_duplicates:
         raise CalibrationError("the bars are not in order of time, each once; sort them")
+    if len(closes) > BARS_MAX:
+        raise CalibrationError(
+            f"{len(closes):,} bars; {BARS_MAX:,} are enough, take longer ones or fewer days"
+        )
     stationary: dict[str, float] = {}
     with threadpool_limits(1):  # thousands of small regressions: a second BLAS thread makes them slower
         found = [_tested(closes, pair, venue, bar_s, limits, stationary) for pair in candidates]

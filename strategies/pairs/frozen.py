@@ -11,20 +11,27 @@ import hashlib
 import json
 import math
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tickloom.clock import NS_PER_S
 from tickloom.errors import CalibrationError
+from tickloom.events import Calibration
 from tickloom.instruments import Pair, Registry
 from tickloom.prices import NANOS
 
 PAIRS_DIR = Path(__file__).resolve().parent
 PAIRS_MAX = 20_000  # all pairs of 200 stocks; some 2 MB of state
+#: Where nobody has said otherwise.
+STALE_MS = 10_000
+ROLLING_HALF_LIFE_MS = 300_000
 
 _NUMBERS = ("hedge_ratio", "mean", "deviation")
+_EVIDENCE = ("p_value", "q_value", "half_life_s", "johansen_hedge_ratio", "observations", "bar_s")
 _SETTINGS = ("venue", "valid_from", "stale_ms", "rolling_half_life_ms", "about")
 
 
@@ -173,6 +180,68 @@ def dumps(pair_set: PairSet) -> str:
     return "\n".join(lines) + "\n"
 
 
+def of_calibrations(
+    found: Sequence[Calibration],
+    before: PairSet | None = None,
+    *,
+    stale_ms: int | None = None,
+    rolling_half_life_ms: int | None = None,
+) -> PairSet:
+    """What a calibration admitted, as a set. Settings not given are those of the set ``before``.
+
+    Raises
+    ------
+    CalibrationError
+        Nothing was admitted.
+    """
+    admitted = [one for one in found if one.admitted]
+    if not admitted:
+        raise CalibrationError(f"none of {len(found)} pairs was admitted; there is nothing to freeze")
+    pairs = tuple(
+        PairCalibration(
+            one.symbol,
+            one.leg_a,
+            one.leg_b,
+            one.hedge_ratio,
+            one.mean,
+            one.deviation,
+            {name: getattr(one, name) for name in _EVIDENCE},
+        )
+        for one in admitted
+    )
+    sample = admitted[0]
+    begin, end = (datetime.fromtimestamp(ns / NS_PER_S, UTC) for ns in (sample.sample_from, sample.ts))
+    span = f"{begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M}"
+    return PairSet(
+        venue=sample.venue,
+        pairs=pairs,
+        stale_ms=stale_ms or (before.stale_ms if before else STALE_MS),
+        rolling_half_life_ms=rolling_half_life_ms
+        or (before.rolling_half_life_ms if before else ROLLING_HALF_LIFE_MS),
+        valid_from=end,
+        about=f"{sample.method} over bars of {sample.bar_s:g} s, {span}",
+    )
+
+
+def changes(before: PairSet | None, after: PairSet) -> list[str]:
+    """What a set has that the one before it had not, or had otherwise; a line each."""
+    old = {pair.symbol: pair for pair in before.pairs} if before else {}
+    new = {pair.symbol: pair for pair in after.pairs}
+    lines = [f"{symbol}: no longer there" for symbol in old if symbol not in new]
+    for symbol, pair in new.items():
+        if symbol not in old:
+            lines.append(f"{symbol}: new")
+            continue
+        moved = [
+            f"{name} {getattr(old[symbol], name):.6g} -> {getattr(pair, name):.6g}"
+            for name in _NUMBERS
+            if getattr(old[symbol], name) != getattr(pair, name)
+        ]
+        if moved:
+            lines.append(f"{symbol}: {', '.join(moved)}")
+    return lines
+
+
 def disagreements(pair_set: PairSet, registry: Registry) -> list[str]:
     """Where the registry, by which the agent trades a pair's legs, says something else than the set.
 
@@ -218,8 +287,8 @@ def _check(pair_set: PairSet) -> None:
         value = getattr(pair_set, name)
         if not isinstance(value, int) or value <= 0:
             raise CalibrationError(f"{name} = {value!r}; write a whole number of milliseconds above 0")
-    if len(pair_set.pairs) > PAIRS_MAX:
-        raise CalibrationError(f"{len(pair_set.pairs)} pairs; {PAIRS_MAX} at most, freeze fewer")
+    if not 1 <= len(pair_set.pairs) <= PAIRS_MAX:
+        raise CalibrationError(f"{len(pair_set.pairs)} pairs; 1 to {PAIRS_MAX:,} can be computed")
     seen = set()
     for pair in pair_set.pairs:
         if pair.symbol != f"{pair.leg_a}~{pair.leg_b}" or pair.leg_a == pair.leg_b:

@@ -22,6 +22,7 @@ from tickloom.settings import (
     FlinkSettings,
     ItchSettings,
     KafkaSettings,
+    PairsSettings,
     QuestDbSettings,
 )
 from tickloom.stack import artifacts, flink
@@ -84,6 +85,7 @@ def test_health_checks_ask_the_ports_of_the_settings(
         "agent": ExecutionSettings.load().metrics_port,
         "itch": ItchSettings.load().metrics_port,
         "binance": BinanceSettings.load().metrics_port,
+        "spreads": PairsSettings.load().metrics_port,
         "dagster-webserver": DagsterSettings.load().port,
     }
     for name, port in expected.items():

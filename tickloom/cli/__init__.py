@@ -43,6 +43,7 @@ _GROUPS: dict[str, str] = {
     "ingest": "tickloom.cli.ingest",
     "schema": "tickloom.cli.storage",
     "rules": "tickloom.cli.rules",
+    "pairs": "tickloom.cli.pairs",
     "risk": "tickloom.cli.execution",
     "synthetic": "tickloom.cli.synthetic",
 }

@@ -23,13 +23,14 @@ EXCHANGE = "exchange"
 AGENT = "agent"
 ITCH = "itch"
 BINANCE = "binance"
+SPREADS = "spreads"
 DAGSTER_WEBSERVER = "dagster-webserver"
 DAGSTER_DAEMON = "dagster-daemon"
 
 #: Everything the stack can run, in the order in which it is shown.
 NAMES = (
     questdb.NAME, kafka.NAME, flink.JOBMANAGER, flink.TASKMANAGER, SCHEMA, EXCHANGE, AGENT, ITCH,
-    BINANCE, DAGSTER_WEBSERVER, DAGSTER_DAEMON,
+    BINANCE, SPREADS, DAGSTER_WEBSERVER, DAGSTER_DAEMON,
 )  # fmt: skip
 
 
@@ -57,6 +58,7 @@ def catalogue(configuration: StackConfiguration, names: Iterable[str] | None = N
         AGENT: lambda: agent(configuration),
         ITCH: lambda: itch(configuration),
         BINANCE: lambda: binance(configuration),
+        SPREADS: lambda: spreads(configuration),
         DAGSTER_WEBSERVER: lambda: dagster_webserver(configuration.dagster, data_dir),
         DAGSTER_DAEMON: lambda: dagster_daemon(configuration.dagster, data_dir),
     }
@@ -124,6 +126,18 @@ def binance(configuration: StackConfiguration) -> Service:
         metrics_port=settings.metrics_port,
         depends_on=(kafka.NAME, questdb.NAME, SCHEMA),
         address=f"reads {settings.websocket_url}",
+    )
+
+
+def spreads(configuration: StackConfiguration) -> Service:
+    """What writes the spreads of pairs from Kafka to QuestDB."""
+    return _own(
+        SPREADS,
+        "pairs",
+        "record",
+        section="pairs",
+        metrics_port=configuration.pairs.metrics_port,
+        depends_on=(kafka.NAME, questdb.NAME, SCHEMA),
     )
 
 

@@ -15,6 +15,7 @@ from tickloom.settings import (
     FlinkSettings,
     ItchSettings,
     KafkaSettings,
+    PairsSettings,
     ProcessSettings,
     QuestDbSettings,
     StackSettings,
@@ -39,6 +40,7 @@ class StackConfiguration:
     binance: BinanceSettings
     exchange: ExchangeSettings
     execution: ExecutionSettings
+    pairs: PairsSettings
     dagster: DagsterSettings
     synthetic: SyntheticSettings
 

@@ -16,6 +16,7 @@ from tickloom.settings import (
     ExecutionSettings,
     ItchSettings,
     KafkaSettings,
+    PairsSettings,
 )
 
 
@@ -28,7 +29,8 @@ def topic_names() -> list[str]:
         *ExecutionSettings.load().venues,
     }
     ticks = [maker(venue) for venue in sorted(venues) for maker in (topics.ticks, topics.book)]
-    return [*ticks, topics.SIGNALS, topics.ORDERS, topics.EXECUTIONS, topics.POSITIONS]
+    spreads = [topics.spreads(venue) for venue in PairsSettings.load().venues]
+    return [*ticks, *spreads, topics.SIGNALS, topics.ORDERS, topics.EXECUTIONS, topics.POSITIONS]
 
 
 def main() -> None:

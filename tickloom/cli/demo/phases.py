@@ -13,12 +13,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tickloom import topics
 from tickloom.clock import NS_PER_S, SystemClock
-from tickloom.codec import decode
+from tickloom.codec import TickBatch, decode
 from tickloom.errors import ServiceTimeout
 from tickloom.settings import FlinkSettings, KafkaSettings
 
 POLL_S = 0.25
 KAFKA_TIMEOUT_S = 10.0
+NO_WATERMARK = -(2**63)  # Flink's, before the first
 
 
 def until(what: str, done: Callable[[], bool], timeout_s: float, advice: str) -> None:
@@ -44,14 +45,14 @@ def session_over_ns(session_date: str) -> int:
     return int((day + timedelta(hours=36)).timestamp()) * NS_PER_S
 
 
-def published(venue: str, over_ns: int) -> bool:
-    """Every partition of the venue's ticks ends with the end of the session."""
+def published(topic: str, over_ns: int, read: Callable[[bytes], TickBatch] = decode) -> bool:
+    """Every partition of a topic of batches ends with the end of the session."""
     kafka = KafkaSettings.load()
     consumer = Consumer(
         {"bootstrap.servers": kafka.bootstrap, "group.id": "tickloom-demo", "enable.auto.commit": False}
     )
     try:
-        partitions = [TopicPartition(topics.ticks(venue), number) for number in range(kafka.tick_partitions)]
+        partitions = [TopicPartition(topic, number) for number in range(kafka.tick_partitions)]
         for partition in partitions:
             _, partition.offset = consumer.get_watermark_offsets(partition, timeout=KAFKA_TIMEOUT_S)
             partition.offset -= 1
@@ -60,7 +61,7 @@ def published(venue: str, over_ns: int) -> bool:
         for partition in partitions:
             consumer.assign([partition])
             message = consumer.poll(KAFKA_TIMEOUT_S)
-            if message is None or message.error() or decode(message.value()).watermark < over_ns:
+            if message is None or message.error() or read(message.value()).watermark < over_ns:
                 return False
         return True
     finally:
@@ -89,11 +90,33 @@ def jobs_done(over_ns: int) -> bool:
         if not jobs:
             return False
         for job in jobs:
-            for vertex in client.get(f"/jobs/{job}").json()["vertices"]:
-                marks = client.get(f"/jobs/{job}/vertices/{vertex['id']}/watermarks").json()
-                if not all(int(mark["value"]) >= over_ns // 1_000_000 for mark in marks):
-                    return False
+            marks = [
+                int(mark["value"])
+                for vertex in client.get(f"/jobs/{job}").json()["vertices"]
+                for mark in client.get(f"/jobs/{job}/vertices/{vertex['id']}/watermarks").json()
+            ]
+            # a job over whole batches leaves event time to its program: what it writes tells how far it is
+            if any(mark > NO_WATERMARK for mark in marks) and min(marks) < over_ns // 1_000_000:
+                return False
     return True
+
+
+def spreads_stored(venue: str) -> bool:
+    """The recorder has committed all that the venue's topic of spreads holds."""
+    from storage.spreads import GROUP
+
+    kafka = KafkaSettings.load()
+    consumer = Consumer(
+        {"bootstrap.servers": kafka.bootstrap, "group.id": GROUP, "enable.auto.commit": False}
+    )
+    try:
+        places = [TopicPartition(topics.spreads(venue), number) for number in range(kafka.tick_partitions)]
+        return all(
+            place.offset >= consumer.get_watermark_offsets(place, timeout=KAFKA_TIMEOUT_S)[1]
+            for place in consumer.committed(places, timeout=KAFKA_TIMEOUT_S)
+        )
+    finally:
+        consumer.close()
 
 
 def agent_quiet() -> bool:

@@ -22,6 +22,7 @@ class Report:
     feeds: dict[str, dict[str, int]] = field(default_factory=dict)
     instruments: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
     decoder: dict[str, dict[str, int]] = field(default_factory=dict)
+    spreads: dict[str, int] = field(default_factory=dict)
     signals: dict[str, int] = field(default_factory=dict)
     orders: dict[str, int] = field(default_factory=dict)
     refused: dict[str, int] = field(default_factory=dict)
@@ -75,6 +76,9 @@ def collect_trading(report: Report) -> None:
         found: list[dict[str, Any]] = reader.query(sql, settings=settings).to_pylist()
         return found
 
+    report.spreads = {
+        row["symbol"]: row["n"] for row in rows("SELECT symbol, count() n FROM spreads ORDER BY symbol")
+    }
     report.signals = {
         row["rule"]: row["n"] for row in rows("SELECT rule, count() n FROM signals ORDER BY rule")
     }
@@ -156,6 +160,7 @@ def show(report: Report, console: Console) -> None:
             console.print(table)
             console.print()
     for title, figures in (
+        ("Spreads", report.spreads),
         ("Signals", report.signals),
         ("Orders", report.orders),
         ("Refused", report.refused),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from tickloom import spread_codec, topics
 from tickloom.cli.demo import phases, report
 from tickloom.cli.demo.sources import Services, Source
 from tickloom.clock import NS_PER_S, SystemClock
@@ -23,6 +24,7 @@ from tickloom.stack.applications import (
     EXCHANGE,
     ITCH,
     SCHEMA,
+    SPREADS,
     catalogue,
 )
 from tickloom.stack.configuration import StackConfiguration
@@ -54,7 +56,7 @@ class Demo:
         started_ns = self.clock.monotonic_ns()
         own = self.source.services(self.configuration)
         chosen = [
-            *catalogue(self.configuration, (*CORE, SCHEMA, *DAGSTER, EXCHANGE, AGENT)),
+            *catalogue(self.configuration, (*CORE, SCHEMA, *DAGSTER, EXCHANGE, AGENT, SPREADS)),
             *own.ingesters,
             *own.markets,
         ]
@@ -98,10 +100,10 @@ class Demo:
         with self._phase("schema", "creating tables and topics"):
             stack.start([SCHEMA])
         with self._phase("processes", "starting the ingesters, the exchange, the agent and Dagster"):
-            stack.start([*ingesters, EXCHANGE, AGENT, *DAGSTER], wait=False)
+            stack.start([*ingesters, EXCHANGE, AGENT, SPREADS, *DAGSTER], wait=False)
             with self._phase("rules", "submitting the rules to Flink"):
                 self.source.submit_rules()
-            for name in (*ingesters, EXCHANGE, AGENT, *DAGSTER):
+            for name in (*ingesters, EXCHANGE, AGENT, SPREADS, *DAGSTER):
                 stack.wait_healthy(name)
         self._show_addresses()
 
@@ -112,7 +114,7 @@ class Demo:
             for venue in self.source.venues:
                 phases.until(
                     f"the end of {venue}'s session on Kafka",
-                    lambda venue=venue: phases.published(venue, over_ns),  # type: ignore[misc]
+                    lambda venue=venue: phases.published(topics.ticks(venue), over_ns),  # type: ignore[misc]
                     self.source.seconds_max,
                     "see the ingester's log in the data directory",
                 )
@@ -130,6 +132,16 @@ class Demo:
                     lambda: phases.jobs_done(over_ns),
                     DRAIN_TIMEOUT_S,
                     "look at its UI",
+                )
+            for venue in self.source.pair_venues:
+                phases.until(
+                    f"the end of {venue}'s spreads on Kafka and in QuestDB",
+                    lambda venue=venue: (  # type: ignore[misc]
+                        phases.published(topics.spreads(venue), over_ns, spread_codec.decode)
+                        and phases.spreads_stored(venue)
+                    ),
+                    DRAIN_TIMEOUT_S,
+                    "look at Flink's UI, and at the log of spreads",
                 )
             phases.until(
                 "the agent having dealt with every signal", phases.agent_quiet, DRAIN_TIMEOUT_S, "see its log"
@@ -169,7 +181,7 @@ class Demo:
         overrides.setdefault("stack", {})["data_dir"] = self.data_dir
         overrides.setdefault("execution", {})["enabled"] = True
         configuration = StackConfiguration.load(**overrides)
-        configured = catalogue(configuration, (*CORE, *DAGSTER, EXCHANGE, AGENT, ITCH))
+        configured = catalogue(configuration, (*CORE, *DAGSTER, EXCHANGE, AGENT, SPREADS, ITCH))
         taken = {
             key: port
             for service in configured

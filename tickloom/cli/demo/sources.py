@@ -6,6 +6,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,11 +33,13 @@ class Services:
 
 
 class Source(Protocol):
-    """A session to play. ``seconds_max``: real seconds after which it must have ended."""
+    """A session to play. ``seconds_max``: real seconds after which it must have ended; ``pair_venues``:
+    of ``venues`` those whose pairs' spreads are computed."""
 
     label: str
     venues: tuple[str, ...]
     rules: tuple[str, ...]
+    pair_venues: tuple[str, ...]
     session_date: str
     seconds_max: float
 
@@ -55,17 +58,18 @@ class Source(Protocol):
     def submit_rules(self) -> None: ...
 
 
-def _submit(rules: tuple[str, ...]) -> None:
+def _submit(*command: str) -> None:
     """In a process of its own: the Flink client brings a JVM with it."""
     done = subprocess.run(
-        [sys.executable, "-m", "tickloom", "rules", "submit", *rules, "--from", "earliest"],
+        [sys.executable, "-m", "tickloom", *command, "--from", "earliest"],
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
         env=dict(os.environ),
     )
     if done.returncode:
-        raise ServiceError(f"the rules were not submitted: {(done.stderr or done.stdout).strip()[-2000:]}")
+        said = (done.stderr or done.stdout).strip()[-2000:]
+        raise ServiceError(f"`tickloom {' '.join(command)}` failed: {said}")
 
 
 def _player(name: str, *arguments: str, environment: dict[str, str] | None = None) -> Service:
@@ -84,6 +88,7 @@ class Synthetic:
 
     venues: tuple[str, ...] = ("XNAS", "BINANCE")
     rules: tuple[str, ...] = ("pair_spread", "trade_burst", "quote_fade")
+    pair_venues: tuple[str, ...] = ("XNAS",)
 
     def __init__(self, speed: float | None, duration_s: float | None) -> None:
         given = {"speed": speed, "duration_s": duration_s}
@@ -123,7 +128,10 @@ class Synthetic:
         return [configuration.itch.metrics_port, configuration.binance.metrics_port]
 
     def submit_rules(self) -> None:
-        _submit(self.rules)
+        commands = [("rules", "submit", *self.rules)]
+        commands += [("pairs", "submit", venue) for venue in self.pair_venues]
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda command: _submit(*command), commands))
 
 
 _MARKETS: dict[str, Any] = {"BINANCE": "spot", "BINANCEF": "usdm"}
@@ -133,6 +141,7 @@ class Recorded:
     """Recorded Binance lines, each market through a websocket server and an ingester of its own."""
 
     rules: tuple[str, ...] = ()
+    pair_venues: tuple[str, ...] = ()
 
     def __init__(self, directory: Path, speed: float) -> None:
         from ingest.websocket.replay import RecordedLines, recorded_venues
