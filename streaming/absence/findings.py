@@ -9,7 +9,7 @@ from streaming.absence import measures
 from streaming.absence.text import Absence, amount, parse
 from streaming.findings import Finding
 from streaming.rules import Rule
-from streaming.sqltext import Match, Query
+from streaming.sqltext import Match, Query, Token
 from streaming.tables import VIEWS
 from tickloom.errors import RuleError
 
@@ -74,6 +74,7 @@ def _identity(rule: Rule, absence: Absence) -> Iterator[Finding]:
     except RuleError as error:
         yield Finding("error", error.line, error.reason, error.fix)
         return
+    yield from _unqualified(absence, read)
     if not any(fact.argument == "seq" for fact in read.columns):
         name = absence.expect.variable
         yield Finding(
@@ -82,6 +83,22 @@ def _identity(rule: Rule, absence: Absence) -> Iterator[Finding]:
             f"no measure is {name}.seq, so two silences may have one identity",
             f"write {name}.seq AS first_seq",
         )
+
+
+def _unqualified(absence: Absence, read: measures.Measures) -> Iterator[Finding]:
+    """Flink would take such a column from the row that fires, which may be one of its own."""
+    own = {"event_time", "seq", "role", "behind", "at_ms", *absence.partition}
+    for _, parts in read.parts:
+        for part, after in zip(parts, [*parts[1:], None], strict=True):
+            called = isinstance(after, Token) and after.text == "("
+            if (
+                isinstance(part, Token)
+                and part.kind in ("word", "quoted")
+                and part.name in own
+                and not called
+            ):
+                fix = f"say whose: {absence.expect.variable}.{part.text}"
+                yield Finding("error", part.line, f"the column {part.text} of no relation", fix)
 
 
 def _amounts(rule: Rule, absence: Absence) -> Iterator[Finding]:

@@ -384,6 +384,7 @@ def test_a_signal_without_a_price_is_an_error(probe: Probe) -> None:
         ("quotes.seq AS first_seq", "trades.venue_id AS first_seq", 18, "no measure is quotes.seq"),
         ("quotes.mid AS mid", "bars.mid AS mid", 18, "unknown relation 'bars'"),
         ("quotes.mid AS mid", "LAST(quotes.mid) AS mid", 18, "there is one expected row"),
+        ("LAST(trades.seq) AS last_seq", "seq AS last_seq", 18, "the column seq of no relation"),
         ("MIN(trades.price)", "STDDEV(trades.price)", 19, "there are FIRST, LAST, COUNT"),
         ("COUNT(trades.seq)", "COUNT(*)", 20, "name a column"),
         ("FIRST(trades.price)", "FIRST(trades.price, 1)", 20, "an offset"),
