@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streaming import automaton, explain, picture, rules, sqltext
@@ -81,6 +81,7 @@ def test_arrows_say_how_many_rows_and_which() -> None:
 quantified = st.sampled_from(["", "*", "+", "?", "{3}", "{2,}", "{0,4}?", "*?", "??", "{1,2}"])
 
 
+@settings(deadline=None)
 @given(
     st.lists(quantified, min_size=1, max_size=7),
     st.lists(st.integers(1, 9), min_size=1, max_size=3),

@@ -38,6 +38,8 @@ def overrides_of(given: list[str] | None) -> dict[str, str]:
         key, equals, value = text.partition("=")
         if not equals:
             raise SettingsError(f"--param {text}: write key=value")
+        if key in overrides:
+            raise SettingsError(f"--param {text}: {key} is given a second time; keep one of the two")
         overrides[key] = value
     return overrides
 
