@@ -189,8 +189,9 @@ class Cluster:
         total = 0
         for vertex in self._get(f"/jobs/{job_id}")["vertices"]:
             path = f"/jobs/{job_id}/vertices/{vertex['id']}/subtasks/metrics"
-            names = [entry["id"] for entry in self._get(path) if entry["id"].endswith(counter)]
-            for metric in self._get(f"{path}?get={','.join(names)}&agg=sum") if names else []:
+            # an operator's metric may be listed more than once
+            names = {entry["id"] for entry in self._get(path) if entry["id"].endswith(counter)}
+            for metric in self._get(f"{path}?get={','.join(sorted(names))}&agg=sum") if names else []:
                 total += int(float(metric["sum"]))
         return total
 

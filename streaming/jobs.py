@@ -34,7 +34,7 @@ from tickloom.clock import SystemClock
 from tickloom.errors import ServiceError
 from tickloom.settings import FlinkSettings, KafkaSettings
 
-BUFFER_TIMEOUT_MS = 1  # Flink's 100 ms would be most of a signal's latency; 0 costs a wake-up for each row
+BUFFER_TIMEOUT_MS = 0  # a row is sent on at once; any other value wakes a thread each time, idle or not
 #: How a live source moves event time: with each batch that tells a new time, not by a timer.
 LIVE_SOURCE = {"scan.watermark.emit.strategy": "on-event"}
 
