@@ -75,24 +75,32 @@ class Servers:
         self._topics: set[str] = set()
         self._signals = 0
 
-    def topic(self, trades: int, days: int = 1) -> str:
+    def _topic(self, trades: int, days: int, watermark_events: int) -> str:
         """A topic with the first ``trades`` trades of so many days of the tape."""
-        topic = f"tape.{trades}.{days}"
+        topic = f"tape.{trades}.{days}.{watermark_events}"
         if topic not in self._topics:
             topics.ensure_topics([topic], self.kafka)
-            replay.publish(tape_blocks(trades, days), topic, self.kafka, {tapes.VENUE})
+            replay.publish(
+                tape_blocks(trades, days),
+                topic,
+                self.kafka,
+                {tapes.VENUE},
+                watermark_events=watermark_events,
+            )
             self._topics.add(topic)
         return topic
 
-    def run_sql(self, rule: Rule, topic: str, trades: int) -> Spent:
-        """A rule by Flink's MATCH_RECOGNIZE, as `tickloom rules run` runs it."""
-        signals = self._signal_topic()
+    def run_sql(self, rule: Rule, trades: int, days: int = 1) -> Spent:
+        """A rule by Flink's MATCH_RECOGNIZE, as `tickloom rules run` runs it: watermarks are few, because
+        each costs it time for every row that waits."""
+        topic, signals = self._topic(trades, days, replay.WATERMARK_EVENTS), self._signal_topic()
         options = history.bounded_options(rule, topic, signals, self.flink)
-        return self._measure(trades, signals, partial(client.submit, rule, options, self.flink, self.kafka))
+        submit = partial(client.submit, rule, options, self.flink, self.kafka)
+        return self._measure(trades * days, signals, submit)
 
-    def run_compiled(self, rule: Rule, topic: str, trades: int) -> Spent:
-        """A rule by the compiled matcher, as the operator of a Flink job."""
-        signals = self._signal_topic()
+    def run_compiled(self, rule: Rule, trades: int, days: int = 1) -> Spent:
+        """A rule by the compiled matcher, as the operator of a Flink job: a watermark a batch, as live."""
+        topic, signals = self._topic(trades, days, 1), self._signal_topic()
         job = BatchJob(
             name=f"{rule.job_name} (compiled)",
             identity=f"{rule.name}/{signals}",
@@ -101,7 +109,8 @@ class Servers:
             target=signals,
             source={"scan.startup.mode": "earliest-offset", "scan.bounded.mode": "latest-offset"},
         )
-        return self._measure(trades, signals, partial(batch_job.submit, job, self.flink, self.kafka))
+        submit = partial(batch_job.submit, job, self.flink, self.kafka)
+        return self._measure(trades * days, signals, submit)
 
     def _signal_topic(self) -> str:
         self._signals += 1

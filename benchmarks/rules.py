@@ -109,10 +109,10 @@ class _Jobs:
         self.sql.append(self._between(self._running.run_sql, short, day))
         self.compiled.append(self._between(self._running.run_compiled, day, days))
 
-    def _between(self, run: Callable[[Rule, str, int], Spent], *tapes_: tuple[int, int]) -> Steady:
+    def _between(self, run: Callable[[Rule, int, int], Spent], *tapes_: tuple[int, int]) -> Steady:
         spent = []
         for trades, days in tapes_:
-            one = run(self._rule, self._running.topic(trades, days), trades * days)
+            one = run(self._rule, trades, days)
             expected = self._expected[trades, days]
             if one.matches != expected:
                 raise AssertionError(f"{self._rule.name}: {one.matches} matches, not {expected}")

@@ -18,7 +18,7 @@ from tickloom import topics
 from tickloom.clock import NS_PER_MS
 from tickloom.codec import TickBatch
 from tickloom.errors import FeedError, ServiceError
-from tickloom.events import EventBlock, Records
+from tickloom.events import EventBlock, Records, SymbolTable
 from tickloom.settings import KafkaSettings
 
 BATCH_EVENTS_MAX = 2_000  # of all partitions together
@@ -67,17 +67,25 @@ def publish(
     kafka: KafkaSettings,
     venues: set[str],
     views: Sequence[str] = (),
+    *,
+    watermark_events: int = WATERMARK_EVENTS,
 ) -> Replayed:
     """Write events as batches with the watermarks that an ingester which knew the future would set.
 
     ``views``: what is read of them; a computed view is computed first. Without: the events themselves.
+    ``watermark_events``: from one watermark to the next; 1: each batch has its own.
     """
-    *_, replayed = _publishing(blocks, topic, kafka, venues, views)
+    *_, replayed = _publishing(blocks, topic, kafka, venues, views, watermark_events)
     return replayed
 
 
 def _publishing(
-    blocks: Iterable[EventBlock], topic: str, kafka: KafkaSettings, venues: set[str], views: Sequence[str]
+    blocks: Iterable[EventBlock],
+    topic: str,
+    kafka: KafkaSettings,
+    venues: set[str],
+    views: Sequence[str],
+    watermark_events: int = WATERMARK_EVENTS,
 ) -> Generator[Replayed, None, None]:
     """Publish block by block; yields what was, with each of them and at the end."""
     producer = Producer({"bootstrap.servers": kafka.bootstrap, "linger.ms": 5, "compression.type": "lz4"})
@@ -90,7 +98,8 @@ def _publishing(
             replayed.first_ts or min(int(ts.min()) for ts in times),
             max(replayed.last_ts, *(int(ts.max()) for ts in times)),
         )
-        _publish_block(producer, topic, kafka, block, watermark, encode)
+        parts = _parts(block, watermark, watermark_events)
+        _publish_block(producer, topic, kafka, block.symbols, parts, encode)
         yield replayed
     if producer.flush(KAFKA_TIMEOUT_S):
         raise ServiceError(f"Kafka at {kafka.bootstrap} did not take the events in {KAFKA_TIMEOUT_S:.0f} s")
@@ -146,12 +155,12 @@ def _publish_block(
     producer: Producer,
     topic: str,
     kafka: KafkaSettings,
-    block: EventBlock,
-    next_begins: int,
+    symbols: SymbolTable,
+    parts: Iterable[tuple[EventBlock, int]],
     encode: Callable[[TickBatch], bytes],
 ) -> None:
-    shard_of = np.array([topics.shard(name, kafka.tick_partitions) for name in block.symbols.names])
-    for part, watermark in _parts(block, next_begins):
+    shard_of = np.array([topics.shard(name, kafka.tick_partitions) for name in symbols.names])
+    for part, watermark in parts:
         for shard in range(kafka.tick_partitions):
             batch = _batch(part, shard_of, shard, watermark)
             while True:
@@ -163,7 +172,9 @@ def _publish_block(
         producer.poll(0)
 
 
-def _parts(block: EventBlock, next_begins: int) -> Iterator[tuple[EventBlock, int]]:
+def _parts(
+    block: EventBlock, next_begins: int, watermark_events: int = WATERMARK_EVENTS
+) -> Iterator[tuple[EventBlock, int]]:
     """Cut a block into small ones in the order of seq, as live, each with the watermark behind it.
 
     Every partition gets a batch of each part, so none is read far ahead of the others.
@@ -191,7 +202,7 @@ def _parts(block: EventBlock, next_begins: int) -> Iterator[tuple[EventBlock, in
         low, high = seqs[start], seqs[stop - 1]
         masks = {name: (r["seq"] >= low) & (r["seq"] <= high) for name, r in kinds.items()}
         passed += stop - start
-        if stop == len(seqs) or passed >= WATERMARK_EVENTS:
+        if stop == len(seqs) or passed >= watermark_events:
             watermark, passed = int(to_come[stop]), 0
         yield block.select(masks), watermark
         start = stop
