@@ -16,6 +16,7 @@ import msgspec
 from streaming import derived, engines
 from streaming.engines import RuleMatcher
 from streaming.rules import PATTERN, Rule
+from streaming.warm import warm_up
 from tickloom.clock import Clock, SystemClock
 from tickloom.codec import decode_columns
 from tickloom.errors import CodecError
@@ -90,13 +91,14 @@ class RuleProgram:
 
 
 def make_program(rule: Rule, partitions: int = 0) -> RuleProgram:
-    """The program of a bound rule (``streaming.rules.bind``); what a worker calls.
+    """The program of a bound rule (``streaming.rules.bind``), ready to run; what a worker calls.
 
     Raises
     ------
     RuleError
         The rule is outside what the compiled engine takes.
     """
+    warm_up(rule)  # else the first trade of the day would wait for kernels to be loaded
     return RuleProgram(rule, engines.make_matcher(rule), partitions)
 
 

@@ -29,6 +29,7 @@ from streaming.cluster import Cluster, RuleJob
 from streaming.origin import Engine, Identity, Origin, Start
 from streaming.rules import Rule
 from streaming.runs import Run
+from streaming.warm import warm_up
 from tickloom import topics
 from tickloom.clock import SystemClock
 from tickloom.errors import ServiceError
@@ -191,6 +192,7 @@ def source_topic(rule: Rule) -> str:
 def _program(rule: Rule, kafka: KafkaSettings, signal_topic: str) -> BatchJob:
     """The job of a compiled rule, but for where it begins. Compiling here says now what it cannot take,
     and leaves the kernel in the cache where the worker finds it."""
+    warm_up(rule)
     whole = not compiled_program.by_symbol(engines.make_matcher(rule))
     topic = source_topic(rule)
     topics.ensure_topics([topic], kafka)
