@@ -29,7 +29,7 @@ Result = tuple[list[int], list[float]]
 #: Partial matches of one key, and ended matches that wait for them; beyond it the rule is wrong.
 PARTIAL_MATCHES_MAX = 1 << 22
 _WORK_ROWS = 256
-_BEGINNING = -(1 << 62)
+_BEGINNING, _END = -(1 << 62), 1 << 62  # before and behind all times, in ms
 _DTYPES = {Kind.DOUBLE: np.float64, Kind.BIGINT: np.int64, Kind.TIME: np.int64, Kind.STRING: np.int32}
 
 
@@ -52,7 +52,8 @@ class Lane:
         self._floats, self._ints = _parameters(self.plan, values, texts)
         self.late_rows = 0
         self.passed_ms = _BEGINNING
-        self.pending: dict[str, Array] = {}
+        self.waiting: list[dict[str, Array]] = []  # rows that the watermark has not passed
+        self._waiting_from = _END  # time of the first of them
         self.keys: dict[tuple[int, ...], int] = {}
         self.seen = np.zeros(0, np.int64)
         self.pm_off, self.dq_off = np.zeros(1, np.int64), np.zeros(1, np.int64)
@@ -68,12 +69,12 @@ class Lane:
         rows = self._rows(inputs)
         if rows:
             rows = self._drop_late(rows)
-        if self.pending:
-            old, self.pending = self.pending, {}
-            rows = {name: np.concatenate((old[name], rows[name])) for name in old} if rows else old
-        if watermark_ms > self.passed_ms:
-            self.passed_ms = watermark_ms
-        rows = self._ready(rows)
+        if rows:
+            self.waiting.append(rows)
+            self._waiting_from = min(self._waiting_from, int(rows[EVENT_TIME].min()))
+        self.passed_ms = max(self.passed_ms, watermark_ms)
+        # rows are put together only when some are due: a watermark may be rare
+        rows = self._due() if self._waiting_from <= self.passed_ms else {}
         if not rows and not len(self.dq_i):
             return []
         return self._match(rows)
@@ -130,15 +131,22 @@ class Lane:
         self.late_rows += int(len(times) - fresh.sum())
         return {name: values[fresh] for name, values in rows.items()} if fresh.any() else {}
 
-    def _ready(self, rows: dict[str, Array]) -> dict[str, Array]:
-        """Rows that the watermark has passed, in order; the others wait."""
-        if not rows:
-            return {}
-        rows = self._sorted(rows)
-        count = int(np.searchsorted(rows[EVENT_TIME], self.passed_ms, side="right"))
-        if count < len(rows[EVENT_TIME]):
-            self.pending = {name: values[count:].copy() for name, values in rows.items()}
-        return {name: values[:count] for name, values in rows.items()} if count else {}
+    def _due(self) -> dict[str, Array]:
+        """Rows that the watermark has passed, in order; the others go on waiting."""
+        rows = self._sorted(self._joined())
+        times = rows[EVENT_TIME]
+        count = int(np.searchsorted(times, self.passed_ms, side="right"))
+        self.waiting, self._waiting_from = [], _END
+        if count < len(times):
+            self.waiting = [{name: values[count:].copy() for name, values in rows.items()}]
+            self._waiting_from = int(times[count])
+        return {name: values[:count] for name, values in rows.items()}
+
+    def _joined(self) -> dict[str, Array]:
+        """All rows that wait."""
+        if len(self.waiting) < 2:
+            return self.waiting[0] if self.waiting else {}
+        return {name: np.concatenate([rows[name] for rows in self.waiting]) for name in self.waiting[0]}
 
     def _sorted(self, rows: dict[str, Array]) -> dict[str, Array]:
         times, keys = rows[EVENT_TIME], [rows[name] for name in self.plan.order]
@@ -260,7 +268,7 @@ class Lane:
             "passed_ms": self.passed_ms,
             "keys": list(self.keys),
             "arrays": {name: _packed(values) for name, values in arrays.items()},
-            "pending": {name: _packed(values) for name, values in self.pending.items()},
+            "waiting": {name: _packed(values) for name, values in self._joined().items()},
         }
 
     def load(self, saved: dict[str, Any]) -> None:
@@ -269,7 +277,9 @@ class Lane:
         self.keys = {tuple(key): number for number, key in enumerate(saved["keys"])}
         for name, packed in saved["arrays"].items():
             setattr(self, name, _unpacked(packed))
-        self.pending = {name: _unpacked(packed) for name, packed in saved["pending"].items()}
+        rows = {name: _unpacked(packed) for name, packed in saved["waiting"].items()}
+        self.waiting = [rows] if rows else []
+        self._waiting_from = int(rows[EVENT_TIME].min()) if rows else _END
 
 
 def _packed(values: Array) -> tuple[str, tuple[int, ...], bytes]:
