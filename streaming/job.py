@@ -201,7 +201,7 @@ def findings(rule: Rule) -> Iterator[tuple[int, str, str]]:
     for view in rule.reads:
         if view not in VIEWS:
             yield line, f"there is no view {view!r}", f"reads: one or more of {', '.join(VIEWS)}"
-    tree = ast.parse(rule.path.read_text())
+    tree = ast.parse(rule.text)
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     if "build" not in functions:
         yield 1, "it has no function build(context)", "write one; streaming/job.py says what it may do"

@@ -60,7 +60,8 @@ class Rule:
     sets : dict
         Name of a set to the parameters that it fixes; {"": {}} where the file has none.
     text : str
-        The SELECT, with the header blanked out, so that its line numbers are the file's.
+        The SELECT, with the header blanked out, so that its line numbers are the file's. Of a job, its
+        source.
     kind : str
         Of :data:`KINDS`: what the SELECT is over; or :data:`JOB`.
     reads : tuple of str
@@ -178,7 +179,7 @@ def parse(text: str, path: Path) -> Rule:
         single["venue"][1],
         parameters,
         header.sets_of(entries, shown, parameters) or {"": {}},
-        "" if in_python else "\n" * (body_line - 1) + "\n".join(lines[body_line - 1 :]),
+        text if in_python else "\n" * (body_line - 1) + "\n".join(lines[body_line - 1 :]),
         {key: line for key, (line, _) in single.items()},
         *_kind(single, shown, in_python),
     )
