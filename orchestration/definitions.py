@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dagster as dg
 
+from orchestration.defs.calibration.assets import pair_calibrations
 from orchestration.defs.history.assets import historical_ticks
 from orchestration.defs.parity.assets import rule_parity
 from orchestration.defs.reconciliation.assets import order_records, tick_counts
 from orchestration.defs.schedules import (
+    calibrate_yesterday,
+    daily_calibration,
     daily_parity,
     daily_reconciliation,
     historical_load,
@@ -16,8 +19,8 @@ from orchestration.defs.schedules import (
 )
 
 defs = dg.Definitions(
-    assets=[historical_ticks, tick_counts, order_records, rule_parity],
-    jobs=[historical_load, daily_reconciliation, daily_parity],
-    schedules=[reconcile_yesterday, prove_yesterday],
+    assets=[historical_ticks, tick_counts, order_records, rule_parity, pair_calibrations],
+    jobs=[historical_load, daily_reconciliation, daily_parity, daily_calibration],
+    schedules=[reconcile_yesterday, prove_yesterday, calibrate_yesterday],
     executor=dg.in_process_executor,  # a process for each step would start Python and its kernels anew
 )

@@ -1,5 +1,5 @@
-"""When what runs: the day that has just ended is reconciled at a quarter past midnight UTC, and its rules'
-signals are proven half an hour later, when late rows are stored."""
+"""When what runs: the day that has just ended is reconciled at a quarter past midnight UTC, its pairs are
+calibrated, and its rules' signals are proven half an hour later, when late rows are stored."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -7,6 +7,7 @@ from datetime import timedelta
 import dagster as dg  # annotations are read at run time: no postponed ones here
 
 from orchestration.defs.partitions import VENUES, capture_sessions
+from strategies.pairs import candidates
 
 historical_load = dg.define_asset_job(
     "historical_load",
@@ -22,6 +23,12 @@ daily_parity = dg.define_asset_job(
     "daily_parity",
     selection=dg.AssetSelection.groups("parity"),
     description="Every rule's live signals of a day and venue against a replay by the other engine.",
+)
+
+daily_calibration = dg.define_asset_job(
+    "daily_calibration",
+    selection=dg.AssetSelection.groups("calibration"),
+    description="Candidate pairs of a venue tested for cointegration over bars up to the end of a day.",
 )
 
 
@@ -42,6 +49,17 @@ def reconcile_yesterday(
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """The reconciliation of the day before."""
     yield from _yesterday(context)
+
+
+@dg.schedule(job=daily_calibration, cron_schedule="30 0 * * *", execution_timezone="UTC")
+def calibrate_yesterday(
+    context: dg.ScheduleEvaluationContext,
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """Pairs of the venues that have candidates, over bars up to the end of the day before."""
+    for one in _yesterday(context):
+        venue = one.run_key.partition("|")[2] if isinstance(one, dg.RunRequest) and one.run_key else ""
+        if isinstance(one, dg.SkipReason) or venue in candidates.venues():
+            yield one
 
 
 @dg.schedule(job=daily_parity, cron_schedule="45 0 * * *", execution_timezone="UTC")

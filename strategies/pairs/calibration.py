@@ -6,13 +6,13 @@ paper 1227, 2010), both through statsmodels. In order, and a pair that fails one
 
 1. Both legs have enough bars in common, and neither price is stationary by itself (augmented
    Dickey-Fuller with a constant): between stationary prices the test of the pair means nothing.
-2. ``leg_a = mean + hedge_ratio * leg_b + spread`` by ordinary least squares. The hedge ratio is above 0:
-   a pair is one leg against the other.
+2. ``leg_a = mean + hedge_ratio * leg_b + spread`` by ordinary least squares.
 3. The spread is stationary: statsmodels' ``coint`` with a constant, lags by AIC.
 4. So it is among all pairs tested: of 300 pairs without anything in common, 15 have a p-value below 0.05.
    Admitted is what holds at a false discovery rate over all of them (Y. Benjamini, D. Yekutieli, Annals
    of Statistics 29:4 (2001): pairs that share legs are not independent).
-5. The spread as AR(1), exact maximum likelihood, reverts by half in more than a bar and in less than a
+5. The hedge ratio is above 0: a pair is one leg against the other.
+6. The spread as AR(1), exact maximum likelihood, reverts by half in more than a bar and in less than a
    tenth of the sample: else it was not measured, or its mean was not.
 
 A test over the past is no promise. What it was fitted to, a spread follows too well.
@@ -239,16 +239,16 @@ def _corrected(found: Sequence[Calibration]) -> list[Calibration]:
 
 
 def _admitted(one: Calibration, closes: pd.DataFrame, limits: Limits) -> Calibration:
-    """What was found is held against the limits; step 5 for what is left."""
+    """What was found is held against the limits; steps 5 and 6 for what is left."""
     if one.refused:
         return one
-    if one.hedge_ratio <= 0:
-        return replace(one, refused=f"the legs move against each other (hedge ratio {one.hedge_ratio:.4g})")
     if one.p_value > limits.p_value_max:
         return replace(one, refused=f"not cointegrated (p {one.p_value:.2g})")
     if one.q_value > limits.false_discovery_rate:
         reason = f"p {one.p_value:.2g} is what chance gives among so many (q {one.q_value:.2g})"
         return replace(one, refused=reason)
+    if one.hedge_ratio <= 0:
+        return replace(one, refused=f"the legs move against each other (hedge ratio {one.hedge_ratio:.4g})")
     common = closes[[one.leg_a, one.leg_b]].dropna()
     spread = (common[one.leg_a] - one.hedge_ratio * common[one.leg_b]).to_numpy(dtype=np.float64)
     with warnings.catch_warnings():

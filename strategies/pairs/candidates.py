@@ -41,6 +41,17 @@ class Candidates:
         return sorted({leg for pair in self.pairs for leg in pair})
 
 
+def venues(path: Path = CANDIDATES_FILE) -> list[str]:
+    """Venues that have candidates.
+
+    Raises
+    ------
+    CalibrationError
+        The file cannot be read.
+    """
+    return list(_tables(path))
+
+
 def find(venue: str, path: Path = CANDIDATES_FILE) -> Candidates:
     """The candidates of a venue.
 
@@ -49,20 +60,24 @@ def find(venue: str, path: Path = CANDIDATES_FILE) -> Candidates:
     CalibrationError
         The file is refused, or has no such venue.
     """
-    try:
-        tables = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise CalibrationError(
-            f"{path}: {error.strerror}. It says which pairs to look at; restore it."
-        ) from None
-    except tomllib.TOMLDecodeError as error:
-        raise CalibrationError(f"{path}: not TOML: {error}. Mend that line.") from None
+    tables = _tables(path)
     if venue not in tables:
         raise CalibrationError(f"{path} has no [{venue}]; it has {', '.join(tables) or 'none'}. Add it.")
     try:
         return _candidates(venue, tables[venue])
     except (KeyError, TypeError, ValueError) as error:
         raise CalibrationError(f"{path}: [{venue}]: {error}; compare it with its neighbours") from None
+
+
+def _tables(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise CalibrationError(
+            f"{path}: {error.strerror}. It says which pairs to look at; restore it."
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise CalibrationError(f"{path}: not TOML: {error}. Mend that line.") from None
 
 
 def _candidates(venue: str, table: dict[str, Any]) -> Candidates:

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from orchestration.definitions import defs
-from orchestration.defs.schedules import prove_yesterday, reconcile_yesterday
+from orchestration.defs.schedules import calibrate_yesterday, prove_yesterday, reconcile_yesterday
 
 
 def test_asset_graph_is_as_published() -> None:
@@ -24,6 +24,7 @@ def test_asset_graph_is_as_published() -> None:
         "tick_counts": ("reconciliation", ["capture_kafka_questdb_agree"]),
         "order_records": ("reconciliation", ["agent_and_exchange_agree"]),
         "rule_parity": ("parity", ["signals_identical"]),
+        "pair_calibrations": ("calibration", ["frozen_pairs_still_cointegrated"]),
     }
 
 
@@ -32,7 +33,7 @@ def test_definitions_validate() -> None:
     dg.Definitions.validate_loadable(defs)
 
 
-@pytest.mark.parametrize("schedule", [reconcile_yesterday, prove_yesterday])
+@pytest.mark.parametrize("schedule", [reconcile_yesterday, prove_yesterday, calibrate_yesterday])
 def test_schedule_asks_for_the_day_before(
     schedule: dg.ScheduleDefinition, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,1 @@
+"""Calibration of pairs over stored bars."""
