@@ -16,7 +16,7 @@ from typing import Any
 from streaming import rules
 from streaming.absence import measures
 from streaming.absence.measures import Fact
-from streaming.absence.query import Text
+from streaming.absence.query import ROWS, Text, rows_query
 from streaming.absence.text import Absence, Amount, Relation, amount, parse
 from streaming.parameters import Parameter
 from streaming.rules import MATCH_TIME, Overrides, Rule
@@ -111,15 +111,11 @@ def _create_rows(table_env: Any, one: _Set) -> None:
 
 def _role_query(one: _Set, relation: Relation, own: dict[str, Fact]) -> str:
     """Rows of one relation: keys, times, and what the measures ask of them."""
-    query = one.text().write(one.absence.prefix)
+    query = rows_query(one.text(), one.absence, relation, "`")
     query.add(f" SELECT {one.keys}, event_time, seq, {_MS} AS at_ms")
     for name, fact in own.items():
-        # on one line: behind the WITH queries, and before the condition
-        query.add(f", {' '.join(map(one.spell, fact.tokens))} AS `{name}`")
-    query.add(f" FROM `{relation.name}`")
-    if relation.condition:
-        query.add(" WHERE ").write(relation.condition)
-    return str(query)
+        query.add(", ").write(fact.tokens).add(f" AS `{name}`")
+    return str(query.add(f" FROM {ROWS}"))
 
 
 def _create_due(table_env: Any, one: _Set) -> None:

@@ -54,7 +54,11 @@ class Measures:
     @property
     def arguments(self) -> list[Fact]:
         """One for each argument over witnesses, whatever functions are taken of it."""
-        return list({fact.argument: fact for fact in self.facts if fact.function}.values())
+        found: dict[str, Fact] = {}
+        for fact in self.facts:
+            if fact.function:
+                found.setdefault(fact.argument, fact)  # in the order of the text, so lines only rise
+        return list(found.values())
 
 
 def read(absence: Absence, path: str) -> Measures:

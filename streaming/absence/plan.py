@@ -16,7 +16,7 @@ from sqlglot.errors import SqlglotError
 from streaming import rules
 from streaming.absence import measures
 from streaming.absence.measures import Fact
-from streaming.absence.query import Text
+from streaming.absence.query import ROWS, Text, rows_query
 from streaming.absence.text import Absence, Relation, amount, parse
 from streaming.compiled.expressions import Reader
 from streaming.compiled.plan import row_columns
@@ -158,15 +158,12 @@ class _Planner:
 
     def _role(self, number: int, relation: Relation, wanted: list[Fact]) -> Role:
         """The rows of a relation as a query over the views, followed down to them."""
-        query = self._text().write(self.absence.prefix).add(" SELECT * FROM (SELECT ")
+        query = rows_query(self._text(), self.absence, relation, '"').add(" SELECT * FROM (SELECT ")
         query.add("".join(f'"{key}" AS key_{place}, ' for place, key in enumerate(self.absence.partition)))
         query.add("event_time, seq")
         for place, fact in enumerate(wanted):
-            query.add(f", {' '.join(map(_spell, fact.tokens))} AS v_{place}")
-        query.add(f' FROM "{relation.name}"')
-        if relation.condition:
-            query.add(" WHERE ").write(relation.condition)
-        query.add(") AS wanted")
+            query.add(", ").write(fact.tokens).add(f" AS v_{place}")
+        query.add(f" FROM {ROWS}) AS wanted")
         try:
             statement = sqlglot.parse_one(str(query))
         except SqlglotError as error:

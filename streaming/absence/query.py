@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from streaming.absence.text import Absence, Relation
 from streaming.sqltext import Token
 
+ROWS = "absence_rows"
 #: How one token is spelt for a parser: a parameter as a literal or a name, an identifier in its quotes.
 Spell = Callable[[Token], str]
 
@@ -50,3 +52,18 @@ class Text:
 
     def __str__(self) -> str:
         return "".join(self._parts)
+
+
+def rows_query(text: Text, absence: Absence, relation: Relation, quote: str) -> Text:
+    """WITH queries of the file, and one more, :data:`ROWS`: the rows of a relation that its WHERE leaves.
+
+    The expressions over them come behind, as in the file. quote: around an identifier.
+    """
+    if absence.prefix:
+        text.write(absence.prefix).add(",")
+    else:
+        text.add("WITH")
+    text.add(f" {ROWS} AS (").at(relation.line).add(f"SELECT * FROM {quote}{relation.name}{quote}")
+    if relation.condition:
+        text.add(" WHERE ").write(relation.condition)
+    return text.add(")")

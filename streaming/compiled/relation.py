@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from streaming.compiled.columns import views
-from streaming.compiled.expressions import Reader, Resolve
+from streaming.compiled.expressions import Reader
 from streaming.compiled.text import PARAMETER
 from streaming.compiled.tree import Call, Column, Kind, Node, Parameter
 from streaming.rules import Rule
@@ -129,16 +129,18 @@ def _select(rule: Rule, reader: Reader, query: exp.Select, below: Branch) -> Bra
         if isinstance(item, exp.Star):
             columns.update(below.columns)
             continue
-        columns[item.alias_or_name.lower()] = _read(reader, item, resolve)
+        _go_to_line(reader, item)
+        columns[item.alias_or_name.lower()] = reader.read(item, resolve)
     where = below.where
     condition = query.args.get("where")
     if condition is not None:
+        _go_to_line(reader, condition)
         own = reader.boolean(condition.this, resolve)
         where = own if where is None else Call(Kind.BOOLEAN, "and", (where, own))
     return Branch(below.view, columns, where)
 
 
-def _read(reader: Reader, item: exp.Expression, resolve: Resolve) -> Node:
-    names = list(item.find_all(exp.Identifier))
+def _go_to_line(reader: Reader, item: exp.Expression) -> None:
+    """What is refused next is refused there: where the first name of ``item`` stands."""
+    names = item.find_all(exp.Identifier)
     reader.line = next((int(one.meta["line"]) for one in names if "line" in one.meta), reader.line)
-    return reader.read(item, resolve)

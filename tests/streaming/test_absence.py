@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pytest
@@ -408,6 +409,22 @@ def test_what_is_refused(probe: Probe, old: str, new: str, line: int, message: s
         linter.check(rule)
 
 
+UNKNOWN = [
+    ("`condition` = 'regular'", "`colour` = 'red'", 16),
+    ("ELSE 'buy' END", "ELSE cheap END", 10),
+    ("MIN(trades.price)", "MIN(trades.prize)", 19),
+    ("quotes.mid AS mid", "quotes.middle AS mid", 18),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "line"), UNKNOWN)
+def test_line_of_what_the_compiled_engine_refuses(probe: Probe, old: str, new: str, line: int) -> None:
+    """An unknown column, in a condition, the SELECT or a measure."""
+    with pytest.raises(RuleError, match="unknown column") as caught:
+        engines.make_matcher(probe(body=PLAIN.replace(old, new)))
+    assert caught.value.line == line
+
+
 def test_what_is_noted(probe: Probe) -> None:
     """A silence without an end is worth knowing; the rule as it is has nothing to be said about."""
     assert linter.lint(probe()) == []
@@ -502,7 +519,8 @@ class TestOnFlink:
         self, flink: FlinkSettings, kafka: KafkaSettings, probe: Probe
     ) -> None:
         """Quotes and trades, then nothing but heartbeats: live, on either engine, the silence fires when its
-        time has passed, also if the job was stopped in the middle of it and goes on from its savepoint."""
+        time has passed; also if the compiled rule was stopped in the middle of it and goes on from its
+        savepoint."""
         venue = f"LIVE{uuid.uuid4().hex[:6]}"
         wanted = {name: probe(name=name) for name in ("probe", "second")}
         for rule in wanted.values():
@@ -514,17 +532,13 @@ class TestOnFlink:
         for at_ms in (1, 2, 5):
             tape.trade("A", at_ms, 3.0, 1, "buy")
 
-        def submit(savepoints: dict[str, str]) -> None:
-            for name, engine in (("probe", "flink"), ("second", "compiled")):
-                submitted = jobs.submit(
-                    *([wanted[name]], flink, kafka),
-                    **{"engine": engine, "signal_topic": signals, "savepoint": savepoints.get(name, "")},  # type: ignore[arg-type]
-                )
-                assert [one.note for one in submitted] == [""]
-
-        submit({})
+        submit = partial(jobs.submit, flink=flink, kafka=kafka, signal_topic=signals)
+        list(submit([wanted["probe"]], engine="flink"))
+        list(submit([wanted["second"]], engine="compiled"))
         replay.publish([tape.block()], ticks, kafka, {venue})
-        submit({name: jobs.stop(name, flink)[0] for name in wanted})
+        (savepoint,) = jobs.stop("second", flink)
+        (again,) = submit([wanted["second"]], engine="compiled", savepoint=savepoint)
+        assert again.note == ""  # it has its state
         beat(ticks, START_NS + 10 * NS_PER_MS, kafka)
         beat(ticks, START_NS + 11 * NS_PER_MS, kafka)
         found: list[Signal] = []
@@ -540,12 +554,10 @@ class TestOnFlink:
             (name, *seqs, START_NS + 10 * NS_PER_MS) for name in wanted
         }
 
-    def test_line_of_what_flink_refuses(self, probe: Probe) -> None:
-        """Its message points into the file: in a condition, and in the SELECT."""
-        for old, new, line in (
-            ("`condition` = 'regular'", "`colour` = 'red'", 16),
-            ("ELSE 'buy' END", "ELSE cheap END", 10),
-        ):
-            with pytest.raises(RuleError) as caught:
-                jobs.explain(probe(body=PLAIN.replace(old, new)), FlinkSettings.load(), KafkaSettings.load())
-            assert caught.value.line == line
+    @pytest.mark.parametrize(("old", "new", "line"), UNKNOWN)
+    def test_line_of_what_flink_refuses(self, probe: Probe, old: str, new: str, line: int) -> None:
+        """Its message points into the file, as the compiled engine's does."""
+        assert old in PLAIN
+        with pytest.raises(RuleError) as caught:
+            jobs.explain(probe(body=PLAIN.replace(old, new)), FlinkSettings.load(), KafkaSettings.load())
+        assert caught.value.line == line
