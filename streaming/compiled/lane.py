@@ -74,7 +74,7 @@ class Lane:
             self._waiting_from = min(self._waiting_from, int(rows[EVENT_TIME].min()))
         self.passed_ms = max(self.passed_ms, watermark_ms)
         # rows are put together only when some are due: a watermark may be rare
-        rows = self._due() if self._waiting_from <= self.passed_ms else {}
+        rows = self._due() if self.waiting and self._waiting_from <= self.passed_ms else {}
         if not rows and not len(self.dq_i):
             return []
         return self._match(rows)
