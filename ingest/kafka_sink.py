@@ -39,7 +39,8 @@ class KafkaSink:
     ----------
     kafka : KafkaSettings
     settings : IngestSettings
-        ``batch_events_max``, ``linger_ms`` (the least time between two writes), ``heartbeat_ms``.
+        ``batch_events_max``, ``linger_ms`` (the least time between two writes), ``heartbeat_ms`` and
+        ``quiet_ms``.
     """
 
     name = "kafka"
@@ -60,6 +61,8 @@ class KafkaSink:
         self._shards_of: SymbolTable | None = None
         self._tails: dict[tuple[str, int], Tail] = {}
         self._sent_ns: dict[tuple[str, int], int] = {}
+        self._told: dict[tuple[str, int], int] = {}  # the last watermark sent to each
+        self._tick_topic = topics.ticks(venue)
         self._watermark = 0
 
     def resume_after(self, venue: str, session: str) -> dict[str, int]:
@@ -75,6 +78,7 @@ class KafkaSink:
         self._tails = read_tails(names, session, self._kafka)
         self._watermark = 0
         self._sent_ns = dict.fromkeys(self._partitions(), 0)
+        self._told = dict.fromkeys(self._partitions(), 0)
         if self._producer is None:
             self._producer = Producer(self._configuration())
         return {
@@ -84,7 +88,8 @@ class KafkaSink:
         }
 
     def write(self, block: EventBlock, watermark_ns: int, last_seq: int) -> None:
-        """Publish a block, and a heartbeat where a partition was quiet for ``heartbeat_ms``.
+        """Publish a block, and a heartbeat where a partition was quiet for ``heartbeat_ms``; where there are
+        ticks already after ``quiet_ms``, if it has not heard of this watermark.
 
         Blocks while the queue is full, so while the broker is away.
 
@@ -120,7 +125,7 @@ class KafkaSink:
             "enable.idempotence": True,  # with acks=all: order kept, nothing doubled by a retry
             "acks": "all",
             "message.timeout.ms": 0,  # never give a record up: the broker will be back
-            "linger.ms": 1,  # records are batches already
+            "linger.ms": 0,  # records are batches already
             "queue.buffering.max.kbytes": QUEUE_KB_MAX,
             "queue.buffering.max.messages": QUEUE_RECORDS_MAX,
             "reconnect.backoff.max.ms": 1_000,
@@ -191,10 +196,13 @@ class KafkaSink:
             )
 
     def _heartbeats(self, block: EventBlock, watermark: int, last_seq: int) -> None:
-        due_ns = self._clock.monotonic_ns() - self._settings.heartbeat_ms * NS_PER_MS
+        now_ns = self._clock.monotonic_ns()
+        due_ns = now_ns - self._settings.heartbeat_ms * NS_PER_MS
+        quiet_ns = now_ns - self._settings.quiet_ms * NS_PER_MS
         nothing = EventBlock(block.venue, block.session, block.symbols)
         for key in self._partitions():
-            if self._sent_ns[key] <= due_ns and watermark:
+            untold = key[0] == self._tick_topic and self._told[key] < watermark
+            if self._sent_ns[key] <= (quiet_ns if untold else due_ns) and watermark:
                 tail = self._tails.get(key)
                 passed = max(last_seq, tail.last_seq if tail else 0)
                 self._send(*key, passed, passed, watermark, nothing)
@@ -206,6 +214,7 @@ class KafkaSink:
         watermark = max(watermark, tail.watermark if tail else 0)  # it never goes back, over restarts too
         raw = encode(TickBatch(partition, first_seq, last_seq, watermark, block))
         self._sent_ns[(topic, partition)] = self._clock.monotonic_ns()
+        self._told[(topic, partition)] = watermark
         while True:
             try:
                 self._producer.produce(topic, raw, partition=partition, on_delivery=self._delivered)

@@ -200,6 +200,9 @@ class IngestSettings(ProcessSettings):
     linger_ms: float = Field(2.0, gt=0)
     batch_events_max: int = Field(1_000, ge=1)
     heartbeat_ms: int = Field(200, ge=10)
+    # how late a partition without ticks of its own may hear of a new watermark: what takes event time over
+    # all partitions waits for the slowest
+    quiet_ms: int = Field(10, ge=1)
     lateness_ms: int = Field(0, ge=0)
     idle_ms: int = Field(5_000, ge=0)
     questdb_flush_ms: int = Field(200, ge=1)

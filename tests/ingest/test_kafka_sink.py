@@ -28,7 +28,7 @@ from tickloom.events import QUOTE_DTYPE, TRADE_DTYPE, EventBlock
 from tickloom.settings import ItchSettings, KafkaSettings
 
 SESSION = "20240808.TLSYN00001"
-SETTINGS = ItchSettings(batch_events_max=50, heartbeat_ms=200)
+SETTINGS = ItchSettings(batch_events_max=50, heartbeat_ms=200, quiet_ms=20)
 TABLES = ("trades", "quotes", "book_deltas", "statuses", "gaps")
 _venues = itertools.count()
 
@@ -204,17 +204,21 @@ def published_records(venue: str, kafka: KafkaSettings) -> int:
 
 
 def test_quiet_partitions_get_heartbeats(kafka: KafkaSettings, venue: str) -> None:
-    """Each partition of both topics hears of the watermark every heartbeat_ms, and not more often."""
+    """Each partition of both topics hears of a watermark that stands every heartbeat_ms, and of one that
+    goes on, where there are ticks, every quiet_ms; and not more often."""
     clock = ReplayClock(10**18)
     sink = KafkaSink(kafka, SETTINGS, venue, clock)
     sink.resume_after(venue, SESSION)
     nothing = ItchDecoder(venue, SESSION).decode(CaptureBatch.of([]))
-    for _ in range(6):
-        sink.write(nothing, clock.now_ns(), 240808 * 10**10 + 5)
-        clock.advance_by(100 * NS_PER_MS)
+    for _ in range(100):  # for 500 ms, of which the watermark stands still for the last 400
+        watermark = min(clock.now_ns(), 10**18 + 100 * NS_PER_MS)
+        sink.write(nothing, watermark, 240808 * 10**10 + 5)
+        clock.advance_by(5 * NS_PER_MS)
     sink.close()
-    for batches in read(venue, kafka).values():
-        assert [(b.watermark - 10**18) // NS_PER_MS for b in batches] == [0, 200, 400]
+    every_20_ms = [*range(0, 101, 20), 100]  # the last one 200 ms behind
+    for (topic, _), batches in read(venue, kafka).items():
+        told = [(b.watermark - 10**18) // NS_PER_MS for b in batches]
+        assert told == (every_20_ms if topic == topics.ticks(venue) else [0, 100, 100])
         assert {(b.first_seq, b.last_seq) for b in batches} == {(240808 * 10**10 + 5,) * 2}
         assert not any(len(b.block) for b in batches)
 
