@@ -26,7 +26,9 @@ QUARANTINE = "quarantine"
 QUARANTINED = "quarantined"  # among the views of EVENTS
 
 FETCH_BYTES_MAX = 128 * 1024
-FETCH_WAIT_MS = 5
+# A fetch that is out holds back what comes meanwhile on a partition that it did not ask for. While ticks come
+# it is soon answered; and an idle job asks the broker not too often.
+FETCH_WAIT_MS = 20
 BACKLOG_S = 3  # a batch older than this when it is read is backlog
 BACKLOG_STEP_MS = 10_000  # of event time
 
@@ -183,7 +185,6 @@ def batches_ddl(
         "topic": topic,
         "properties.bootstrap.servers": kafka.bootstrap,
         "format": FORMAT,
-        # a fetch that is out holds the next one back, and with it what came on other partitions meanwhile
         "properties.fetch.max.wait.ms": str(FETCH_WAIT_MS),
         # small fetches, so that no partition is read far ahead of the others; see flatten()
         "properties.max.partition.fetch.bytes": str(FETCH_BYTES_MAX),
