@@ -36,8 +36,6 @@ from tickloom.errors import ServiceError
 from tickloom.settings import FlinkSettings, KafkaSettings
 
 BUFFER_TIMEOUT_MS = 0  # a row is sent on at once; any other value wakes a thread each time, idle or not
-#: How a live source moves event time: with each batch that tells a new time, not by a timer.
-LIVE_SOURCE = {"scan.watermark.emit.strategy": "on-event"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +168,11 @@ def stop(name: str, flink: FlinkSettings, *, savepoint: bool = True) -> list[str
 
 
 def live_options(rule: Rule, flink: FlinkSettings, begin: Origin, signal_topic: str) -> JobOptions:
-    """A job over the live stream: checkpointed, without an end, with a watermark for each batch."""
-    source = {**begin.source, **LIVE_SOURCE}
+    """A job over the live stream: checkpointed, without an end, with frequent watermarks.
+
+    By a timer, and not with each batch: a job that has fallen behind then gets fewer of them for the rows
+    that it has to catch up with, and they are what costs MATCH_RECOGNIZE its time.
+    """
     configuration = {
         **_common(rule, flink),
         "pipeline.global-job-parameters": identity_of(rule, "flink").parameters,
@@ -181,7 +182,7 @@ def live_options(rule: Rule, flink: FlinkSettings, begin: Origin, signal_topic: 
     }
     if begin.savepoint:
         configuration["execution.state-recovery.path"] = begin.savepoint
-    return JobOptions(source_topic(rule), signal_topic, source, configuration, quarantine=True)
+    return JobOptions(source_topic(rule), signal_topic, begin.source, configuration, quarantine=True)
 
 
 def source_topic(rule: Rule) -> str:

@@ -177,7 +177,7 @@ class FlinkSettings(ProcessSettings):
     slots: int = Field(8, ge=1)
     parallelism: int = Field(1, ge=1)
     checkpoint_interval_ms: int = Field(5_000, ge=100)
-    watermark_interval_ms: int = Field(50, ge=1)
+    watermark_interval_ms: int = Field(2, ge=1)  # as often as an ingester writes
     jobmanager_heap_mb: int = Field(512, ge=128)
     taskmanager_heap_mb: int = Field(768, ge=256)
     managed_mb: int = Field(256, ge=64)  # sorters of bounded runs, and Python workers

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from streaming import history, jobs, rules
 from streaming.cluster import Cluster
 from tickloom import topics
 from tickloom.clock import NS_PER_DAY, NS_PER_MS, NS_PER_S
-from tickloom.events import EventBlock, Signal
+from tickloom.events import EventBlock, Signal, signal_id
 from tickloom.settings import ItchSettings
 from tickloom.stack import flink as flink_server
 from tickloom.stack import kafka as kafka_server
@@ -28,7 +29,8 @@ from tickloom.stack.supervisor import Stack
 
 pytestmark = pytest.mark.slow
 
-RULES = ("pair_spread", "trade_burst", "quote_fade")
+RULES = ("trade_burst", "quote_fade")
+SLOTS = 16  # the live jobs', and those of the run over history
 DURATION_S = 60.0  # of market time
 SPEED = 4.0
 KILLS_S = (5.0, 10.0)  # behind the first event, real time
@@ -43,7 +45,7 @@ def stack(tmp_path: Path) -> Iterator[tuple[Stack, StackConfiguration]]:
     """A broker and a cluster of this test's own, which checkpoints twice a second."""
     configuration = StackConfiguration.load(
         stack={"data_dir": tmp_path, "start_timeout_s": START_TIMEOUT_S},
-        flink={"checkpoint_interval_ms": 500, "restart_delay_ms": 200},
+        flink={"checkpoint_interval_ms": 500, "restart_delay_ms": 200, "slots": SLOTS},
     ).with_free_ports()
     data = configuration.stack.data_dir
     services = [
@@ -61,26 +63,40 @@ def stack(tmp_path: Path) -> Iterator[tuple[Stack, StackConfiguration]]:
 def test_killed_taskmanager_loses_and_invents_no_signal(
     stack: tuple[Stack, StackConfiguration],
 ) -> None:
-    """Three rules, two kills in mid stream: distinct signals equal those over the same events at rest."""
+    """Two rules on both engines, two kills in mid stream: distinct signals equal those over the same events
+    at rest. The compiled ones run as two subtasks, each with two of the four shards, and each rule has a
+    name for each engine, because a rule runs once."""
     running, configuration = stack
     flink, kafka = configuration.flink, configuration.kafka
     steps = _session()
-    wanted = [rules.find(name) for name in RULES]
-    list(jobs.submit(wanted, flink, kafka))
+    on_flink = [rules.find(name) for name in RULES]
+    compiled = [replace(rule, name=f"{rule.name}_compiled") for rule in on_flink]
+    wide = flink.model_copy(update={"parallelism": 2})
+    list(jobs.submit(on_flink, flink, kafka, engine="flink"))
+    list(jobs.submit(compiled, wide, kafka, engine="compiled"))
     cluster = Cluster(flink)
     _play(steps, configuration, running)
-    undisturbed = history.run(wanted, [block for block, _, _ in steps], flink, kafka)
+    undisturbed = history.run(on_flink, [block for block, _, _ in steps], flink, kafka)
     expected = {one.signal_id: one for signals in undisturbed.values() for one in signals}
     assert {one.rule for one in expected.values()} == set(RULES)
+    for one in list(expected.values()):
+        name = f"{one.rule}_compiled"
+        identity = signal_id(name, one.version, one.symbol, one.first_seq, one.last_seq)
+        expected[identity] = replace(one, signal_id=identity, rule=name)
 
     found = _drain(len(expected), configuration)
     assert {one.signal_id for one in found} == set(expected)
-    for one in found:
-        assert one.ts_event == expected[one.signal_id].ts_event
+    assert [replace(one, ts_signal=0) for one in found] == [
+        replace(expected[one.signal_id], ts_signal=0) for one in found
+    ]
     status = cluster.rule_jobs(details=True)
-    assert [job.state for job in status] == ["RUNNING"] * len(RULES)
+    assert sorted((job.rule, job.engine, job.state) for job in status) == sorted(
+        (rule.name, engine, "RUNNING")
+        for engine, wanted in (("flink", on_flink), ("compiled", compiled))
+        for rule in wanted
+    )
     assert min(job.restores for job in status) >= 1
-    assert [job.late_rows for job in status] == [0] * len(RULES)
+    assert [job.late_rows for job in status] == [0] * len(status)
 
 
 def _session() -> list[Step]:
