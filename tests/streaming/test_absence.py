@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +16,10 @@ from confluent_kafka import Producer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streaming import engines, history, jobs, linter, replay, rules
+from streaming import engines, history, jobs, linter, parity, proof, replay, rules
+from streaming.proof import Identity
 from streaming.rules import Rule
-from streaming.tape import START_NS, Tape
+from streaming.tape import SESSION_DATE, START_NS, Tape
 from tickloom import topics
 from tickloom.clock import NS_PER_MS
 from tickloom.codec import TickBatch, encode
@@ -348,6 +350,32 @@ def test_a_signal_without_a_price_is_an_error(probe: Probe) -> None:
         tape.trade("A", at_ms, 3.0, 1, "buy")
     with pytest.raises(RuleError, match=r"a signal of A at \d+ ms has no ref_price"):
         play(rule, tape.block(), {}, [])
+
+
+def test_parity_of_a_day(probe: Probe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What was raised live is identical to the replay; without a quote that was there live, the replay finds
+    a silence that live had none."""
+    monkeypatch.setenv("TICKLOOM_STACK_DATA_DIR", str(tmp_path))
+    tape = Tape()
+    for symbol in "AB":
+        tape.quote(symbol, 0, 4.0, 6.0)
+        for at_ms in (1, 2, 3):
+            tape.trade(symbol, at_ms, 3.0, 1, "buy")
+    tape.quote("B", 4, 4.0, 6.0)
+    tape.quote("A", 50, 4.0, 6.0)
+    stored = tape.block()
+    live = history.run_compiled([probe()], [stored])["probe"]
+    assert [one.symbol for one in live] == ["A"]
+
+    def prove() -> parity.Report:
+        identity = Identity({}, live, "flink")
+        flink, kafka = FlinkSettings.load(), KafkaSettings.load()
+        return proof.prove(probe(), SESSION_DATE, lambda *_: [stored], flink, kafka, live=identity)
+
+    assert (prove().agrees, prove().identical) == (True, 1)
+    stored.quotes = np.delete(stored.quotes, 2)  # the quote that ended B's silence
+    (difference,) = prove().differences
+    assert (difference.outcome, difference.symbol) == (parity.Outcome.MISSING, "B")
 
 
 # ---- what is refused
