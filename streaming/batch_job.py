@@ -32,6 +32,10 @@ METADATA_TIMEOUT_S = 15.0
 # Of records that a process may be behind the others by; a thread takes each as it comes.
 BUNDLE_RECORDS_MAX = 256
 BUNDLE_TIME_MS = 1
+# How far partitions of a program that takes all of them may be apart, in the time of their writing.
+DRIFT_MAX_MS = 1_000
+DRIFT_CHECK_MS = 100
+IDLE_MS = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,7 @@ def submit(job: BatchJob, flink: FlinkSettings, kafka: KafkaSettings) -> str:
     partitions = count_partitions(job.sources, kafka)
     with flink_errors(flink, lambda _, reason: ServiceError(f"Flink does not take {job.name}: {reason}")):
         table_env = table_environment(flink, {**options(job, flink), **job.flink})
-        table_env.execute_sql(records_ddl(job.sources, kafka, job.source))
+        table_env.execute_sql(records_ddl(job.sources, kafka, job.source, aligned=job.whole))
         table_env.execute_sql(outputs_ddl([job.target, topics.QUARANTINE], kafka))
         outputs = _outputs(table_env, job, partitions)
         statements = table_env.create_statement_set()
@@ -123,17 +127,37 @@ def python_mode(flink: FlinkSettings) -> str:
     return "thread" if find_libpython() else "process"
 
 
-def records_ddl(sources: Sequence[str], kafka: KafkaSettings, source: Mapping[str, str]) -> str:
-    """CREATE TABLE over topics as bytes, with where each record was."""
+def records_ddl(
+    sources: Sequence[str], kafka: KafkaSettings, source: Mapping[str, str], *, aligned: bool = False
+) -> str:
+    """CREATE TABLE over topics as bytes, with where each record was.
+
+    ``aligned``: a program that takes all partitions must remember what is ahead of the one that is least
+    far. Over a backlog, read byte by byte alike, a quiet partition would run hours ahead of a busy one:
+    so each waits for the others, by when their records were written.
+    """
     columns = (
         "`raw` BYTES, `topic` STRING METADATA VIRTUAL, "
         "`partition` INT METADATA VIRTUAL, `offset` BIGINT METADATA VIRTUAL"
     )
+    alignment: dict[str, str] = {}
+    if aligned:
+        columns += (
+            ", written TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL, WATERMARK FOR written AS written"
+        )
+        alignment = {
+            "scan.watermark.alignment.group": RECORDS,
+            "scan.watermark.alignment.max-drift": f"{DRIFT_MAX_MS} ms",
+            "scan.watermark.alignment.update-interval": f"{DRIFT_CHECK_MS} ms",
+            # a partition that gets nothing, not even heartbeats, holds the others up no longer than this
+            "scan.watermark.idle-timeout": f"{IDLE_MS} ms",
+        }
     with_options = {
         "connector": "kafka",
         "topic": ";".join(sources),
         "properties.bootstrap.servers": kafka.bootstrap,
         "format": "raw",
+        **alignment,
         "properties.max.partition.fetch.bytes": str(tables.FETCH_BYTES_MAX),
         "properties.fetch.max.wait.ms": str(tables.FETCH_WAIT_MS),
         **source,

@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from strategies.features.spreads import Spreads
+from strategies.features.spreads import PENDING_MOVES_MAX, Spreads
 from strategies.pairs.frozen import PairSet
 from tickloom import codec, spread_codec, topics
 from tickloom.codec import TickBatch
@@ -35,8 +35,8 @@ class SpreadProgram:
         the topic that is written.
     """
 
-    def __init__(self, pair_set: PairSet, partitions: int) -> None:
-        self.spreads = Spreads(pair_set)
+    def __init__(self, pair_set: PairSet, partitions: int, pending_max: int = PENDING_MOVES_MAX) -> None:
+        self.spreads = Spreads(pair_set, pending_max)
         self._partitions = partitions
         self._symbols = SymbolTable()
         self._watermarks = np.full(partitions, -1, dtype=np.int64)

@@ -78,6 +78,11 @@ _LEG_CODES, _VENUE_CODES = _codes(_KINDS), _codes(_VENUE_KINDS)
 class Spreads:
     """The spreads of a venue's pairs, from whatever blocks of its events come.
 
+    Parameters
+    ----------
+    pending_max : int
+        Quotes that may wait for a watermark; more are an error.
+
     Attributes
     ----------
     symbols : SymbolTable
@@ -86,8 +91,9 @@ class Spreads:
         Quotes of legs that came behind the watermark, and were dropped.
     """
 
-    def __init__(self, pair_set: PairSet) -> None:
+    def __init__(self, pair_set: PairSet, pending_max: int = PENDING_MOVES_MAX) -> None:
         self.pair_set = pair_set
+        self._pending_max = pending_max
         self.symbols = SymbolTable([pair.symbol for pair in pair_set.pairs])
         self.state = RunningState(pair_set)
         self.late_rows = 0
@@ -109,7 +115,7 @@ class Spreads:
         Raises
         ------
         FeedError
-            The block is another venue's, or more waits for a watermark than ``PENDING_MOVES_MAX``.
+            The block is another venue's, or more quotes wait for a watermark than may.
         """
         if block.venue != self.pair_set.venue:
             raise FeedError(
@@ -124,7 +130,7 @@ class Spreads:
             moves = moves[in_time]
         self._pending.append(moves)
         self._pending_rows += len(moves)
-        if self._pending_rows > PENDING_MOVES_MAX:
+        if self._pending_rows > self._pending_max:
             raise FeedError(
                 f"{self._pending_rows:,} quotes of {block.venue} wait for a watermark above "
                 f"{self._passed_ns} ns: a partition of its ticks has neither events nor heartbeats, or is "

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +14,11 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from strategies.features import spread_job
+from strategies.features.spread_program import SpreadProgram
 from strategies.features.spreads import over
 from strategies.pairs import frozen
 from strategies.pairs.frozen import PairCalibration, PairSet
-from streaming import jobs
+from streaming import batch_job, jobs, origin
 from streaming.cluster import Cluster
 from tickloom import codec, spread_codec, topics
 from tickloom.clock import NS_PER_S
@@ -79,7 +82,7 @@ def _read(kafka: KafkaSettings, until_ns: int) -> tuple[SymbolTable, Records]:
     consumer = Consumer({"bootstrap.servers": kafka.bootstrap, "group.id": "test", "log_level": 0})
     consumer.assign([TopicPartition(topics.spreads(VENUE), n, 0) for n in range(kafka.tick_partitions)])
     marks = dict.fromkeys(range(kafka.tick_partitions), -1)
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 180
     while min(marks.values()) < until_ns:
         assert time.monotonic() < deadline, marks
         message = consumer.poll(1.0)
@@ -138,3 +141,48 @@ def test_job_stopped_recalibrated_and_gone_on_is_what_history_computes(
         mean = {PAIRS.version: 1.0, RECALIBRATED.version: 2.0}[int(ours[key]["calibration"])]
         assert ours[key]["z"] == (row["spread"] - mean) / 2.0
     assert {int(row["calibration"]) for row in found} == {PAIRS.version, RECALIBRATED.version}
+
+
+def test_partitions_of_a_backlog_are_read_in_step(
+    flink: FlinkSettings, kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One partition has ten times the bytes of the others: read alike, those would be at their end while it
+    is near its beginning, and all their 48,000 quotes would wait. They wait to be read instead."""
+    venue, seconds = "XBKL", 8
+    shards = [topics.shard(leg, kafka.tick_partitions) for leg in LEGS]
+    busy = shards[0]
+    quiet = next(leg for leg, shard in zip(LEGS, shards, strict=True) if shard != busy)
+    pairs = (PairCalibration(f"{LEGS[0]}~{quiet}", LEGS[0], quiet, 1.0, 0.0, 1.0),)
+    pair_set = replace(PAIRS, venue=venue, pairs=pairs)
+    topics.ensure_topics([topics.ticks(venue), topics.spreads(venue)], kafka)
+    producer = Producer({"bootstrap.servers": kafka.bootstrap})
+    symbols = SymbolTable([LEGS[0], quiet, "OTHER"])
+    for second in range(seconds):  # written over seconds, as live
+        for tenth in range(10):
+            at_ns = START_NS + (10 * second + tenth) * NS_PER_S // 10
+            for shard in range(kafka.tick_partitions):
+                records = np.zeros(2_000 if shard == busy else 200, dtype=QUOTE_DTYPE)
+                records["symbol"] = 3 if shard == busy else 2  # 3 is no leg: bytes only
+                records["symbol"][0] = 1 if shard == busy else 2
+                records["ts_event"], records["seq"] = at_ns, (10 * second + tenth + 1) * 10_000
+                records["bid_price"], records["ask_price"] = 10 * 10**9, 11 * 10**9
+                block = EventBlock(venue, "20241121", symbols, quotes=records)
+                raw = codec.encode(TickBatch(shard, 1, 1, at_ns, block))
+                producer.produce(topics.ticks(venue), raw, partition=shard)
+            producer.flush(30)
+            time.sleep(0.1)
+    # what three partitions have in a second of drift, 6,000, and what a fetch each has brought, 8,000
+    pending_max = 30_000
+    job = replace(
+        spread_job.job_of(pair_set, kafka.tick_partitions),
+        identity="backlog",
+        factory=partial(SpreadProgram, pair_set, kafka.tick_partitions, pending_max),
+        source=origin.earliest(),
+    )
+    job_id = batch_job.submit(job, flink, kafka)
+    cluster = Cluster(flink)
+    cluster.wait_running(job_id, 120)
+    monkeypatch.setattr(sys.modules[__name__], "VENUE", venue)
+    _read(kafka, START_NS + (seconds - 1) * NS_PER_S)
+    assert cluster.failure(job_id) == ""
+    cluster.cancel(job_id)

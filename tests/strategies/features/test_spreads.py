@@ -539,11 +539,10 @@ def test_foreign_snapshots_blocks_and_order_are_refused() -> None:
         list(over([tape.block(), earlier.block()], pair_set(calibrated("A~B"))))
 
 
-def test_a_stopped_partition_is_an_error_and_no_leak(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_partition_is_an_error_and_no_leak() -> None:
     """Quotes that wait for a watermark that never comes are limited; the message says where to look."""
     assert PENDING_MOVES_MAX * 50 < 200e6  # bytes
-    monkeypatch.setattr("strategies.features.spreads.PENDING_MOVES_MAX", 10)
-    spreads = Spreads(pair_set(calibrated("A~B")))
+    spreads = Spreads(pair_set(calibrated("A~B")), pending_max=10)
     tape = Tape()
     for number in range(6):
         tape.quote("A", number, 60.0)

@@ -19,7 +19,7 @@ from tickloom.settings import FlinkSettings, KafkaSettings
 
 POLL_S = 0.25
 KAFKA_TIMEOUT_S = 10.0
-NO_WATERMARK = -(2**63)  # Flink's, before the first
+OVER_BATCHES = "(compiled)"  # how the names of jobs over whole batches end
 
 
 def until(what: str, done: Callable[[], bool], timeout_s: float, advice: str) -> None:
@@ -86,18 +86,16 @@ def jobs_done(over_ns: int) -> bool:
     """Every running Flink job has processed event time up to the end of the session."""
     base = FlinkSettings.load().rest_url
     with httpx.Client(base_url=base, timeout=10.0, trust_env=False) as client:
-        jobs = [job["id"] for job in client.get("/jobs").json()["jobs"] if job["status"] == "RUNNING"]
+        running = [job for job in client.get("/jobs/overview").json()["jobs"] if job["state"] == "RUNNING"]
+        # a job over whole batches leaves event time to its program: what it writes tells how far it is
+        jobs = [job["jid"] for job in running if not job["name"].endswith(OVER_BATCHES)]
         if not jobs:
             return False
         for job in jobs:
-            marks = [
-                int(mark["value"])
-                for vertex in client.get(f"/jobs/{job}").json()["vertices"]
-                for mark in client.get(f"/jobs/{job}/vertices/{vertex['id']}/watermarks").json()
-            ]
-            # a job over whole batches leaves event time to its program: what it writes tells how far it is
-            if any(mark > NO_WATERMARK for mark in marks) and min(marks) < over_ns // 1_000_000:
-                return False
+            for vertex in client.get(f"/jobs/{job}").json()["vertices"]:
+                marks = client.get(f"/jobs/{job}/vertices/{vertex['id']}/watermarks").json()
+                if not all(int(mark["value"]) >= over_ns // 1_000_000 for mark in marks):
+                    return False
     return True
 
 
