@@ -11,10 +11,10 @@ PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.set-up
 ARGS ?=
 
-.PHONY: help setup demo test check bench lock clean
+.PHONY: help setup demo test differential check bench lock clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 21
 
 setup: $(STAMP) ## virtual environment, Python packages, JRE, servers' jars; a second run needs no network
 	@:
@@ -28,6 +28,9 @@ demo: setup ## the main job: a session from sockets to a reconciled position, on
 
 test: setup ## all tests, with real servers (ARGS="-n 0 tests/storage -k name" for some)
 	@$(PYTHON) -m pytest -q -n 2 --dist loadfile --durations=15 $(ARGS)
+
+differential: setup ## random rules and tapes through Flink and the compiled matcher (ARGS="--seed 7 --cases 500")
+	@$(PYTHON) -m tests.differential.run $(ARGS)
 
 check: setup ## ruff, ruff format, mypy --strict, import-linter
 	@$(VENV)/bin/ruff check .

@@ -50,7 +50,12 @@ class Scope:
     parameters: Mapping[str, tuple[str, str]]
 
     def of(self, kind: str) -> list[str]:
+        """Columns of a type."""
         return [name for name, one in self.columns.items() if one == kind]
+
+    def seen(self, own: str) -> tuple[str, ...]:
+        """Variables that may have rows while ``own`` is decided."""
+        return self.variables[: self.variables.index(own) + 1]
 
 
 def whole(value: int) -> Literal:
@@ -90,7 +95,7 @@ def leaf(draw: st.DrawFn, scope: Scope, own: str, kind: str) -> Expression:
     if not scope.variables:
         return column
     form = draw(st.sampled_from(("own", "own", "other", "other", "last", "first", "aggregate")))
-    variable = own if form == "own" else draw(st.sampled_from(scope.variables))
+    variable = own if form == "own" else draw(st.sampled_from(scope.seen(own)))
     if form in ("own", "other"):
         return Navigation(kind, variable, column)
     if draw(st.integers(0, 3)) == 0 and kind == DOUBLE:
@@ -179,7 +184,7 @@ def comparison(draw: st.DrawFn, scope: Scope, own: str) -> Expression:
     if form == "whole" and scope.variables:
         return draw(_whole_comparison(scope, own))
     if form == "count" and scope.variables:
-        variable = draw(st.sampled_from(scope.variables))
+        variable = draw(st.sampled_from(scope.seen(own)))
         column = Column("", draw(st.sampled_from([*scope.of(DOUBLE), "seq"])))
         counted = Aggregate(BIGINT, "COUNT", variable, column)
         return Call(BOOLEAN, name, (counted, whole(draw(st.integers(0, 4)))))
@@ -195,7 +200,7 @@ def _whole_comparison(draw: st.DrawFn, scope: Scope, own: str) -> Expression:
     between = Call(
         BIGINT,
         "-",
-        (Navigation(BIGINT, own, seq), Navigation(BIGINT, draw(st.sampled_from(scope.variables)), seq)),
+        (Navigation(BIGINT, own, seq), Navigation(BIGINT, draw(st.sampled_from(scope.seen(own))), seq)),
     )
     form = draw(st.sampled_from(("plain", "half", "mod", "small")))
     left: Expression = between
@@ -216,7 +221,7 @@ def text_choice(draw: st.DrawFn, scope: Scope, own: str) -> Expression:
     column = draw(st.sampled_from(scope.of(STRING)))
     tree: Expression = Column(STRING, column)
     if scope.variables:
-        variable = draw(st.sampled_from((own, own, *scope.variables)))
+        variable = draw(st.sampled_from((own, own, *scope.seen(own))))
         tree = Navigation(STRING, variable, tree)
     texts = TEXTS[column]
     form = draw(st.sampled_from(("constant", "constant", "in", "two", "parameter")))
@@ -226,7 +231,7 @@ def text_choice(draw: st.DrawFn, scope: Scope, own: str) -> Expression:
         return Call(BOOLEAN, name, (tree, *(Literal(STRING, one, f"'{one}'") for one in chosen)))
     name = draw(st.sampled_from(("=", "=", "<>", "IS DISTINCT FROM")))
     if form == "two" and scope.variables:
-        other = Navigation(STRING, draw(st.sampled_from(scope.variables)), Column(STRING, column))
+        other = Navigation(STRING, draw(st.sampled_from(scope.seen(own))), Column(STRING, column))
         return Call(BOOLEAN, name, (tree, other))
     if form == "parameter" and "name" in scope.parameters and column == "symbol":
         return Call(BOOLEAN, name, (tree, Literal(STRING, scope.parameters["name"][1], ":name")))
@@ -238,7 +243,7 @@ def text_choice(draw: st.DrawFn, scope: Scope, own: str) -> Expression:
 def _time_choice(draw: st.DrawFn, scope: Scope, own: str) -> Expression:
     """Event times compared, one of them moved by an interval."""
     left = Navigation(TIME, own, Column(TIME, "event_time"))
-    right = Navigation(TIME, draw(st.sampled_from(scope.variables)), Column(TIME, "event_time"))
+    right = Navigation(TIME, draw(st.sampled_from(scope.seen(own))), Column(TIME, "event_time"))
     if "gap" in scope.parameters and draw(st.booleans()):
         shift = Literal(INTERVAL, int(scope.parameters["gap"][1].removesuffix("ms")), ":gap")
     else:

@@ -1,26 +1,27 @@
 """Seeds in, the rules and tapes of a run out: the same ones for the same seed.
 
-Of what the strategies give, a rule that matches nothing on the group's tapes is mostly left out (the naive
-engine tells): four of five rules kept have something to agree upon.
+Of what the strategies give, a rule that matches nothing on the group's tapes is mostly left out, as the
+naive engine tells: silence on both sides is an agreement about little.
 """
 
 from __future__ import annotations
 
-import random
 from typing import TypeVar
 
 import hypothesis
+import numpy as np
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.strategies import SearchStrategy
 
+from streaming.tape import START_NS
 from tests.differential import naive
 from tests.differential.cases import RuleCase
-from tests.differential.strategies import Group, groups, rule_cases
+from tests.differential.strategies import LENGTHS, Group, groups, rule_cases
 from tickloom.clock import NS_PER_MS
 from tickloom.events import EventBlock, SymbolTable
 
 T = TypeVar("T")
-_SILENT_KEPT = 0.1  # of the rules without a match
+ATTEMPTS_MAX = 25  # to find a rule that matches something
 _ONE = settings(
     max_examples=2,  # the first is always the simplest there is; the second is drawn with the seed
     database=None,
@@ -51,69 +52,71 @@ def group_of(seed: int, tapes: int) -> Group:
 
 def rules_of(seed: int, group: Group, count: int) -> list[RuleCase]:
     """``count`` rules for a group."""
-    blocks = [block for _, block in tape_blocks(group)]
-    chance = random.Random(seed)
-    kept: list[RuleCase] = []
-    for attempt in range(1_000_000):
-        if len(kept) == count:
-            break
-        case = draw_one(rule_cases(), seed * 1_000_003 + attempt)
-        if any(naive.run(case, block) for block in blocks) or chance.random() < _SILENT_KEPT:
-            kept.append(case)
-    return kept
-
-
-def suffix(index: int) -> str:
-    """What is added to the symbols of a group's tape, so that tapes share none. The first keeps its own."""
-    return f".{index}" if index else ""
-
-
-def tape_blocks(group: Group) -> list[tuple[str, EventBlock]]:
-    """Suffix of the symbols, and all events of each tape; what is late is among them."""
+    blocks = [in_time(tape) for tape in tapes_of(group)]
     return [
-        (suffix(index), tape.tape(suffix=suffix(index)).block()) for index, tape in enumerate(group.tapes)
+        _matching(seed * 1_000_003 + place * ATTEMPTS_MAX, LENGTHS[place % len(LENGTHS)], blocks)
+        for place in range(count)
     ]
 
 
-def batches(group: Group) -> list[tuple[EventBlock, int]]:
-    """All tapes together as Flink gets them: batch by batch, with the watermark (ns) behind each."""
-    blocks = [block for _, block in tape_blocks(group)]
-    count = len(group.watermarks_ms)
-    parts = [[part(block, index, count) for block in blocks] for index in range(count)]
-    ends = watermarks_ns(group)
-    return [(_together(part_of_all), end) for part_of_all, end in zip(parts, ends, strict=True)]
+def _matching(seed: int, length: int, blocks: list[EventBlock]) -> RuleCase:
+    """The first of some rules of that length that matches something; the last, if none does."""
+    for attempt in range(ATTEMPTS_MAX):
+        case = draw_one(rule_cases((length,)), seed + attempt)
+        if any(naive.run(case, block) for block in blocks):
+            break
+    return case
 
 
-def watermarks_ns(group: Group) -> list[int]:
-    """Behind each batch. A group of one batch has one that makes nothing late."""
-    from streaming.tape import START_NS
-
-    return [START_NS + at_ms * NS_PER_MS for at_ms in group.watermarks_ms]
+Batches = list[tuple[EventBlock, int]]
 
 
-def part(block: EventBlock, index: int, count: int) -> EventBlock:
-    """One of ``count`` consecutive parts of a tape."""
-    kinds = {}
-    seqs = sorted({int(seq) for records in (block.trades, block.quotes) for seq in records["seq"]})
+def tapes_of(group: Group) -> list[Batches]:
+    """Each tape in batches, with the watermark (ns) behind each. No two tapes have a symbol in common: the
+    first has its own ones, the others' have a number behind."""
+    found = []
+    for index, tape in enumerate(group.tapes):
+        block = tape.tape(suffix=f".{index}" if index else "").block()
+        ends = [START_NS + at_ms * NS_PER_MS for at_ms in group.watermarks_ms]
+        found.append([(_part(block, place, len(ends)), end) for place, end in enumerate(ends)])
+    return found
+
+
+def together(tapes: list[Batches]) -> Batches:
+    """All tapes at once, as Flink gets them."""
+    return [(_joined([block for block, _ in parts]), parts[0][1]) for parts in zip(*tapes, strict=True)]
+
+
+def in_time(batches: Batches) -> EventBlock:
+    """The events of a tape that are not behind a watermark which had passed when they came."""
+    kept = []
+    passed_ms = -(1 << 62)
+    for block, watermark_ns in batches:
+        kinds = {
+            name: records["ts_event"] // NS_PER_MS >= passed_ms for name, records in block.kinds().items()
+        }
+        kept.append(block.select(kinds))
+        passed_ms = max(passed_ms, watermark_ns // NS_PER_MS)
+    return _joined(kept)
+
+
+def _part(block: EventBlock, index: int, count: int) -> EventBlock:
+    """One of ``count`` consecutive parts."""
+    seqs = np.sort(np.concatenate([block.trades["seq"], block.quotes["seq"]]))
     low, high = (index * len(seqs)) // count, ((index + 1) * len(seqs)) // count
-    if low == high:
-        return block.select({})
-    for name, records in block.kinds().items():
-        kinds[name] = (records["seq"] >= seqs[low]) & (records["seq"] <= seqs[high - 1])
-    return block.select(kinds)
+    chosen = seqs[low:high]
+    return block.select({name: np.isin(records["seq"], chosen) for name, records in block.kinds().items()})
 
 
-def _together(blocks: list[EventBlock]) -> EventBlock:
-    import numpy as np
-
+def _joined(blocks: list[EventBlock]) -> EventBlock:
     symbols = SymbolTable()
     trades, quotes = [], []
     for block in blocks:
         places = np.array([symbols.index(name) for name in block.symbols.names], dtype=np.int32)
-        for kind, all_of_kind in (("trades", trades), ("quotes", quotes)):
+        for kind, joined in (("trades", trades), ("quotes", quotes)):
             records = block.kinds()[kind].copy()
             records["symbol"] = places[records["symbol"]]
-            all_of_kind.append(records)
+            joined.append(records)
     first = blocks[0]
     return EventBlock(
         first.venue,
