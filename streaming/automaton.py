@@ -104,8 +104,7 @@ def _rows(element: Element) -> str:
     if high is None:
         text = {0: "any number of rows", 1: "1 row or more"}.get(low, f"{low} rows or more")
     elif high == 1:
-        text = "a row if it can"
-        return "a row only if it must" if element.reluctant else text
+        return "a row or none"  # Flink's ? is neither greedy nor reluctant
     else:
         text = f"at most {high} rows" if low == 0 else f"{low} to {high} rows"
     return f"{text}, as few as will do" if element.reluctant else f"{text}, as many as come"

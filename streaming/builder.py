@@ -115,7 +115,10 @@ class RuleBuilder:
         return self._add(variable)
 
     def followed_by(self, variable: Variable) -> RuleBuilder:
-        """The first row behind that matches, whatever lies in between. Needs :meth:`within`."""
+        """The first row behind that matches, whatever lies in between. Needs :meth:`within`.
+
+        Behind a variable that takes several rows, that one must be :meth:`reluctant`.
+        """
         self._last("followed_by")
         gaps = sum(element.name.startswith("GAP") for element in self.elements)
         gap = Element(f"GAP{gaps + 1}", None, 0, None, reluctant=True)

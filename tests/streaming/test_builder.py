@@ -147,7 +147,7 @@ FROM source MATCH_RECOGNIZE (
     C.price AS ref_price
   ONE ROW PER MATCH
   AFTER MATCH SKIP TO LAST B
-  PATTERN (A B{2,} GAP1*? C) WITHIN :within
+  PATTERN (A B{2,}? GAP1*? C) WITHIN :within
   DEFINE
     B AS B.price > COALESCE(LAST(B.price, 1), A.price)
       AND (FIRST(B.price) < 10.5E0 OR NOT B.price IS NULL),
@@ -173,6 +173,7 @@ def test_text_is_as_written_by_hand() -> None:
         .where(b.price > coalesce(b.last(1).price, a.price))
         .where((b.first.price < 10.5) | ~b.price.is_null())
         .times_or_more(2)
+        .reluctant()
         .followed_by(c)
         .where((c.price < (a.price + b.price) / 2) & (b.price - a.price >= least))
         .within("90s")
@@ -259,6 +260,14 @@ REFUSALS: dict[str, tuple[Callable[[], object], str]] = {
     "no condition": (lambda: begun().begin(A).next(B).sql(), "every row matches"),
     "unmatched": (lambda: begun().begin(A).where(A.price > 1).sql(), "B is not in the pattern"),
     "unbounded": (lambda: begun().begin(A).followed_by(B).where(B.price > 1).sql(), "without WITHIN"),
+    "optional reluctant": (
+        lambda: begun().begin(A).next(C).optional().reluctant().next(B).where(B.price > 1).sql(),
+        "no reluctant optional",
+    ),
+    "gap behind a greedy one": (
+        lambda: begun().begin(A).one_or_more().followed_by(B).where(B.price > 1).within("1s").sql(),
+        "make A reluctant",
+    ),
     "optional last": (lambda: pair().optional().sql(), "never binds"),
     "optional first": (lambda: begun().begin(A).optional().next(B).where(B.price > 1).sql(), "first_seq="),
     "skip to first": (lambda: pair().skip_to_first(A).sql(), "first variable"),
@@ -345,7 +354,7 @@ def test_conditions_bind_as_in_python(made: Made2) -> None:
 
 quantifiers: st.SearchStrategy[Callable[[RuleBuilder], RuleBuilder]] = st.one_of(
     st.just(lambda r: r),
-    st.just(lambda r: r.optional().reluctant()),
+    st.just(lambda r: r.optional()),
     st.just(lambda r: r.zero_or_more()),
     st.just(lambda r: r.one_or_more().reluctant()),
     st.integers(1, 5).map(lambda n: lambda r: r.times(n)),
@@ -364,7 +373,12 @@ def test_pattern_is_read_back(steps: list[tuple[bool, Callable[[RuleBuilder], Ru
         step = built.followed_by(variable) if relaxed else built.next(variable)
         built = quantify(step.where(variable.price > number))
     built = built.next(B).where(B.price > A.price).within("1h")
-    query = sqltext.parse(rules.parse(built.sql(), Path("probe.sql")).text, "probe.sql")
+    try:
+        text = built.sql()
+    except BuilderError as error:  # Flink lacks some combinations, and the linter knows which
+        assume("Flink" not in str(error))
+        raise
+    query = sqltext.parse(rules.parse(text, Path("probe.sql")).text, "probe.sql")
     assert [(one.variable, one.count_min, one.count_max, one.reluctant) for one in query.match.pattern] == [
         (one.name, one.count_min, one.count_max, one.reluctant) for one in built.elements
     ]
