@@ -13,11 +13,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from storage import QuestDbFacts, QuestDbReader, QuestDbSink, schema, wait_applied
-from storage.parquet import write_events
 from streaming import history, rules, runs
 from streaming.rules import Rule
 from streaming.runs import Run
 from streaming.tape import START_NS, Tape
+from tickloom.cli import _mount
+from tickloom.cli import app as root
 from tickloom.cli.rules import app
 from tickloom.clock import NS_PER_MS
 from tickloom.errors import SettingsError, StorageError
@@ -160,8 +161,8 @@ def test_day_is_replayed_with_the_parameters_it_ran_with(
 def test_run_over_parquet_is_the_run_over_questdb(
     probe: Probe, probe_text: str, questdb: QuestDbSettings, data_dir: Path, tmp_path: Path
 ) -> None:
-    """The same signals from QuestDB, from a folder that QuestDB exported, and from one that was written
-    from events; with a time range and without."""
+    """The same signals from QuestDB, from a file that QuestDB itself wrote, and from a folder that
+    `tickloom export` made; with a time range and without."""
     rule = probe(probe_text.replace("XNAS", "FILES"))
     rng = np.random.default_rng(3)
     tape = Tape(venue="FILES")
@@ -172,7 +173,9 @@ def test_run_over_parquet_is_the_run_over_questdb(
     exported.mkdir()
     with QuestDbReader(questdb) as reader:
         reader.export_parquet("SELECT * FROM trades WHERE venue = 'FILES'", exported / "trades.parquet")
-        write_events(reader.read_events("FILES", 0, 2**62, ["trades"]), written, ["trades", "quotes"])
+    _mount("export")
+    done = runner.invoke(root, ["export", "FILES", str(written), *SPAN])
+    assert (done.exit_code, "2,000 trades, 0 quotes" in done.stderr) == (0, True), done.exception
     ids = []
     for source in ([*SPAN], ["--source", str(exported)], ["--source", str(written), *SPAN]):
         out = tmp_path / "signals.parquet"

@@ -36,6 +36,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("tickloom.cli.demo", "demo"),
     "replay": ("tickloom.cli.replay", "replay"),
     "sql": ("tickloom.cli.storage", "sql"),
+    "export": ("tickloom.cli.storage", "export"),
     "exchange": ("tickloom.cli.execution", "exchange"),
     "agent": ("tickloom.cli.execution", "agent"),
 }

@@ -59,6 +59,24 @@ def sql(
             _write_parquet(reader, query, out, rows)
 
 
+def export(
+    venue: Annotated[str, typer.Argument(help="Venue, such as XNAS.")],
+    folder: Annotated[Path, typer.Argument(help="Folder for trades.parquet, quotes.parquet ...")],
+    begin: Annotated[str, typer.Option("--from", help="ISO time, UTC if it has no zone.")],
+    end: Annotated[str, typer.Option("--to", help="The same, exclusive.")],
+) -> None:
+    """Write a venue's stored events to Parquet files, which `tickloom rules run --source` reads."""
+    from storage.parquet import write_events
+    from storage.reader import QuestDbReader
+    from tickloom.cli.times import time_ns
+
+    kinds = ("trades", "quotes", "statuses", "gaps")
+    with QuestDbReader() as reader:
+        blocks = reader.read_events(venue, time_ns(begin), time_ns(end), kinds)
+        rows = write_events(blocks, folder, kinds)
+    print(f"{folder}: {', '.join(f'{number:,} {kind}' for kind, number in rows.items())}", file=sys.stderr)
+
+
 @app.command("apply")
 def schema_apply() -> None:
     """Apply the schema files that are not applied yet. Applying again changes nothing."""

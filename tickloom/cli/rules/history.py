@@ -15,6 +15,7 @@ import typer
 from rich.table import Table
 
 from tickloom.cli.rules import Name, Params, app, console, overrides_of
+from tickloom.cli.times import time_ns
 from tickloom.clock import NS_PER_S, SystemClock
 from tickloom.errors import SettingsError
 
@@ -128,8 +129,8 @@ def _range(reader: Any, begin: str | None, end: str | None) -> tuple[int, int]:
     if isinstance(reader, ParquetReader):
         held = reader.time_range()
         first, last = (held[0], held[1] + 1) if held else (0, 1)
-    from_ns = _time_ns(begin) if begin else first
-    to_ns = _time_ns(end) if end else last
+    from_ns = time_ns(begin) if begin else first
+    to_ns = time_ns(end) if end else last
     if from_ns is None or to_ns is None:
         raise SettingsError("QuestDB holds more than a run wants: give --from and --to")
     if to_ns <= from_ns:
@@ -181,13 +182,3 @@ def time_text(ts_ns: int) -> str:
     """ISO 8601 in UTC with milliseconds, without its zone."""
     time = datetime.fromtimestamp(ts_ns / NS_PER_S, UTC).isoformat(timespec="milliseconds")
     return time.removesuffix("+00:00")
-
-
-def _time_ns(text: str) -> int:
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise SettingsError(f"{text!r} is no time such as 2026-11-20T14:30:00") from None
-    if time.tzinfo is None:
-        time = time.replace(tzinfo=UTC)
-    return round(time.timestamp() * 1_000_000) * 1_000

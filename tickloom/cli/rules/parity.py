@@ -14,7 +14,7 @@ from rich.table import Table
 
 from tickloom.cli.rules import Name, Params, app, console, overrides_of
 from tickloom.cli.rules.history import KINDS, QUESTDB, EngineName, Source, opened, time_text
-from tickloom.errors import SettingsError
+from tickloom.cli.times import day_of
 
 if TYPE_CHECKING:
     from streaming.parity import Report
@@ -56,7 +56,7 @@ def parity(
     from streaming import rules
 
     rule = rules.find(name)
-    reports = _reports(rule, _day(day), against, engine, source, param)
+    reports = _reports(rule, day_of(day), against, engine, source, param)
     text = json.dumps([report.as_dict() for report in reports], indent=1)
     if out is not None:
         out.write_text(text + "\n")
@@ -138,10 +138,3 @@ def show(report: Report) -> None:
     left = len(report.differences) - ROWS_SHOWN_MAX
     if left > 0:
         print(f"{left:,} more; --format json or --out FILE has them all", file=sys.stderr)
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise SettingsError(f"--date {text!r} is no day such as 2026-11-20") from None
