@@ -192,9 +192,10 @@ def measure(engine: Any, rate: int, seconds: float, day: date, configuration: St
         if sent_ns is not None:
             found.latencies.append((at_ns - sent_ns) / 1e6)
     if not found.latencies:
+        raised = len(watcher.seen[topics.SIGNALS])
         raise SystemExit(
-            f"{engine}@{rate}: no signal of {len(received)} trades came in time ({len(watcher.seen[topics.SIGNALS])} "
-            f"in all, of {cluster.rule_jobs(ended=True, details=True)[-1]}): the machine is too busy"
+            f"{engine}@{rate}: of {len(received)} trades no signal came in time, of others {raised}: "
+            "the machine is too busy"
         )
     found.echoes = [(at_ns - int(value)) / 1e6 for at_ns, value in watcher.seen[ECHO]]
     return found
