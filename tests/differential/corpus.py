@@ -6,11 +6,13 @@ naive engine tells: silence on both sides is an agreement about little.
 
 from __future__ import annotations
 
-from typing import TypeVar
+import random
+from typing import Any, ClassVar, TypeVar
 
 import hypothesis
 import numpy as np
 from hypothesis import HealthCheck, Phase, settings
+from hypothesis.internal.conjecture.providers import AVAILABLE_PROVIDERS, PrimitiveProvider
 from hypothesis.strategies import SearchStrategy
 
 from streaming.tape import START_NS
@@ -22,8 +24,41 @@ from tickloom.events import EventBlock, SymbolTable
 
 T = TypeVar("T")
 ATTEMPTS_MAX = 25  # to find a rule that matches something
+
+
+class _Drawn(PrimitiveProvider):
+    """Hypothesis draws with this where a seed must always give the same: its own way of drawing looks for
+    constants in whatever modules are loaded."""
+
+    seed: ClassVar[int] = 0
+
+    def __init__(self, data: Any, /) -> None:
+        super().__init__(data)
+        self._random = random.Random(self.seed)
+
+    def draw_boolean(self, p: float = 0.5) -> bool:
+        return self._random.random() < p
+
+    def draw_integer(
+        self, min_value: int | None = None, max_value: int | None = None, **constraints: Any
+    ) -> int:
+        low = -1_000 if min_value is None else min_value
+        return self._random.randint(low, low + 2_000 if max_value is None else max_value)
+
+    def draw_float(self, *, min_value: float = 0.0, max_value: float = 1.0, **constraints: Any) -> float:
+        return self._random.uniform(min_value, max_value)
+
+    def draw_string(self, *arguments: Any, **constraints: Any) -> str:
+        raise NotImplementedError("nothing here draws texts")
+
+    def draw_bytes(self, *arguments: Any, **constraints: Any) -> bytes:
+        raise NotImplementedError("nothing here draws bytes")
+
+
+AVAILABLE_PROVIDERS["seeded"] = _Drawn
 _ONE = settings(
-    max_examples=2,  # the first is always the simplest there is; the second is drawn with the seed
+    max_examples=2,  # the first may be the simplest there is; the last is drawn with the seed
+    backend="seeded",
     database=None,
     phases=[Phase.generate],
     deadline=None,
@@ -34,8 +69,8 @@ _ONE = settings(
 def draw_one(strategy: SearchStrategy[T], seed: int) -> T:
     """What ``strategy`` gives for a seed."""
     found: list[T] = []
+    _Drawn.seed = seed
 
-    @hypothesis.seed(seed)
     @_ONE
     @hypothesis.given(strategy)
     def collect(one: T) -> None:
