@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -89,7 +90,7 @@ def taskmanager(settings: FlinkSettings, data_dir: Path) -> Service:
         ),
         health=_registered(settings),
         depends_on=(JOBMANAGER,),
-        environment={**_environment(directory), "PYTHONPATH": python_path()},
+        environment={**_environment(directory), "PYTHONPATH": python_path(), "PATH": _path()},
         ports={
             "flink.taskmanager_rpc_port": settings.taskmanager_rpc_port,
             "flink.taskmanager_data_port": settings.taskmanager_data_port,
@@ -228,6 +229,15 @@ def python_path() -> str:
     """
     packages = flink_home().parent
     return f"{packages}:{Path(__file__).resolve().parents[2]}"
+
+
+def _path() -> str:
+    """``PATH`` of a TaskManager: the Python that this environment was made of comes first.
+
+    Python that is loaded into a process looks for its standard library beside the first ``python3`` on
+    the PATH. One of another build there, and its compiled modules do not fit.
+    """
+    return os.pathsep.join((str(Path(sys.base_prefix) / "bin"), os.environ.get("PATH", os.defpath)))
 
 
 def _environment(directory: Path) -> dict[str, str]:
