@@ -12,7 +12,7 @@ from pathlib import Path
 from streaming import rules
 from streaming.rules import Rule
 from streaming.tape import Tape
-from tests.differential.expressions import BIGINT, DOUBLE, STRING, TIME, Expression, sql
+from tests.differential.expressions import BIGINT, DOUBLE, STRING, TIME, Column, Expression, sql
 from tickloom.events import EventBlock
 
 VIEW_COLUMNS: dict[str, dict[str, str]] = {
@@ -40,7 +40,7 @@ VIEW_COLUMNS: dict[str, dict[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A SELECT over a view. columns: name and expression of each."""
+    """A SELECT over a view, or over another one's rows. columns: name and expression of each."""
 
     view: str
     columns: tuple[tuple[str, Expression], ...]
@@ -74,6 +74,8 @@ class RuleCase:
         Read directly where there are no branches.
     branches : tuple of Branch
         The WITH before the pattern, a UNION ALL where there are several.
+    filter : Expression or None
+        Condition of one more query, between those and the pattern.
     order : tuple of str
         Sort keys behind event_time.
     skip : tuple of str, str
@@ -97,6 +99,7 @@ class RuleCase:
     outputs: tuple[tuple[str, Expression], ...]
     where: Expression | None = None
     parameters: tuple[tuple[str, str, str], ...] = ()
+    filter: Expression | None = None
 
     def text(self, name: str = "generated") -> str:
         """The rule file."""
@@ -109,7 +112,10 @@ class RuleCase:
         lines = [*header, ""]
         if self.branches:
             union = "\n  UNION ALL\n  ".join(branch.sql() for branch in self.branches)
-            lines.append(f"WITH kept AS (\n  {union}\n)")
+            lines.append(f"WITH {'selected' if self.filter is not None else 'kept'} AS (\n  {union}\n)")
+        if self.filter is not None:
+            names = ", ".join(_item(name, sql(Column("", name))) for name, _ in self.branches[0].columns)
+            lines.append(f", kept AS (SELECT {names} FROM selected WHERE {sql(self.filter)})")
         outputs = ", ".join(f"{sql(tree)} AS {one}" for one, tree in self.outputs)
         lines.append(f"SELECT symbol, {outputs}, first_seq, last_seq")
         lines.append(f"FROM {'kept' if self.branches else self.view} MATCH_RECOGNIZE (")

@@ -27,7 +27,7 @@ TEXTS = {
     "condition": ("regular", "hidden", "cross", "broken"),
     "symbol": ("AA", "BB", "CC", "AA.1", "BB.2", "CC.3"),
 }
-_AGGREGATES = ("SUM", "AVG", "MIN", "MAX", "STDDEV", "STDDEV_SAMP", "STDDEV_POP", "COUNT")
+_AGGREGATES = ("SUM", "AVG", "MIN", "MAX", "STDDEV", "STDDEV_SAMP", "STDDEV_POP")
 _COMPARISONS = ("=", "<>", "<", "<=", ">", ">=", "<", ">")
 
 
@@ -110,10 +110,19 @@ def leaf(draw: st.DrawFn, scope: Scope, own: str, kind: str) -> Expression:
 @st.composite
 def _aggregate(draw: st.DrawFn, kind: str, variable: str, column: Expression) -> Expression:
     if kind == BIGINT:  # STDDEV of whole numbers is a whole number to Flink: the linter refuses it
-        function = draw(st.sampled_from(("COUNT", "MIN", "MAX")))
-    else:
-        function = draw(st.sampled_from(_AGGREGATES))
-    return Aggregate(BIGINT if function == "COUNT" else kind, function, variable, column)
+        return Aggregate(kind, draw(st.sampled_from(("COUNT", "MIN", "MAX"))), variable, column)
+    return Aggregate(kind, draw(st.sampled_from(_AGGREGATES)), variable, column)
+
+
+@st.composite
+def counted(draw: st.DrawFn, scope: Scope, own: str) -> Expression:
+    """Rows of a variable in which a column is not NULL, or half of them, or a part of another count."""
+    column = Column("", draw(st.sampled_from([*scope.of(DOUBLE), "seq"])))
+    count = Aggregate(BIGINT, "COUNT", draw(st.sampled_from(scope.seen(own))), column)
+    if draw(st.integers(0, 3)):
+        return count
+    name = draw(st.sampled_from(("/", "MOD", "*", "-")))
+    return Call(BIGINT, name, (count, whole(draw(st.integers(2, 3)))))
 
 
 @st.composite
@@ -124,7 +133,10 @@ def safe_number(draw: st.DrawFn, scope: Scope, own: str, kind: str) -> Expressio
     if form == "plain":
         return first
     if form == "two":
-        return Call(kind, draw(st.sampled_from(("+", "-", "*"))), (first, draw(leaf(scope, own, kind))))
+        second = draw(leaf(scope, own, kind))
+        if scope.variables and not draw(st.integers(0, 3)):
+            second = draw(counted(scope, own))  # a whole number beside a DOUBLE
+        return Call(kind, draw(st.sampled_from(("+", "-", "*"))), (first, second))
     if form == "constant":
         return Call(kind, draw(st.sampled_from(("+", "-"))), (first, draw(_constant_of(scope, kind))))
     if form == "half":
@@ -184,10 +196,7 @@ def comparison(draw: st.DrawFn, scope: Scope, own: str) -> Expression:
     if form == "whole" and scope.variables:
         return draw(_whole_comparison(scope, own))
     if form == "count" and scope.variables:
-        variable = draw(st.sampled_from(scope.seen(own)))
-        column = Column("", draw(st.sampled_from([*scope.of(DOUBLE), "seq"])))
-        counted = Aggregate(BIGINT, "COUNT", variable, column)
-        return Call(BOOLEAN, name, (counted, whole(draw(st.integers(0, 4)))))
+        return Call(BOOLEAN, name, (draw(counted(scope, own)), whole(draw(st.integers(0, 4)))))
     left = draw(leaf(scope, own, DOUBLE))
     right = draw(leaf(scope, own, DOUBLE)) if form == "leaves" else draw(constant(scope))
     return Call(BOOLEAN, name, (left, right))
@@ -289,6 +298,8 @@ def _condition_of(draw: st.DrawFn, scope: Scope, own: str, form: str) -> Express
         return Call(BOOLEAN, draw(st.sampled_from(("IS NULL", "IS NOT NULL"))), (first,))
     if form == "in":
         choices = tuple(draw(constant(scope)) for _ in range(draw(st.integers(1, 3))))
+        if not draw(st.integers(0, 4)):
+            choices = (*choices, Literal(DOUBLE, None, "NULL"))
         return Call(BOOLEAN, draw(st.sampled_from(("IN", "NOT IN"))), (first, *choices))
     if form == "distinct":
         name = draw(st.sampled_from(("IS DISTINCT FROM", "IS NOT DISTINCT FROM")))

@@ -79,7 +79,9 @@ def pattern_rows(case: RuleCase, block: EventBlock) -> list[dict[str, Value]]:
         for row in view_rows(block, branch.view):
             if branch.where is None or evaluate(branch.where, _no_rows, row) is True:
                 found.append({name: evaluate(tree, _no_rows, row) for name, tree in branch.columns})
-    return found
+    if case.filter is None:
+        return found
+    return [row for row in found if evaluate(case.filter, _no_rows, row) is True]
 
 
 def _no_rows(variable: str) -> Sequence[Row]:

@@ -88,8 +88,10 @@ def _simpler(rule: RuleCase) -> Iterator[RuleCase]:
         yield replace(rule, where=None)
     if rule.within_ms is not None:
         yield replace(rule, within_ms=None)
+    if rule.filter is not None:
+        yield replace(rule, filter=None)
     if rule.branches:
-        yield replace(rule, branches=(), order=("seq",))
+        yield replace(rule, branches=(), order=("seq",), filter=None)
         for index, branch in enumerate(rule.branches):
             if branch.where is not None:
                 branches = list(rule.branches)

@@ -123,6 +123,7 @@ def rule_cases(draw: st.DrawFn, lengths: tuple[int, ...] = LENGTHS) -> RuleCase:
         outputs,
         where,
         own,
+        draw(condition(Scope(columns, (), {}), "", 1)) if branches and not draw(st.integers(0, 3)) else None,
     )
     return _with_used_parameters(case)
 
@@ -172,7 +173,7 @@ def _select(draw: st.DrawFn, view: str) -> Branch:
 
 
 def _direction(column: str) -> Expression:
-    buy = Call("boolean", "=", (Column(STRING, column), Literal(STRING, "buy", "'buy'")))
+    buy = Call(BOOLEAN, "=", (Column(STRING, column), Literal(STRING, "buy", "'buy'")))
     return Call(BIGINT, "CASE", (buy, Literal(BIGINT, 1, "1"), Literal(BIGINT, -1, "-1")))
 
 
@@ -311,12 +312,16 @@ def _results(
         )
     )
     buy, sell = Literal(STRING, "buy", "'buy'"), Literal(STRING, "sell", "'sell'")
-    positive = Call("boolean", ">", (m0, Literal(BIGINT, 0, "0")))
+    positive = Call(BOOLEAN, ">", (m0, Literal(BIGINT, 0, "0")))
     side = draw(st.sampled_from((buy, Call(STRING, "CASE", (positive, buy, sell)))))
+    if "side" in columns and draw(st.booleans()):
+        variable = draw(st.sampled_from(scope.variables))
+        measures.append(("m3", Navigation(STRING, variable, Column(STRING, "side"))))
+        side = Call(STRING, "CASE OF", (Column(STRING, "m3"), buy, sell, buy))
     where = None
     if not draw(st.integers(0, 4)):
         bound = draw(st.integers(0, 3))
-        where = Call("boolean", ">=", (m2, Literal(BIGINT, bound, str(bound))))
+        where = Call(BOOLEAN, ">=", (m2, Literal(BIGINT, bound, str(bound))))
     outputs = (("side", side), ("strength", strength), ("ref_price", Call(DOUBLE, "COALESCE", (m1, missing))))
     return tuple(measures), outputs, where
 
