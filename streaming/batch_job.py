@@ -35,7 +35,6 @@ BUNDLE_TIME_MS = 1
 # How far partitions of a program that takes all of them may be apart, in the time of their writing.
 DRIFT_MAX_MS = 1_000
 DRIFT_CHECK_MS = 100
-IDLE_MS = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +133,9 @@ def records_ddl(
 
     ``aligned``: a program that takes all partitions must remember what is ahead of the one that is least
     far. Over a backlog, read byte by byte alike, a quiet partition would run hours ahead of a busy one:
-    so each waits for the others, by when their records were written.
+    so each waits for the others, by when their records were written. None is ever idle: one that gets
+    nothing, not even heartbeats, stops event time anyway, and in Flink 2.3.0 one that is taken for idle
+    while it waits may wait for ever (FLINK-40093).
     """
     columns = (
         "`raw` BYTES, `topic` STRING METADATA VIRTUAL, "
@@ -149,8 +150,6 @@ def records_ddl(
             "scan.watermark.alignment.group": RECORDS,
             "scan.watermark.alignment.max-drift": f"{DRIFT_MAX_MS} ms",
             "scan.watermark.alignment.update-interval": f"{DRIFT_CHECK_MS} ms",
-            # a partition that gets nothing, not even heartbeats, holds the others up no longer than this
-            "scan.watermark.idle-timeout": f"{IDLE_MS} ms",
         }
     with_options = {
         "connector": "kafka",

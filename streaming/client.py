@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from streaming import engines, rules, tables
-from streaming.gateway import flink_errors, table_environment
+from streaming.gateway import flink_errors, shared_parts, table_environment
 from streaming.rules import MATCH_TIME, Rule
 from tickloom import topics
 from tickloom.errors import RuleError
@@ -123,7 +123,9 @@ def _create_views(table_env: Any, wanted: Sequence[str], quarantined_topic: str 
 
     needed = set(wanted) | {tables.DERIVED_VIEWS[view][0] for view in wanted if view in tables.DERIVED_VIEWS}
     views = [view for view in tables.EVENT_VIEWS if view in needed]
-    stream = table_env.to_data_stream(table_env.sql_query(tables.flatten(views, quarantined_topic)))
+    query = table_env.sql_query(tables.flatten(views, quarantined_topic))
+    with shared_parts(table_env):
+        stream = table_env.to_data_stream(query)
     schema = Schema.new_builder().column("view", "STRING")
     for name, kind in tables.event_columns(views).items():
         schema = schema.column(name, kind)

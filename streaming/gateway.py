@@ -24,6 +24,20 @@ _CONNECTION = ("Connection refused", "Could not connect", "Connection reset", "U
 PLANNER_OPTIONS = {"table.optimizer.reuse-sub-plan-enabled": "false"}
 
 
+@contextmanager
+def shared_parts(table_env: Any) -> Iterator[None]:
+    """Equal parts of what is planned inside are planned once, as a reading of a topic should be; for what
+    has no two MATCH_RECOGNIZE."""
+    (option,) = PLANNER_OPTIONS
+    configuration = table_env.get_config()
+    before = configuration.get(option, "")
+    configuration.set(option, "true")
+    try:
+        yield
+    finally:
+        configuration.set(option, before)
+
+
 def table_environment(flink: FlinkSettings, options: Mapping[str, str]) -> Any:
     """A table environment whose jobs go to the session cluster, and know the format of tick batches."""
     prepare_jvm()

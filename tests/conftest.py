@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import pytest
 
+from streaming.cluster import Cluster
 from tickloom.settings import FlinkSettings, KafkaSettings, QuestDbSettings, StackSettings
 from tickloom.stack import flink as flink_server
 from tickloom.stack import kafka as kafka_server
@@ -78,6 +79,20 @@ def flink(stack_configuration: StackConfiguration, kafka: KafkaSettings) -> Iter
         for name, value in flink_server.client_environment().items():
             patch.setenv(name, value)
         yield from _running(stack, settings, "flink", services)
+
+
+@pytest.fixture(autouse=True)
+def no_job_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test submits to the session's cluster does not run on into the next one, also if it failed."""
+    if "flink" not in request.fixturenames:
+        yield
+        return
+    cluster = Cluster(request.getfixturevalue("flink"))
+    before = {job.job_id for job in cluster.rule_jobs()}
+    yield
+    for job in cluster.rule_jobs():
+        if job.job_id not in before:
+            cluster.cancel(job.job_id)
 
 
 def _running(

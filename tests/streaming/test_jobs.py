@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -34,12 +34,9 @@ TWO_DAYS_MS = 2 * NS_PER_DAY / NS_PER_MS
 
 
 @pytest.fixture
-def live_probe(probe: Probe, probe_text: str, flink: FlinkSettings) -> Iterator[Rule]:
-    """The probe on a venue of its own; no job of it is left behind."""
-    yield probe(probe_text.replace("XNAS", f"LIVE{uuid.uuid4().hex[:6]}"))
-    cluster = Cluster(flink)
-    for job in cluster.running("probe"):
-        cluster.cancel(job.job_id)
+def live_probe(probe: Probe, probe_text: str) -> Rule:
+    """The probe on a venue of its own."""
+    return probe(probe_text.replace("XNAS", f"LIVE{uuid.uuid4().hex[:6]}"))
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -21,7 +21,7 @@ from strategies.pairs.frozen import PairCalibration, PairSet
 from streaming import batch_job, jobs, origin
 from streaming.cluster import Cluster
 from tickloom import codec, spread_codec, topics
-from tickloom.clock import NS_PER_S
+from tickloom.clock import NS_PER_MS, NS_PER_S, SystemClock
 from tickloom.codec import TickBatch
 from tickloom.errors import CalibrationError, ServiceError
 from tickloom.events import QUOTE_DTYPE, EventBlock, Records, SymbolTable
@@ -146,9 +146,9 @@ def test_job_stopped_recalibrated_and_gone_on_is_what_history_computes(
 def test_partitions_of_a_backlog_are_read_in_step(
     flink: FlinkSettings, kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One partition has ten times the bytes of the others: read alike, those would be at their end while it
-    is near its beginning, and all their 48,000 quotes would wait. They wait to be read instead."""
-    venue, seconds = "XBKL", 8
+    """One partition has four times the bytes of the others: read alike, those would be at their end while it
+    is at a quarter, and 800,000 of their quotes would wait. They wait to be read instead."""
+    venue, seconds = "XBKL", 180
     shards = [topics.shard(leg, kafka.tick_partitions) for leg in LEGS]
     busy = shards[0]
     quiet = next(leg for leg, shard in zip(LEGS, shards, strict=True) if shard != busy)
@@ -157,22 +157,23 @@ def test_partitions_of_a_backlog_are_read_in_step(
     topics.ensure_topics([topics.ticks(venue), topics.spreads(venue)], kafka)
     producer = Producer({"bootstrap.servers": kafka.bootstrap})
     symbols = SymbolTable([LEGS[0], quiet, "OTHER"])
-    for second in range(seconds):  # written over seconds, as live
+    began_ms = SystemClock().now_ns() // NS_PER_MS - 1_000 * seconds
+    for second in range(seconds):
         for tenth in range(10):
             at_ns = START_NS + (10 * second + tenth) * NS_PER_S // 10
             for shard in range(kafka.tick_partitions):
-                records = np.zeros(2_000 if shard == busy else 200, dtype=QUOTE_DTYPE)
+                records = np.zeros(800 if shard == busy else 200, dtype=QUOTE_DTYPE)
                 records["symbol"] = 3 if shard == busy else 2  # 3 is no leg: bytes only
                 records["symbol"][0] = 1 if shard == busy else 2
                 records["ts_event"], records["seq"] = at_ns, (10 * second + tenth + 1) * 10_000
                 records["bid_price"], records["ask_price"] = 10 * 10**9, 11 * 10**9
                 block = EventBlock(venue, "20241121", symbols, quotes=records)
                 raw = codec.encode(TickBatch(shard, 1, 1, at_ns, block))
-                producer.produce(topics.ticks(venue), raw, partition=shard)
-            producer.flush(30)
-            time.sleep(0.1)
-    # what three partitions have in a second of drift, 6,000, and what a fetch each has brought, 8,000
-    pending_max = 30_000
+                written_ms = began_ms + 1_000 * second + 100 * tenth
+                producer.produce(topics.ticks(venue), raw, partition=shard, timestamp=written_ms)
+        assert producer.flush(30) == 0
+    # 6,000 are in a second of drift; but Flink looks ten times a second, and not yet when the job begins
+    pending_max = 500_000
     job = replace(
         spread_job.job_of(pair_set, kafka.tick_partitions),
         identity="backlog",
@@ -183,6 +184,7 @@ def test_partitions_of_a_backlog_are_read_in_step(
     cluster = Cluster(flink)
     cluster.wait_running(job_id, 120)
     monkeypatch.setattr(sys.modules[__name__], "VENUE", venue)
-    _read(kafka, START_NS + (seconds - 1) * NS_PER_S)
-    assert cluster.failure(job_id) == ""
-    cluster.cancel(job_id)
+    try:
+        _read(kafka, START_NS + (seconds - 1) * NS_PER_S)
+    finally:
+        assert cluster.failure(job_id) == ""
