@@ -17,7 +17,7 @@ from typing import Any
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from streaming import tables
+from streaming import java_format, tables
 from streaming.gateway import flink_errors, table_environment
 from tickloom import topics
 from tickloom.errors import ServiceError
@@ -150,6 +150,7 @@ def records_ddl(
             "scan.watermark.alignment.group": RECORDS,
             "scan.watermark.alignment.max-drift": f"{DRIFT_MAX_MS} ms",
             "scan.watermark.alignment.update-interval": f"{DRIFT_CHECK_MS} ms",
+            "properties.max.partition.fetch.bytes": str(tables.FETCH_BYTES_MAX),
         }
     with_options = {
         "connector": "kafka",
@@ -157,7 +158,6 @@ def records_ddl(
         "properties.bootstrap.servers": kafka.bootstrap,
         "format": "raw",
         **alignment,
-        "properties.max.partition.fetch.bytes": str(tables.FETCH_BYTES_MAX),
         "properties.fetch.max.wait.ms": str(tables.FETCH_WAIT_MS),
         **source,
     }
@@ -205,11 +205,12 @@ def count_partitions(sources: Sequence[str], kafka: KafkaSettings) -> int:
 def _outputs(table_env: Any, job: BatchJob, partitions: int) -> Any:
     """The program's DataStream of (key, value, topic)."""
     from pyflink.common import Types
-    from pyflink.datastream.data_stream import KeyedStream
+    from pyflink.datastream.data_stream import DataStream, KeyedStream
     from pyflink.java_gateway import get_gateway
 
     from streaming.operator import ShardFunction
 
+    jvm = get_gateway().jvm
     binary = Types.PRIMITIVE_ARRAY(Types.BYTE())
     record = Types.ROW([binary, Types.STRING(), Types.INT(), Types.LONG()])
     keyed_record = Types.ROW([Types.INT(), record])
@@ -219,14 +220,14 @@ def _outputs(table_env: Any, job: BatchJob, partitions: int) -> Any:
     stream = table_env.to_append_stream(table_env.sql_query(select), keyed_record)
     # What DataStream.key_by does, but that its first step, a Python function that makes (key, value) rows
     # of all records, is SQL here.
-    selector = get_gateway().jvm.KeyByKeySelector()
+    selector = jvm.KeyByKeySelector()
     key_type = Types.ROW([Types.INT()]).get_java_type_info()
     keyed = KeyedStream(stream._j_data_stream.keyBy(selector, key_type), record, stream)
     function = ShardFunction(job.factory, job.identity, job.target, topics.QUARANTINE, whole=job.whole)
-    outputs = keyed.process(
-        function, Types.ROW_NAMED(["key", "value", "topic"], [binary, binary, Types.STRING()])
-    )
-    return outputs.name("program").uid("program")
+    packed = keyed.process(function, Types.ROW([binary, Types.STRING()])).name("program").uid("program")
+    outputs = Types.ROW_NAMED(["key", "value", "topic"], [binary, binary, Types.STRING()])
+    unpacked = packed._j_data_stream.flatMap(java_format.unpack(jvm), outputs.get_java_type_info())
+    return DataStream(unpacked.name("records"))
 
 
 def _key(job: BatchJob, partitions: int) -> str:

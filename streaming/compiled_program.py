@@ -6,9 +6,9 @@ clock's full resolution.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -23,7 +23,7 @@ from tickloom.errors import CodecError
 from tickloom.events import Signal, SymbolTable
 
 _NEVER = -(1 << 62)
-_FIELDS = tuple(field.name for field in dataclasses.fields(Signal))
+_NO_STAMP = b'"ts_signal":0}'  # the last field of a signal
 
 
 class RuleProgram:
@@ -41,11 +41,12 @@ class RuleProgram:
     ) -> None:
         self._matcher = matcher
         views = engines.views_read(rule)
-        # a pattern over the market takes columns; an absence also asks when anything at all came last
-        plain = rule.kind == PATTERN and derived.derived_view(views) is None
-        self._decode: Callable[[bytes, SymbolTable], Any] = (
-            decode_columns if plain else derived.decoder(views)
-        )
+        self._decode: Callable[[bytes, SymbolTable], Any]
+        if rule.kind == PATTERN and derived.derived_view(views) is None:
+            fields = matcher.fields  # type: ignore[attr-defined]  # of streaming.compiled, not of an absence
+            self._decode = partial(decode_columns, wanted=fields)
+        else:  # an absence also asks when anything at all came last
+            self._decode = derived.decoder(views)
         self._clock = clock or SystemClock()
         self._symbols = SymbolTable()
         self._watermarks = [_NEVER] * max(partitions, 1)
@@ -103,10 +104,11 @@ def make_program(rule: Rule, partitions: int = 0) -> RuleProgram:
 
 
 def signal_json(signal: Signal, ts_signal_ns: int) -> bytes:
-    """A signal as a value of the topic ``signals``, stamped."""
-    values = {name: getattr(signal, name) for name in _FIELDS}
-    values["ts_signal"] = ts_signal_ns
-    return msgspec.json.encode(values)
+    """A signal that has no stamp yet as a value of the topic ``signals``, stamped."""
+    unstamped = msgspec.json.encode(signal)
+    if not unstamped.endswith(_NO_STAMP):
+        raise ValueError(f"signal {signal.signal_id} has the stamp {signal.ts_signal} already")
+    return b"%b%d}" % (unstamped[:-2], ts_signal_ns)
 
 
 def by_symbol(matcher: Any) -> bool:

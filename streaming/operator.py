@@ -4,9 +4,12 @@ Flink hands over raw Kafka records; a :class:`BatchProgram` decodes them and wor
 ``streaming.batch_job`` builds the job around this operator. What it holds to:
 
 - A checkpoint has the state that belongs to its source offsets. To write a program's whole state with
-  every record would cost more than the program; so Flink's keyed state has a snapshot and the raw records
+  every record may cost more than the program; so Flink's keyed state has a snapshot and the raw records
   since, and a restored program takes the snapshot and processes those records again, whose outputs are
-  out already. A program must therefore be a function of the records it was given, but for clocks.
+  out already. Once these have as many bytes as the snapshot, a new one takes their place: so a checkpoint
+  is at most twice the state, and no more is written than is read. A program must therefore be a function
+  of the records it was given, but for clocks.
+- What a record gives leaves Python in one row (``java/Unpack.java`` takes it apart).
 - A record that is no tick batch goes to the quarantine topic with its bytes, and the stream goes on.
 
 This module runs in workers that PyFlink starts: it imports nothing heavy, and Numba only by the program.
@@ -31,16 +34,14 @@ from streaming import code
 from tickloom.clock import Clock, SystemClock
 from tickloom.errors import CodecError, ServiceError
 
-# The records that a restored program processes again. Few, because a restore waits for them, and their
-# bytes are in every checkpoint; many, because behind them a whole snapshot is written.
-LOG_RECORDS_MAX = 512
-LOG_BYTES_MAX = 1024 * 1024
+LOG_RECORDS_MAX = 512  # that a restored program processes again, at most: the restore waits for them
 ERROR_CHARS_MAX = 1_000
 #: Metrics of the operator. The name of the first is Flink's own for rows behind the watermark.
 LATE_METRIC = "numLateRecordsDropped"
 QUARANTINED_METRIC = "numRecordsQuarantined"
 
 Output = tuple[bytes, bytes]
+_length = struct.Struct(">i").pack
 
 _worker_main = sys.modules.get("pyflink.fn_execution.beam.beam_sdk_worker_main")
 if _worker_main is not None:  # a worker process has a print of its own, which Numba looks for in its module
@@ -101,6 +102,7 @@ class Hosted:
         self._identity = identity.encode()
         self._snapshot, self._log = snapshot, log
         self._records = self._bytes = 0
+        self._state_bytes = 0  # of the last snapshot
         self._restore()
 
     def process(self, raw: bytes) -> Sequence[Output]:
@@ -114,10 +116,13 @@ class Hosted:
         outputs = self.program.process(raw)
         self._records += 1
         self._bytes += len(raw)
-        if self._records > LOG_RECORDS_MAX or self._bytes > LOG_BYTES_MAX:
-            self._snapshot.update(self._packed(self.program.snapshot()))
-            self._log.clear()
+        if self._records > LOG_RECORDS_MAX or self._bytes > self._state_bytes:
+            state = self.program.snapshot()
+            self._snapshot.update(self._packed(state))
+            if self._records > 1:
+                self._log.clear()
             self._records = self._bytes = 0
+            self._state_bytes = len(state)
         else:
             self._log.add(raw)
         return outputs
@@ -129,6 +134,7 @@ class Hosted:
             self._snapshot.update(self._packed(b""))
             return
         state = self._unpacked(stored)
+        self._state_bytes = len(state)
         if state:
             self.program.restore(state)
         for raw in self._log.get() or ():
@@ -151,7 +157,7 @@ class Hosted:
 
 
 class ShardFunction(KeyedProcessFunction):  # type: ignore[misc]
-    """The operator. Rows in: record, topic, partition, offset. Rows out: key, value, topic.
+    """The operator. Rows in: record, topic, partition, offset. Rows out: packed records, topic.
 
     Parameters
     ----------
@@ -205,11 +211,11 @@ class ShardFunction(KeyedProcessFunction):  # type: ignore[misc]
             outputs = hosted.process(raw)
         except CodecError as error:
             self._quarantined.inc()
-            key, record = quarantine_record(topic, partition, offset, self._clock.now_ns(), error, raw)
-            yield Row(key, record, self._quarantine)
+            kept = quarantine_record(topic, partition, offset, self._clock.now_ns(), error, raw)
+            yield Row(packed([kept]), self._quarantine)
             return
-        for key, record in outputs:
-            yield Row(key, record, self._target)
+        if outputs:
+            yield Row(packed(outputs), self._target)
         late = late_rows(hosted.program)
         if late != self._late_rows[shard]:
             self._late.inc(late - self._late_rows[shard])
@@ -219,6 +225,11 @@ class ShardFunction(KeyedProcessFunction):  # type: ignore[misc]
 def late_rows(program: Any) -> int:
     """What a program counted of rows behind the watermark; 0 where it does not count."""
     return int(getattr(program, "late_rows", 0))
+
+
+def packed(records: Sequence[Output]) -> bytes:
+    """Keys and values in turn, each behind its length."""
+    return b"".join(_length(len(part)) + part for record in records for part in record)
 
 
 def quarantine_record(

@@ -21,7 +21,7 @@ from tickloom.errors import FeedError, ServiceError
 from tickloom.events import EventBlock, Records, SymbolTable
 from tickloom.settings import KafkaSettings
 
-BATCH_EVENTS_MAX = 2_000  # of all partitions together
+BATCH_EVENTS_MAX = 8_000  # of all partitions together
 # Each watermark costs MATCH_RECOGNIZE time for every row that waits behind it, so there are few; but all
 # rows up to the next one wait in the TaskManager's heap.
 WATERMARK_EVENTS = 100_000
@@ -88,7 +88,7 @@ def _publishing(
     watermark_events: int = WATERMARK_EVENTS,
 ) -> Generator[Replayed, None, None]:
     """Publish block by block; yields what was, with each of them and at the end."""
-    producer = Producer({"bootstrap.servers": kafka.bootstrap, "linger.ms": 5, "compression.type": "lz4"})
+    producer = Producer({"bootstrap.servers": kafka.bootstrap, "linger.ms": 5})
     encode = derived.encoder(views)
     replayed = Replayed(0, 0, 0)
     for block, watermark in in_order(blocks, venues, views):

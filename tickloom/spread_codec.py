@@ -11,18 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from tickloom.codec import (
-    EVENT_FIELDS,
-    TickBatch,
-    avro_schema,
-    pack_events,
-    pack_header,
-    read_events,
-    read_header,
-    symbol_bytes,
-)
+from tickloom.codec import EVENT_FIELDS, TickBatch, avro_schema, pack_header, read_header
 from tickloom.errors import CodecError
 from tickloom.events import SPREAD_DTYPE, EventBlock, SymbolTable
+from tickloom.wire import pack_events, read_events, symbol_bytes
 
 _DOUBLES = ("spread", "z", "z_rolling", "mid_a", "mid_b")
 _LONGS = ("age_ns", "calibration", "state")

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from streaming import tables
 from streaming.compiled.tree import Kind
 from tickloom import events, prices
-from tickloom.codec import ColumnBlock, EventColumns
+from tickloom.codec import ColumnBlock
 from tickloom.events import EventBlock, Records
+from tickloom.wire import EventColumns
 
 Array = NDArray[Any]
 _KINDS = {"BIGINT": Kind.BIGINT, "DOUBLE": Kind.DOUBLE, "STRING": Kind.STRING}
@@ -124,6 +125,11 @@ def extract(
         if (view, name) in _NULLABLE:
             found[f"{name}?"] = np.isnan(found[name])
     return found
+
+
+def source_fields(column: str) -> tuple[str, ...]:
+    """Fields of an event that a view's column is made of."""
+    return {EVENT_TIME: ("ts_event",), "mid": ("bid_price", "ask_price")}.get(column, (column,))
 
 
 def _dtype(given: np.dtype[Any]) -> type:

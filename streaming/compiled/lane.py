@@ -50,6 +50,8 @@ class Lane:
         self._file = compiled.rule.file
         self._module = module
         self._floats, self._ints = _parameters(self.plan, values, texts)
+        self._outputs = prelude_outputs(self.plan)
+        self._inputs = [prelude_inputs(self.plan, number) for number in range(len(self.plan.branches))]
         self.late_rows = 0
         self.passed_ms = _BEGINNING
         self.waiting: list[dict[str, Array]] = []  # rows that the watermark has not passed
@@ -98,7 +100,7 @@ class Lane:
         if branch.where is not None:
             return None
         found: dict[str, Array] = {}
-        for name, column in prelude_outputs(self.plan).items():
+        for name, column in self._outputs.items():
             tree = branch.columns[name]
             if not isinstance(tree, Column) or tree.nullable != column.nullable:
                 return None
@@ -108,12 +110,12 @@ class Lane:
         return found
 
     def _computed(self, number: int, given: Mapping[str, Array]) -> dict[str, Array]:
-        needed = prelude_inputs(self.plan, number)
+        needed = self._inputs[number]
         count = len(next(iter(given.values())))
         arguments = [given[one.name] for one in needed]
         arguments += [given[f"{one.name}?"] for one in needed if one.nullable]
         found: dict[str, Array] = {}
-        for name, column in prelude_outputs(self.plan).items():
+        for name, column in self._outputs.items():
             found[name] = np.zeros(count, _DTYPES[column.kind])
             if column.nullable:
                 found[f"{name}?"] = np.zeros(count, np.bool_)

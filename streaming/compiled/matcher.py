@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streaming.compiled import modules
-from streaming.compiled.columns import EVENT_TIME, Texts, extract
+from streaming.compiled.columns import EVENT_TIME, Texts, extract, source_fields
 from streaming.compiled.kernel import OUTPUTS, Writer, prelude_inputs
 from streaming.compiled.lane import Lane
 from streaming.compiled.plan import CompiledRule
@@ -46,8 +46,21 @@ class Matcher:
             Lane(compiled, self._module, writer.slots, values, self.texts)
             for values in compiled.values.values()
         ]
+        self._wanted = [
+            [*{EVENT_TIME, *(column.name for column in prelude_inputs(self.plan, number))}]
+            for number in range(len(self.plan.branches))
+        ]
         self._symbols: dict[int, tuple[SymbolTable, Array]] = {}
         self._heads: dict[int, Any] = {}
+
+    @property
+    def fields(self) -> dict[str, set[str]]:
+        """Fields of each kind of event that :meth:`push` looks at."""
+        found: dict[str, set[str]] = {}
+        for branch, wanted in zip(self.plan.branches, self._wanted, strict=True):
+            for name in wanted:
+                found.setdefault(branch.view, set()).update(source_fields(name))
+        return found
 
     @property
     def late_rows(self) -> int:
@@ -70,11 +83,10 @@ class Matcher:
         """
         symbols = self._symbol_codes(block.symbols)
         inputs: dict[str, dict[str, Array]] = {}
-        for number, branch in enumerate(self.plan.branches):
+        for branch, wanted in zip(self.plan.branches, self._wanted, strict=True):
             if len(getattr(block, branch.view, ())):
-                wanted = [column.name for column in prelude_inputs(self.plan, number)]
                 known = inputs.setdefault(branch.view, {})
-                missing = [name for name in {*wanted, EVENT_TIME} if name not in known]
+                missing = [name for name in wanted if name not in known]
                 known.update(extract(branch.view, block, missing, symbols, self.texts))
         return self.push_columns(inputs, watermark_ns // NS_PER_MS - 1, block.venue)
 

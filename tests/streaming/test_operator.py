@@ -101,12 +101,22 @@ def test_restored_program_gives_what_an_undisturbed_one_gives(
     assert run(records, cuts)[0] == undisturbed
 
 
-def test_snapshots_are_written_once_in_many_records(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every seventh of 40 records writes the state, and so do many bytes; the others are only added."""
-    monkeypatch.setattr(operator, "LOG_RECORDS_MAX", 6)
-    assert run(batches(40), set())[1].writes == 1 + 40 // 7
-    monkeypatch.setattr(operator, "LOG_BYTES_MAX", 100)
-    assert run(batches(40), set())[1].writes == 1 + 40
+@pytest.mark.parametrize(("state_bytes", "writes"), [(10, 40), (3_500, 40 // 6), (1_000_000, 40 // 13)])
+def test_snapshots_are_written_when_the_records_since_are_as_large(
+    state_bytes: int, writes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A state smaller than a record is written with each; a larger one once in as many bytes of records,
+    and behind so many of them that a restore would take long."""
+    monkeypatch.setattr(operator, "LOG_RECORDS_MAX", 12)
+    monkeypatch.setattr(Crossing, "snapshot", lambda self: bytes(state_bytes))
+    records = [raw.ljust(600) for raw in batches(1) * 40]
+    assert {len(raw) for raw in records} == {600}
+    monkeypatch.setattr(Crossing, "process", lambda self, raw: [])
+    snapshot = Value()
+    hosted = Hosted(Crossing(LEVEL), "crossing", snapshot, Records())
+    for raw in records:
+        hosted.process(raw)
+    assert snapshot.writes - 1 == pytest.approx(writes, abs=1)
 
 
 def test_state_of_another_identity_is_refused() -> None:
@@ -123,10 +133,11 @@ def test_poison_is_no_part_of_the_state() -> None:
     hosted = Hosted(Crossing(LEVEL), "crossing", snapshot, log)
     good = batches(2)
     hosted.process(good[0])
+    before = snapshot.held, list(log)
     with pytest.raises(CodecError):
         hosted.process(good[1][:-3])
     Hosted(Crossing(LEVEL), "crossing", snapshot, log)
-    assert log == good[:1]
+    assert (snapshot.held, list(log)) == before
 
 
 def test_quarantine_keeps_bytes_and_place() -> None:

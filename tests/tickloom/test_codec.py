@@ -162,6 +162,20 @@ def test_blocks_with_a_byte_length_are_read() -> None:
     assert (decode(patched).block.trades == decode(raw).block.trades).all()
 
 
+def test_names_are_told_apart_by_all_their_bytes() -> None:
+    """Names with the same first eight bytes, prefixes of each other, in one record and over several, with a
+    table that knows none, some or all of them."""
+    names = ["", "A", "AB", "LONGNAME", "LONGNAME1", "LONGNAME2", "LONGNAME21", "LONGNAME12"]
+    writer = SymbolTable([*names, *(f"S{number}" for number in range(1_500))])
+    records = np.zeros(len(writer), dtype=TRADE_DTYPE)
+    records["symbol"] = np.arange(len(writer))
+    reader = SymbolTable(["S7", "LONGNAME2"])
+    for order in (slice(0, 6), slice(None), slice(None, None, -1)):
+        raw = encode(TickBatch(0, 0, 0, 0, EventBlock("V", "s", writer, trades=records[order])))
+        for found in (decode(raw, reader).block.trades, decode_columns(raw, reader).block.trades):
+            assert [reader.names[index] for index in found["symbol"]] == writer.names[order]
+
+
 def test_an_empty_batch_is_a_heartbeat() -> None:
     """Without events a record still carries its last seq and watermark."""
     back = decode(encode(TickBatch(2, 7, 7, 123, EventBlock("XNAS", "S", SymbolTable()))))
@@ -193,6 +207,24 @@ def test_columns_are_the_doubles_of_the_events(batch: TickBatch) -> None:
 
 def _names(symbols: SymbolTable, indices: np.ndarray[Any, Any]) -> list[str]:
     return [symbols.names[index] for index in indices]
+
+
+@settings(max_examples=60)
+@given(batches(), st.sets(st.sampled_from([name for name, _ in EVENT_FIELDS["trades"]])))
+def test_columns_that_are_not_wanted_are_passed_over(batch: TickBatch, wanted: set[str]) -> None:
+    """Those that are wanted are as if all were; symbol and times are always there, and no other kind is."""
+    raw = encode(batch)
+    whole = decode_columns(raw, SymbolTable()).block.trades
+    found = decode_columns(raw, SymbolTable(), {"trades": wanted}).block
+    assert len(found.trades) == len(whole)
+    for name in {"symbol", "ts_event", "seq", *wanted} if len(whole) else ():
+        np.testing.assert_array_equal(found.trades[name], whole[name])
+    for name in {"ts_recv", "price", "venue_id", "side"} - wanted if len(whole) else ():
+        with pytest.raises(KeyError):
+            found.trades[name]
+    if len(found.quotes):
+        with pytest.raises(KeyError):
+            found.quotes["bid_price"]
 
 
 @pytest.mark.parametrize("cut", [1, 9, 40])

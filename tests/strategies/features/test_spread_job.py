@@ -155,7 +155,7 @@ def test_partitions_of_a_backlog_are_read_in_step(
     pairs = (PairCalibration(f"{LEGS[0]}~{quiet}", LEGS[0], quiet, 1.0, 0.0, 1.0),)
     pair_set = replace(PAIRS, venue=venue, pairs=pairs)
     topics.ensure_topics([topics.ticks(venue), topics.spreads(venue)], kafka)
-    # each in a record batch of its own, as a live ingester writes them: so a fetch brings as many bytes of each
+    # each in a record batch of its own, as an ingester writes them: so a fetch brings as many bytes of each
     producer = Producer({"bootstrap.servers": kafka.bootstrap, "batch.num.messages": 1})
     symbols = SymbolTable([LEGS[0], quiet, "OTHER"])
     began_ms = SystemClock().now_ns() // NS_PER_MS - 1_000 * seconds
