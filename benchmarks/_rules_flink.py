@@ -108,6 +108,8 @@ class Servers:
             sources=[topic],
             target=signals,
             source={"scan.startup.mode": "earliest-offset", "scan.bounded.mode": "latest-offset"},
+            # else it ends with the next checkpoint, so in whole intervals of them
+            flink={"execution.checkpointing.checkpoints-after-tasks-finish": "false"},
         )
         submit = partial(batch_job.submit, job, self.flink, self.kafka)
         return self._measure(trades * days, signals, submit)
