@@ -20,6 +20,7 @@ from tickloom.codec import TickBatch
 from tickloom.errors import FeedError, ServiceError
 from tickloom.events import EventBlock, Records, SymbolTable
 from tickloom.settings import KafkaSettings
+from tickloom.stack.kafka import MESSAGE_BYTES_MAX
 
 BATCH_EVENTS_MAX = 8_000  # of all partitions together
 # Each watermark costs MATCH_RECOGNIZE time for every row that waits behind it, so there are few; but all
@@ -88,7 +89,9 @@ def _publishing(
     watermark_events: int = WATERMARK_EVENTS,
 ) -> Generator[Replayed, None, None]:
     """Publish block by block; yields what was, with each of them and at the end."""
-    producer = Producer({"bootstrap.servers": kafka.bootstrap, "linger.ms": 5})
+    producer = Producer(
+        {"bootstrap.servers": kafka.bootstrap, "linger.ms": 5, "message.max.bytes": MESSAGE_BYTES_MAX}
+    )
     encode = derived.encoder(views)
     replayed = Replayed(0, 0, 0)
     for block, watermark in in_order(blocks, venues, views):

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,12 +17,13 @@ from streaming.absence import code, kernel
 from streaming.absence.plan import CompiledAbsence, Limits, Plan, Role
 from streaming.compiled import modules
 from streaming.compiled.columns import EVENT_TIME, Texts, extract
+from streaming.compiled.outputs import Signals, pack_state, unpack_state
 from streaming.compiled.tree import Kind
 from streaming.parameters import interval_ms
 from streaming.rules import OUTPUT_COLUMNS
 from tickloom.clock import NS_PER_MS
 from tickloom.errors import RuleError
-from tickloom.events import EventBlock, Signal, SymbolTable, signal_id
+from tickloom.events import EventBlock, Signal, SymbolTable
 
 Array = NDArray[Any]
 FIRED_MAX = 1_024  # silences that the kernel writes before it is called again
@@ -47,6 +47,7 @@ class AbsenceMatcher:
             _Lane(self, self._module, compiled.values[name], compiled.limits[name])
             for name in compiled.values
         ]
+        self._maker = Signals(compiled.rule, compiled.version)
         self._symbols: tuple[SymbolTable, Array] | None = None
         self._last_ms = _BEGINNING
 
@@ -97,42 +98,26 @@ class AbsenceMatcher:
         return found
 
     def _signal(self, ints: Array, floats: Array, at_ms: int) -> Signal:
-        rule, version, names = self.compiled.rule, self.compiled.version, self.texts.names
+        names = self.texts.names
         symbol = names[ints[code.OUT_SYMBOL]]
         flags = int(ints[code.OUT_FLAGS]) >> 1
         if flags:
-            missing = ", ".join(name for bit, name in enumerate(OUTPUT_COLUMNS) if flags >> bit & 1)
-            raise RuleError(
-                rule.file,
-                0,
-                f"a signal of {symbol} at {at_ms} ms has no {missing}",
-                "let a WHERE behind ABSENCE see to it that nothing is NULL",
-            )
-        first, last = int(ints[code.OUT_FIRST]), int(ints[code.OUT_LAST])
-        return Signal(
-            signal_id(rule.name, version, symbol, first, last),
-            rule.name,
-            version,
-            symbol,
-            names[ints[code.OUT_SIDE]],
+            missing = [name for bit, name in enumerate(OUTPUT_COLUMNS) if flags >> bit & 1]
+            fix = "let a WHERE behind ABSENCE see to it that nothing is NULL"
+            raise self._maker.incomplete(symbol, at_ms, missing, fix)
+        numbers = (
             float(floats[code.OUT_STRENGTH]),
             float(floats[code.OUT_PRICE]),
-            first,
-            last,
-            rule.venue,
-            at_ms * NS_PER_MS,
-            0,
+            int(ints[code.OUT_FIRST]),
+            int(ints[code.OUT_LAST]),
         )
+        side = names[ints[code.OUT_SIDE]]
+        return self._maker.make(symbol, side, numbers, self.compiled.rule.venue, at_ms)
 
     def snapshot(self) -> bytes:
         """All state, for :meth:`restore` of a matcher of the same rule, version and values."""
-        state = {
-            "key": self.compiled.key,
-            "texts": self.texts.names,
-            "last_ms": self._last_ms,
-            "lanes": [lane.state() for lane in self._lanes],
-        }
-        return msgspec.msgpack.encode(state)
+        lanes = [lane.state() for lane in self._lanes]
+        return pack_state(self.compiled.key, self.texts.names, lanes, self._last_ms)
 
     def restore(self, raw: bytes) -> None:
         """Go on where a snapshot was taken.
@@ -142,14 +127,8 @@ class AbsenceMatcher:
         RuleError
             It is another rule's, or another version's, text's or parameters'.
         """
-        state = msgspec.msgpack.decode(raw)
-        if state["key"] != self.compiled.key:
-            raise RuleError(
-                self.compiled.rule.file,
-                0,
-                "the saved state is of another version, text or parameters of the rule",
-                "start it without the old state: it is right with each symbol's next expected event",
-            )
+        right_when = "with each symbol's next expected event"
+        state = unpack_state(raw, self.compiled.key, self.compiled.rule, right_when)
         self.texts, self._symbols = Texts(state["texts"]), None
         self._last_ms = state["last_ms"]
         for lane, saved in zip(self._lanes, state["lanes"], strict=True):

@@ -7,11 +7,9 @@ counted if the watermark had passed them before they came.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,10 +17,10 @@ from streaming.compiled import modules
 from streaming.compiled.columns import EVENT_TIME, Texts, extract, source_fields
 from streaming.compiled.kernel import OUTPUTS, Writer, prelude_inputs
 from streaming.compiled.lane import Lane
+from streaming.compiled.outputs import Signals, pack_state, unpack_state
 from streaming.compiled.plan import CompiledRule
 from tickloom.clock import NS_PER_MS
 from tickloom.codec import ColumnBlock
-from tickloom.errors import RuleError
 from tickloom.events import EventBlock, Signal, SymbolTable
 
 Array = NDArray[Any]
@@ -51,7 +49,7 @@ class Matcher:
             for number in range(len(self.plan.branches))
         ]
         self._symbols: dict[int, tuple[SymbolTable, Array]] = {}
-        self._heads: dict[int, Any] = {}
+        self._signals = Signals(compiled.rule, compiled.version)
 
     @property
     def fields(self) -> dict[str, set[str]]:
@@ -109,12 +107,7 @@ class Matcher:
 
     def snapshot(self) -> bytes:
         """All state, for :meth:`restore` of a matcher of the same rule, version and values."""
-        state = {
-            "key": self.compiled.key,
-            "texts": self.texts.names,
-            "lanes": [lane.state() for lane in self._lanes],
-        }
-        return msgspec.msgpack.encode(state)
+        return pack_state(self.compiled.key, self.texts.names, [lane.state() for lane in self._lanes])
 
     def restore(self, raw: bytes) -> None:
         """Go on where a snapshot was taken.
@@ -124,54 +117,23 @@ class Matcher:
         RuleError
             It is another rule's, or another version's, text's or parameters'.
         """
-        state = msgspec.msgpack.decode(raw)
-        if state["key"] != self.compiled.key:
-            raise RuleError(
-                self.compiled.rule.file,
-                0,
-                "the saved state is of another version, text or parameters of the rule",
-                "start it without the old state: it is right once WITHIN has passed",
-            )
+        state = unpack_state(raw, self.compiled.key, self.compiled.rule, "once WITHIN has passed")
         self.texts = Texts(state["texts"])
         self._symbols.clear()
-        self._heads.clear()
         for lane, saved in zip(self._lanes, state["lanes"], strict=True):
             lane.texts = self.texts
             lane.load(saved)
 
     def _signal(self, ints: list[int], floats: list[float], venue: str) -> Signal:
-        """A row of the kernel's results as a signal; ts_signal is 0."""
-        rule, names = self.compiled.rule, self.texts.names
-        _, _, flags, symbol_code, side, first, last, at_ms = ints
-        symbol = names[symbol_code]
+        """A row of the kernel's results as a signal."""
+        names = self.texts.names
+        _, _, flags, symbol, side, first, last, at_ms = ints
         if flags >> 1:
             missing = [name for bit, name in enumerate(OUTPUTS, start=1) if flags >> bit & 1]
-            raise RuleError(
-                rule.file,
-                0,
-                f"a signal of {symbol} at {at_ms} ms has no {', '.join(missing)}",
-                "let the pattern or a WHERE behind it see to it that nothing is NULL",
-            )
-        head = self._heads.get(symbol_code)
-        if head is None:  # signals are many: the part of tickloom.events.signal_id that they share
-            text = f"{rule.name}|{self.compiled.version}|{symbol}|"
-            head = self._heads[symbol_code] = hashlib.sha256(text.encode())
-        identity = head.copy()
-        identity.update(b"%d|%d" % (first, last))
-        return Signal(
-            identity.hexdigest(),
-            rule.name,
-            self.compiled.version,
-            symbol,
-            names[side],
-            floats[0],
-            floats[1],
-            first,
-            last,
-            venue,
-            at_ms * NS_PER_MS,
-            0,
-        )
+            fix = "let the pattern or a WHERE behind it see to it that nothing is NULL"
+            raise self._signals.incomplete(names[symbol], at_ms, missing, fix)
+        numbers = (floats[0], floats[1], first, last)
+        return self._signals.make(names[symbol], names[side], numbers, venue, at_ms)
 
     def _symbol_codes(self, symbols: SymbolTable) -> Array:
         cached = self._symbols.get(id(symbols))
