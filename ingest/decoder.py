@@ -20,6 +20,9 @@ class Decoder(Protocol):
     venue, session : str
     watermark_ns : int
         No later event has a ``ts_event`` below it; never goes back. 0 before the first event.
+    end_ns : int
+        Where the day of the session ends: no event of a later session is older. (One that began anew on a day
+        that has ended would be late.)
     last_seq : int
         The highest seq that was decoded, event or not.
     counters : Counter[str]
@@ -31,6 +34,7 @@ class Decoder(Protocol):
 
     venue: str
     session: str
+    end_ns: int
 
     @property
     def watermark_ns(self) -> int: ...

@@ -18,7 +18,7 @@ import structlog
 from ingest import metrics
 from ingest.capture import CaptureReader, Notification
 from ingest.decoder import Decoder
-from tickloom.clock import NS_PER_DAY, NS_PER_MS, NS_PER_S, Clock, SystemClock
+from tickloom.clock import NS_PER_MS, NS_PER_S, Clock, SystemClock
 from tickloom.errors import ServiceError, StorageError
 from tickloom.events import EventBlock, SymbolTable
 from tickloom.settings import IngestSettings
@@ -51,10 +51,11 @@ class Watermark:
         self._progress_ns = self._clock.monotonic_ns()
 
     def value(self, decoder: Decoder) -> int:
-        """ns. After ``idle_ms`` of silence it goes on with the clock (0: never); after the end, a day."""
+        """ns. After ``idle_ms`` of silence it goes on with the clock (0: never); after the end, to that of
+        the day: whoever waits for time gets what the session gave, and the next session is not late."""
         now = decoder.watermark_ns
         if decoder.ended:
-            now += NS_PER_DAY
+            now = max(now, decoder.end_ns)
         elif now and self._idle_ns:
             now += max(0, self._clock.monotonic_ns() - self._progress_ns - self._idle_ns)
         self._value = max(self._value, now)
@@ -240,7 +241,7 @@ def load_capture(path: Path, decoder: Decoder, sinks: Sequence[EventSink] = ()) 
             for sink in sinks:
                 sink.write(block, decoder.watermark_ns, decoder.last_seq)
             yield block
-    watermark = decoder.watermark_ns + (NS_PER_DAY if decoder.ended else 0)
+    watermark = max(decoder.watermark_ns, decoder.end_ns if decoder.ended else 0)
     for sink in sinks:
         sink.write(_nothing(decoder), watermark, decoder.last_seq)
         sink.flush()

@@ -19,7 +19,7 @@ from ingest.itch.book import Books
 from ingest.itch.kernel import TIMESTAMP_MAX, run
 from ingest.itch.messages import LAYOUTS, LENGTH_BYTES
 from ingest.itch.moldudp64 import END_OF_SESSION, HEAD_BYTES, NEVER, Gap, Sequencer, parse
-from tickloom.clock import NS_PER_S
+from tickloom.clock import NS_PER_DAY, NS_PER_S
 from tickloom.events import (
     DELTA_DTYPE,
     GAP_DTYPE,
@@ -93,6 +93,7 @@ class ItchDecoder:
         self.books = Books()
         self.symbols = SymbolTable()
         self._midnight_ns = int(midnight.timestamp()) * NS_PER_S
+        self.end_ns = self._midnight_ns + NS_PER_DAY
         self._seq_base = seq_base(day)
         self._registry = registry
         self._lateness_ns = lateness_ns

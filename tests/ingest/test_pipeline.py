@@ -24,7 +24,7 @@ WAIT_S = 20.0
 class NumberDecoder:
     """Each record is a decimal number, which makes a trade of that seq; ``end`` ends the session."""
 
-    venue, session = "TEST", "20261121"
+    venue, session, end_ns = "TEST", "20261121", NS_PER_DAY
 
     def __init__(self) -> None:
         self.watermark_ns = self.last_seq = 0
@@ -181,11 +181,14 @@ def test_watermark_before_the_first_event_and_with_idle_off() -> None:
     assert off.value(decoder) == 50
 
 
-def test_end_moves_the_watermark_a_day() -> None:
-    """After the end nothing older than a day later can come: whoever waits for time gets it all."""
+def test_end_moves_the_watermark_to_the_end_of_the_day() -> None:
+    """After the end nothing more comes of that day, whoever waits for time gets it all, and the next day's
+    first event is not late; a session that goes on past midnight moves nothing back."""
     decoder = NumberDecoder()
     decoder.watermark_ns, decoder.ended = 50, True
-    assert Watermark(1_000, ReplayClock(0)).value(decoder) == 50 + NS_PER_DAY
+    assert Watermark(1_000, ReplayClock(0)).value(decoder) == NS_PER_DAY
+    decoder.watermark_ns = NS_PER_DAY + 50
+    assert Watermark(1_000, ReplayClock(0)).value(decoder) == NS_PER_DAY + 50
 
 
 def test_finished_capture_through_sinks(tmp_path: Path) -> None:
@@ -196,7 +199,7 @@ def test_finished_capture_through_sinks(tmp_path: Path) -> None:
     sink = Sink()
     blocks = list(load_capture(tmp_path, NumberDecoder(), [sink]))
     assert sink.seqs == list(range(1, 100)) == [seq for block in blocks for seq in block.trades["seq"]]
-    assert sink.watermarks[-1] == 99 + NS_PER_DAY
+    assert sink.watermarks[-1] == NS_PER_DAY
     assert sink.flushed
 
 

@@ -17,6 +17,7 @@ as it was last put out and the new one goes out as deltas, under the seq of the 
 from __future__ import annotations
 
 from collections import Counter, deque
+from datetime import date
 
 import numpy as np
 
@@ -40,6 +41,7 @@ from ingest.websocket.binance.scan import (
     Scanner,
 )
 from ingest.websocket.binance.sync import BookSync, Levels, Outcome, PendingDepth, Snapshot
+from tickloom.clock import NS_PER_DAY
 from tickloom.errors import PriceRangeError, SequenceGap
 from tickloom.events import EventBlock, GapReason, Side, StatusCode, SymbolTable, seq_base
 from tickloom.instruments import Registry
@@ -111,7 +113,9 @@ class BinanceDecoder:
         self.oddities: deque[str] = deque(maxlen=ODDITIES_MAX)
         self._market = market
         self._lateness_ns = lateness_ns
-        self._seq_base = seq_base(session_date(session))
+        day = session_date(session)
+        self.end_ns = (day - date(1970, 1, 1)).days * NS_PER_DAY + NS_PER_DAY
+        self._seq_base = seq_base(day)
         self._names = [item.venue_symbol for item in instruments]
         self._index = {item.venue_symbol: position for position, item in enumerate(instruments)}
         self.symbols = SymbolTable([item.symbol for item in instruments])

@@ -214,7 +214,9 @@ def test_restart_continues_the_session(make_rig: Callable[..., Rig]) -> None:
     assert track(rig.capture(), "0000000001").sequencer.ended
 
 
-def test_end_moves_the_watermark_a_day_and_the_next_session_begins(make_rig: Callable[..., Rig]) -> None:
+def test_end_moves_the_watermark_and_the_next_session_begins(
+    make_rig: Callable[..., Rig],
+) -> None:
     """Behind its end a session takes nothing more; another one gets a capture and sinks of its own."""
     rig = make_rig()
     rig.send(pack(MOLD, 1, [trade(1)]), pack_end(MOLD, 2))
