@@ -34,7 +34,9 @@ class Decoder(Protocol):
 
     venue: str
     session: str
-    end_ns: int
+
+    @property
+    def end_ns(self) -> int: ...
 
     @property
     def watermark_ns(self) -> int: ...

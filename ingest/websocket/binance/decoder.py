@@ -17,7 +17,6 @@ as it was last put out and the new one goes out as deltas, under the seq of the 
 from __future__ import annotations
 
 from collections import Counter, deque
-from datetime import date
 
 import numpy as np
 
@@ -113,9 +112,7 @@ class BinanceDecoder:
         self.oddities: deque[str] = deque(maxlen=ODDITIES_MAX)
         self._market = market
         self._lateness_ns = lateness_ns
-        day = session_date(session)
-        self.end_ns = (day - date(1970, 1, 1)).days * NS_PER_DAY + NS_PER_DAY
-        self._seq_base = seq_base(day)
+        self._seq_base = seq_base(session_date(session))
         self._names = [item.venue_symbol for item in instruments]
         self._index = {item.venue_symbol: position for position, item in enumerate(instruments)}
         self.symbols = SymbolTable([item.symbol for item in instruments])
@@ -125,6 +122,11 @@ class BinanceDecoder:
         self._sync = [BookSync(market) for _ in instruments]
         self._output = Output(venue, session, self.symbols)
         self._connected = False
+
+    @property
+    def end_ns(self) -> int:
+        """UTC midnight behind the last event: the market never closes, and a session may be of many days."""
+        return (self.watermark_ns // NS_PER_DAY + 1) * NS_PER_DAY
 
     def decode(self, batch: CaptureBatch) -> EventBlock:
         """Events of the next records, each kind in seq order."""

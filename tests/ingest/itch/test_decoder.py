@@ -72,6 +72,13 @@ def test_identity_and_time() -> None:
     assert (decoder.last_seq, decoder.watermark_ns) == (BASE + 2, MIDNIGHT + 34_200 * NS_PER_S)
 
 
+def test_next_session_is_behind_the_end_of_the_day() -> None:
+    """The watermark goes there when a session ends: nothing of the next day may be late, summer or winter."""
+    for day, following in (("20261120", "20261121"), ("20240308", "20240311"), ("20241101", "20241104")):
+        begins_ns = ItchDecoder("XNAS", f"{following}.A")._midnight_ns
+        assert ItchDecoder("XNAS", f"{day}.A").end_ns <= begins_ns
+
+
 def test_trades_of_all_kinds() -> None:
     """E at the order's price, C at its own, P hidden, Q cross, B broken; a non-printable C makes none."""
     tape = [

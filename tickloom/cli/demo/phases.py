@@ -38,11 +38,11 @@ def until(what: str, done: Callable[[], bool], timeout_s: float, advice: str) ->
         threading.Event().wait(POLL_S)
 
 
-def session_over_ns(session_date: str) -> int:
-    """A watermark beyond this says that the session of that day has ended: an ingester moves it on by
-    a day then. Noon UTC of the day after lies behind every event and before every such end."""
-    day = datetime.fromisoformat(session_date).replace(tzinfo=UTC)
-    return int((day + timedelta(hours=36)).timestamp()) * NS_PER_S
+def session_over_ns(last_date: str) -> int:
+    """A watermark beyond this says that a session that ends in that day has ended: an ingester moves it on to
+    the end of the day then. A minute before midnight UTC is behind every event and before every such end."""
+    day = datetime.fromisoformat(last_date).replace(tzinfo=UTC)
+    return int((day + timedelta(days=1, minutes=-1)).timestamp()) * NS_PER_S
 
 
 def published(topic: str, over_ns: int, read: Callable[[bytes], TickBatch] = decode) -> bool:

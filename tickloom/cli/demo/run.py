@@ -108,7 +108,7 @@ class Demo:
         self._show_addresses()
 
     def _play(self, stack: Stack, markets: list[str]) -> None:
-        over_ns = phases.session_over_ns(self.source.session_date)
+        over_ns = phases.session_over_ns(self.source.last_date)
         with self._phase("session", f"playing {self.source.label}"):
             stack.start(markets)
             for venue in self.source.venues:

@@ -33,14 +33,15 @@ class Services:
 
 
 class Source(Protocol):
-    """A session to play. ``seconds_max``: real seconds after which it must have ended; ``pair_venues``:
-    of ``venues`` those whose pairs' spreads are computed."""
+    """A session to play. ``last_date``: the day in which it ends; ``seconds_max``: real seconds after which
+    it must have ended; ``pair_venues``: of ``venues`` those whose pairs' spreads are computed."""
 
     label: str
     venues: tuple[str, ...]
     rules: tuple[str, ...]
     pair_venues: tuple[str, ...]
     session_date: str
+    last_date: str
     seconds_max: float
 
     def overrides(self) -> dict[str, dict[str, Any]]:
@@ -94,7 +95,7 @@ class Synthetic:
         given = {"speed": speed, "duration_s": duration_s}
         self._settings = SyntheticSettings.load(**{k: v for k, v in given.items() if v is not None})
         today = datetime.fromtimestamp(SystemClock().now_ns() // NS_PER_S, UTC)
-        self.session_date = today.strftime("%Y-%m-%d")
+        self.session_date = self.last_date = today.strftime("%Y-%m-%d")
         self.seconds_max = self._settings.duration_s / self._settings.speed + MARGIN_S
         self.label = (
             f"synthetic session, seed {self._settings.seed}, {self._settings.duration_s:g} s of market time "
@@ -152,7 +153,7 @@ class Recorded:
         if not self.venues:
             raise SetupError(f"{directory} has no recordings such as spot_btcusdt_20240808.gz")
         days = sorted(path.name[-11:-3] for path in self._directory.glob("*_????????.gz"))
-        self.session_date = f"{days[0][:4]}-{days[0][4:6]}-{days[0][6:]}"
+        self.session_date, self.last_date = (f"{day[:4]}-{day[4:6]}-{day[6:]}" for day in (days[0], days[-1]))
         self._instruments = {
             venue: RecordedLines.of_directory(self._directory, venue).symbols for venue in self.venues
         }
