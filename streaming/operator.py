@@ -6,9 +6,9 @@ Flink hands over raw Kafka records; a :class:`BatchProgram` decodes them and wor
 - A checkpoint has the state that belongs to its source offsets. To write a program's whole state with
   every record may cost more than the program; so Flink's keyed state has a snapshot and the raw records
   since, and a restored program takes the snapshot and processes those records again, whose outputs are
-  out already. Once these have as many bytes as the snapshot, a new one takes their place: so a checkpoint
-  is at most twice the state, and no more is written than is read. A program must therefore be a function
-  of the records it was given, but for clocks.
+  out already. Once these have as many bytes as the snapshot, or are :data:`LOG_RECORDS_MAX`, a new one
+  takes their place: so a checkpoint is at most about twice the state. A program must therefore be a
+  function of the records it was given, but for clocks.
 - What a record gives leaves Python in one row (``java/Unpack.java`` takes it apart).
 - A record that is no tick batch goes to the quarantine topic with its bytes, and the stream goes on.
 
