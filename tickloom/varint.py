@@ -137,14 +137,6 @@ def put_bits(out, pos, bits):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def get_bits(raw, pos):  # type: ignore[no-untyped-def]
-    """Read the 64 bits of a double, little-endian; position -1 at the end of ``raw``."""
-    if pos + 8 > raw.size:
-        return np.int64(0), -1
-    return np.int64(get_word(raw, pos)), pos + 8
-
-
-@njit(cache=True, nogil=True, inline="always")
 def get_word(raw, pos):  # type: ignore[no-untyped-def]
     """Eight bytes at ``pos``, all of which are in ``raw``, little-endian: one load, once LLVM is done."""
     at = np.uint64(pos)  # not negative, so nothing wraps around
