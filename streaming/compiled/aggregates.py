@@ -33,7 +33,8 @@ def accumulate(part: str, stored: dict[str, str], argument: Value, blank: bool) 
         grown = f"{old} + 1"
         return f"({old} if {argument.null} else {grown})" if argument.null else f"({grown})"
     if part == "sum":
-        grown = new if blank else f"{old} + {new}"
+        # not 0.0 plus the first: -0.0 stays what it is, and one divided by it is minus infinity
+        grown = new if blank else f"({new} if {stored['cnt']} == 0 else {old} + {new})"
     elif part == "squares":
         grown = f"float({new}) * {new}" if blank else f"{old} + float({new}) * {new}"
     else:

@@ -10,7 +10,8 @@ import math
 import numpy as np
 from numba import njit
 
-_EXACT = 4_503_599_627_370_496.0  # 2**52: from here on a double has no fraction
+_EXACT = 9_007_199_254_740_992.0  # 2**53: up to here every whole number is a double
+_EXACT_TENTH = _EXACT / 10.0  # below, ten times a whole number and five are a double
 
 
 @njit(cache=True, inline="always")
@@ -99,16 +100,24 @@ def round_half_up(number, digits):  # type: ignore[no-untyped-def]  # float64, i
         found = np.floor(size / unit + 0.5) * unit
         return -found if number < 0 else found
     scale = 10.0**digits
-    scaled = size * scale
-    if not scaled < _EXACT:
+    if not size * scale < _EXACT:
         return number
-    fine = np.floor(scaled * 10.0 + 0.5)
-    if fine % 10.0 == 5.0:  # as near to the middle as a tenth of a digit: the tie's own double decides
-        whole = np.floor(fine / 10.0)
-        if size >= fine / (scale * 10.0):
-            whole += 1.0
+    # the part behind the point alone: of a large number, times the scale is rounded to a coarse grid
+    point = np.floor(size)
+    part = size - point
+    nearest = point * scale + np.floor(part * scale + 0.5)
+    if nearest / scale == size:
+        return number  # it has no more digits than asked for
+    low = np.floor(part * scale)
+    whole = point * scale + low
+    if whole < _EXACT_TENTH:
+        middle = (whole * 10.0 + 5.0) / (scale * 10.0)
     else:
-        whole = np.floor(scaled + 0.5)
+        middle = point + (low * 10.0 + 5.0) / (scale * 10.0)
+    if size > middle:
+        whole += 1.0
+    elif size == middle and part - (low * 10.0 + 5.0) / (scale * 10.0) > -0.05 / scale:
+        whole += 1.0  # the tie itself, not another decimal of as many digits with the same double
     found = whole / scale
     return -found if number < 0 else found
 

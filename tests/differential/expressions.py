@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
+from functools import reduce
+from operator import add
 from typing import Any
 
 Value = float | int | str | bool | None
@@ -122,12 +124,12 @@ def _aggregate(function: str, kind: str, values: list[Any]) -> Value:
     if function in ("MIN", "MAX"):
         return min(values) if function == "MIN" else max(values)  # type: ignore[no-any-return]
     if function == "SUM":
-        return sum(values)  # type: ignore[no-any-return]
+        return reduce(add, values)  # type: ignore[no-any-return]  # sum() makes 0.0 of -0.0
     if function == "AVG":
-        total = sum(values)
+        total = reduce(add, values)
         return _truncated(total, len(values)) if kind == BIGINT else total / len(values)
-    count, total = len(values), sum(values)
-    squares = sum(value * value for value in values)
+    count, total = len(values), reduce(add, values, 0)
+    squares = reduce(add, (value * value for value in values), 0)
     divisor = count if function == "STDDEV_POP" else count - 1
     return None if divisor == 0 else math.sqrt(max(squares - total * total / count, 0.0) / divisor)
 

@@ -23,21 +23,22 @@ from tests.differential.cases import RuleCase
 from tests.differential.compare import Difference, difference
 from tests.differential.naive import Match
 from tests.differential.reference import FlinkReference, Outcome
-from tests.differential.shrink import Case, shrink
+from tests.differential.shrink import ATTEMPTS_MAX, Case, shrink
 from tests.differential.strategies import Group
 
 RULES_OF_JOB = 40
 TAPES_OF_GROUP = 6
 CASES = 2_400
 PROCESSES = 2
-TASKS_OF_PROCESS = 100  # then its memory, full of machine code, is given back
 SHRUNKEN_MAX = 3
 
 
 @dataclass(slots=True)
 class Totals:
-    """What was run and what came of it."""
+    """What was run and what came of it; report: folder for what differs, attempts: to make it smaller."""
 
+    report: Path
+    attempts: int
     cases: int = 0
     signals: int = 0
     matching_cases: int = 0
@@ -50,6 +51,7 @@ class Job:
 
     group: Group
     rules: list[RuleCase]
+    pool: ProcessPoolExecutor
     compiled: list[Future[list[Match] | str]]
 
     @property
@@ -63,7 +65,8 @@ def main() -> int:
     seed = options.seed if options.seed is not None else int.from_bytes(os.urandom(3))
     _say(f"seed {seed}: at least {options.cases} cases of rule and tape (again with --seed {seed})")
     begun = time.monotonic()
-    totals = _run(seed, options.cases, options.report, begun)
+    totals = Totals(options.report, options.attempts)
+    _run(seed, options.cases, totals, begun)
     minutes = (time.monotonic() - begun) / 60
     _say(
         f"{totals.cases} cases in {minutes:.1f} min: {totals.signals} signals in {totals.matching_cases} of "
@@ -86,35 +89,38 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--report", type=Path, default=Path("var/differential"), help="folder for what differs"
     )
+    parser.add_argument(
+        "--attempts", type=int, default=ATTEMPTS_MAX, help="to make a case smaller; default: %(default)s"
+    )
     return parser.parse_args()
 
 
-def _run(seed: int, cases: int, report: Path, begun: float) -> Totals:
-    totals = Totals()
-    spawn = multiprocessing.get_context("spawn")
-    with (
-        tempfile.TemporaryDirectory(prefix="differential-") as cache,
-        FlinkReference() as flink,
-        ProcessPoolExecutor(PROCESSES, spawn, max_tasks_per_child=TASKS_OF_PROCESS) as pool,
-    ):
-        # kernels that nobody will need again; the pool's processes, which come later, take it over
+def _run(seed: int, cases: int, totals: Totals, begun: float) -> None:
+    with tempfile.TemporaryDirectory(prefix="differential-") as cache, FlinkReference() as flink:
+        # kernels that nobody will need again; the pools' processes, which come later, take it over
         os.environ["XDG_CACHE_HOME"] = cache
         os.environ.pop("NUMBA_CACHE_DIR", None)
-        for job in _ahead(_jobs(seed, cases, pool)):
-            outcome = flink.run(job.texts, corpus.together(corpus.tapes_of(job.group)))
-            _judge(job, outcome, totals, flink, report)
+        for job in _ahead(_jobs(seed, cases)):
+            with job.pool:
+                outcome = flink.run(job.texts, corpus.together(corpus.tapes_of(job.group)))
+                _judge(job, outcome, totals, flink)
             passed = time.monotonic() - begun
             wrong = len(totals.wrong)
             _say(f"  {totals.cases:6} cases, {totals.signals:7} signals, {wrong} differ, {passed:5.0f} s")
-    return totals
 
 
-def _jobs(seed: int, cases: int, pool: ProcessPoolExecutor) -> Iterator[Job]:
+def _jobs(seed: int, cases: int) -> Iterator[Job]:
+    """Each with processes of its own: their memory, full of machine code, is given back with them.
+
+    (A pool that replaces its processes after so many tasks may wait for ever on Python 3.11: gh-115634.)
+    """
+    spawn = multiprocessing.get_context("spawn")
     for number in range(-(-cases // (RULES_OF_JOB * TAPES_OF_GROUP))):
         job_seed = seed * 10_000 + number
         group = corpus.group_of(job_seed, TAPES_OF_GROUP)
         chosen = corpus.rules_of(job_seed, group, RULES_OF_JOB)
-        yield Job(group, chosen, [pool.submit(_compiled, rule, group) for rule in chosen])
+        pool = ProcessPoolExecutor(PROCESSES, spawn)
+        yield Job(group, chosen, pool, [pool.submit(_compiled, rule, group) for rule in chosen])
 
 
 def _ahead(jobs: Iterator[Job]) -> Iterator[Job]:
@@ -134,7 +140,7 @@ def _compiled(rule: RuleCase, group: Group) -> list[Match] | str:
         return f"{type(error).__name__}: {error}"
 
 
-def _judge(job: Job, outcome: Outcome, totals: Totals, flink: FlinkReference, report: Path) -> None:
+def _judge(job: Job, outcome: Outcome, totals: Totals, flink: FlinkReference) -> None:
     tapes = corpus.tapes_of(job.group)
     for number, (rule, future) in enumerate(zip(job.rules, job.compiled, strict=True)):
         name = f"r{number}"
@@ -142,25 +148,25 @@ def _judge(job: Job, outcome: Outcome, totals: Totals, flink: FlinkReference, re
         found = future.result()
         refused = outcome.refused.get(name) or outcome.failed.get(name)
         if refused is not None:
-            totals.wrong.append(_write(report, totals, f"Flink does not take it: {refused}", rule, job.group))
+            totals.wrong.append(_write(totals, f"Flink does not take it: {refused}", rule, job.group))
             continue
         expected = outcome.signals[name]
         totals.signals += len(expected)
         totals.matching_cases += len({match.symbol.partition(".")[2] for match in expected})
         if isinstance(found, str):
-            totals.wrong.append(_write(report, totals, f"the compiled matcher: {found}", rule, job.group))
+            totals.wrong.append(_write(totals, f"the compiled matcher: {found}", rule, job.group))
         elif different := difference(found, expected):
-            totals.wrong.append(_report(Case(rule, job.group), different, totals, flink, report))
+            totals.wrong.append(_report(Case(rule, job.group), different, totals, flink))
 
 
-def _report(case: Case, different: Difference, totals: Totals, flink: FlinkReference, report: Path) -> str:
+def _report(case: Case, different: Difference, totals: Totals, flink: FlinkReference) -> str:
     if len(totals.wrong) < SHRUNKEN_MAX:
-        case = shrink(case, lambda smaller: bool(_difference(smaller, flink)))
+        case = shrink(case, lambda smaller: bool(_difference(smaller, flink)), totals.attempts)
         different = _difference(case, flink) or different
     tapes = corpus.tapes_of(case.group)
     naive = difference(compare.by_naive(case.rule, tapes), _by_flink(case, flink))
     sides = "the naive engine agrees with " + ("neither" if naive else "Flink")
-    return _write(report, totals, f"against Flink:\n{different}\n{sides}", case.rule, case.group)
+    return _write(totals, f"against Flink:\n{different}\n{sides}", case.rule, case.group)
 
 
 def _difference(case: Case, flink: FlinkReference) -> Difference:
@@ -175,9 +181,9 @@ def _by_flink(case: Case, flink: FlinkReference) -> list[Match]:
     return flink.run({"generated": case.rule.text()}, batches).signals.get("generated", [])
 
 
-def _write(report: Path, totals: Totals, what: str, rule: RuleCase, group: Group) -> str:
-    report.mkdir(parents=True, exist_ok=True)
-    path = report / f"{len(totals.wrong)}.txt"
+def _write(totals: Totals, what: str, rule: RuleCase, group: Group) -> str:
+    totals.report.mkdir(parents=True, exist_ok=True)
+    path = totals.report / f"{len(totals.wrong)}.txt"
     tapes = "\n".join(
         f"tape {index} (symbols + {f'.{index}' if index else 'nothing'}):\n"
         + "\n".join(f"  {event}" for event in tape.events)

@@ -250,6 +250,22 @@ FLINK = {
         "E",
         "SUM(B.price * B.size)",
     ),
+    "aggregates: a sum of minus zeros is one": Semantic(
+        prices(10, 10, 11),
+        "(A{2} B)",
+        "A AS A.price = 10, B AS B.price = 11",
+        ((1, 3, -1),),
+        "B",
+        "CASE WHEN 1E0 / SUM(-(A.price - A.price)) < 0 THEN -1E0 ELSE 1E0 END",
+    ),
+    "aggregates: so is their average": Semantic(
+        prices(10, 10, 11),
+        "(A{2} B)",
+        "A AS A.price = 10, B AS B.price = 11",
+        ((1, 3, -1),),
+        "B",
+        "CASE WHEN 1E0 / AVG(-(A.price - A.price)) < 0 THEN -1E0 ELSE 1E0 END",
+    ),
     "aggregates pass over NULL: the sum": Semantic(
         NULLS,
         f"(A+ C) {MINUTE}",

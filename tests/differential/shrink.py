@@ -15,7 +15,7 @@ from tests.differential.expressions import BOOLEAN, DOUBLE, Call, Expression, Li
 from tests.differential.strategies import Group
 from tickloom.errors import TickloomError
 
-ATTEMPTS_MAX = 400
+ATTEMPTS_MAX = 120  # a job of Flink and a compilation each: some minutes
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from decimal import ROUND_HALF_UP, Decimal
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streaming.compiled import runtime
@@ -18,6 +18,7 @@ DIGITS = st.integers(0, 8)
 
 @settings(deadline=None)  # the first call compiles
 @given(st.floats(-1e7, 1e7, allow_nan=False), DIGITS)
+@example(5629500.285350814, 8)
 def test_round_is_half_up_of_the_shortest_decimal(number: float, digits: int) -> None:
     """Java's BigDecimal.valueOf(x).setScale(n, HALF_UP): repr() is the shortest decimal, as in Java."""
     exact = Decimal(repr(number)).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
