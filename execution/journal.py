@@ -16,7 +16,6 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +147,7 @@ class Journal:
         return self._one("SELECT 1 FROM signals WHERE signal_id = ?", signal_id) is not None
 
     def add_signal(self, signal: Signal, verdict: str, reason: str, ts: int) -> None:
-        payload = msgspec.json.encode(asdict(signal)).decode()
+        payload = msgspec.json.encode(signal).decode()
         self._db.execute(
             "INSERT INTO signals VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
@@ -342,7 +341,7 @@ class Journal:
     # --- outbox --------------------------------------------------------------------------------
 
     def add_fact(self, fact: Fact) -> None:
-        payload = msgspec.json.encode(asdict(fact)).decode()
+        payload = msgspec.json.encode(fact).decode()
         self._db.execute("INSERT INTO outbox (kind, payload) VALUES (?, ?)", (_KIND_OF[type(fact)], payload))
 
     def facts_after(self, last_id: int, count_max: int) -> list[tuple[int, Fact]]:

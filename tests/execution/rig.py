@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
@@ -123,7 +123,7 @@ class Rig:
         """Put signals on their topic, each in its symbol's partition."""
         for signal in signals:
             partition = topics.shard(signal.symbol, self.kafka.tick_partitions)
-            value = msgspec.json.encode(asdict(signal))
+            value = msgspec.json.encode(signal)
             self._producer.produce(topics.SIGNALS, value, signal.symbol.encode(), partition=partition)
         assert self._producer.flush(WAIT_S) == 0
 

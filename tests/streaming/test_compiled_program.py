@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from streaming import engines, rules
 from streaming.compiled_program import RuleProgram, by_symbol
@@ -149,9 +149,11 @@ def test_rules_of_one_symbol_run_by_shard(probe: Probe, probe_text: str) -> None
 def test_signal_of_a_rule_is_a_signal(probe: Probe) -> None:
     """What is written reads back as the Signal that it was."""
     from streaming import history
-    from streaming.compiled_program import signal_json
+    from streaming.compiled_program import signal_records
 
     rule, block = rules.bind(probe()), tape().block()
     (one, *_) = engines.make_matcher(rule).push(block, START_NS + 40 * NS_PER_MS)
-    read = history.signal_from_json(signal_json(one, NOW_NS))
-    assert asdict(read) == {**asdict(one), "ts_signal": NOW_NS}
+    ((key, value),) = signal_records([one], NOW_NS)
+    read = history.signal_from_json(value)
+    assert key == one.symbol.encode()
+    assert structs.asdict(read) == {**structs.asdict(one), "ts_signal": NOW_NS}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from math import nan
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from streaming import history, replay
 from streaming.rules import Rule
@@ -194,7 +194,7 @@ def test_signals_are_distinct_and_in_order() -> None:
         make(raw % (name, at, signal)) for name, at, signal in ((b"b", 9, 1), (b"a", 3, 2), (b"b", 9, 7))
     ]
     assert [(one.signal_id, one.ts_signal) for one in history.distinct(signals)] == [("a", 2), ("b", 1)]
-    assert asdict(signals[0])["venue"] == "V"
+    assert structs.asdict(signals[0])["venue"] == "V"
 
 
 def _cut(block: EventBlock, size: int) -> list[EventBlock]:

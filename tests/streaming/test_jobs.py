@@ -6,12 +6,12 @@ import re
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
+from msgspec import structs
 
 from streaming import derived, history, jobs, quarantine, replay, rules
 from streaming.cluster import Cluster
@@ -61,7 +61,9 @@ def test_life_of_a_live_rule(
     _publish(first, kafka)
     found = _wait_for_signals(5, signals, kafka)
     replayed = history.run([live_probe], [first.block()], flink, kafka)["probe"]
-    assert [replace(one, ts_signal=0) for one in found] == [replace(one, ts_signal=0) for one in replayed]
+    assert [structs.replace(one, ts_signal=0) for one in found] == [
+        structs.replace(one, ts_signal=0) for one in replayed
+    ]
     assert len(_ids(found)) == 5
 
     (savepoint,) = jobs.stop("probe", flink)

@@ -8,6 +8,7 @@ from datetime import date
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from streaming import causes, history, parity, proof, proven, rules, runs
 from streaming.jobs import identity_of
@@ -56,7 +57,7 @@ class TestCompare:
     def test_same_signals_are_identical_whenever_they_were_raised(self) -> None:
         """ts_signal is the machine's time and no part of a signal's content."""
         one = signal(1, 2)
-        assert parity.compare([one], [replace(one, ts_signal=99)]) == (1, [])
+        assert parity.compare([one], [structs.replace(one, ts_signal=99)]) == (1, [])
 
     def test_each_kind_of_difference(self) -> None:
         """One only here, one only there, and one with another first row, in the order of time."""
@@ -69,20 +70,21 @@ class TestCompare:
     def test_other_values_under_the_same_id_are_no_identity(self) -> None:
         """Side, price, strength and time are compared; the last bit of a logarithm is not."""
         one = signal(1, 2)
-        near = replace(one, strength=1.0 + 1e-15)
+        near = structs.replace(one, strength=1.0 + 1e-15)
         assert parity.compare([one], [near]) == (1, [])
         for changed in (
-            replace(one, side="sell"),
-            replace(one, strength=1.0 + 1e-9),
-            replace(one, ref_price=10.01),
-            replace(one, ts_event=one.ts_event + NS_PER_MS),
+            structs.replace(one, side="sell"),
+            structs.replace(one, strength=1.0 + 1e-9),
+            structs.replace(one, ref_price=10.01),
+            structs.replace(one, ts_event=one.ts_event + NS_PER_MS),
         ):
             assert outcomes(parity.compare([one], [changed])[1]) == [("shifted", 2, 2)]
 
     def test_a_copy_does_not_take_the_place_of_the_true_one(self) -> None:
         """The same id twice, once with another price: one is identical, the other is extra."""
         one = signal(1, 2)
-        identical, differences = parity.compare([replace(one, ref_price=1.0, side="sell"), one], [one])
+        other = structs.replace(one, ref_price=1.0, side="sell")
+        identical, differences = parity.compare([other, one], [one])
         assert (identical, outcomes(differences)) == (1, [("extra", 2, None)])
 
     def test_rows_decide_before_overlap(self) -> None:

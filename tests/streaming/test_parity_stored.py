@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet
 import pytest
+from msgspec import structs
 from typer.testing import CliRunner, Result
 
 from storage import QuestDbFacts, QuestDbReader, QuestDbSink, schema, wait_applied
@@ -63,7 +64,7 @@ def moved(one: Signal, *, last: int = 0, ms: int = 0, version: str = "") -> Sign
     last_seq, version = one.last_seq + last, version or one.version
     identity = signal_id(one.rule, version, one.symbol, one.first_seq, last_seq)
     ts_event = one.ts_event + ms * NS_PER_MS
-    return replace(one, signal_id=identity, version=version, last_seq=last_seq, ts_event=ts_event)
+    return structs.replace(one, signal_id=identity, version=version, last_seq=last_seq, ts_event=ts_event)
 
 
 def parity(rule: Rule, *words: str) -> tuple[int, list[dict[str, object]]]:

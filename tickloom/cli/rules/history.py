@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from msgspec import structs
 from rich.table import Table
 
 from tickloom.cli.rules import Name, Params, app, console, overrides_of
@@ -94,7 +94,7 @@ def run(
                 on_time=lambda at_ns: progress.reached(at_ns, 0),
             )
             seconds = (clock.monotonic_ns() - began_ns) / NS_PER_S
-    write_signals([asdict(signal) for signal in found], form, out)
+    write_signals([structs.asdict(signal) for signal in found], form, out)
     print(
         f"{len(found):,} signals of {rule.name} v{rule.version} on {chosen}: "
         f"{figures(blocks.events, seconds)}",
