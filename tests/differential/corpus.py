@@ -89,15 +89,19 @@ def rules_of(seed: int, group: Group, count: int) -> list[RuleCase]:
     """``count`` rules for a group."""
     blocks = [in_time(tape) for tape in tapes_of(group)]
     return [
-        _matching(seed * 1_000_003 + place * ATTEMPTS_MAX, LENGTHS[place % len(LENGTHS)], blocks)
+        _matching(
+            seed * 1_000_003 + place * ATTEMPTS_MAX,
+            rule_cases((LENGTHS[place % len(LENGTHS)],), group.view),
+            blocks,
+        )
         for place in range(count)
     ]
 
 
-def _matching(seed: int, length: int, blocks: list[EventBlock]) -> RuleCase:
-    """The first of some rules of that length that matches something; the last, if none does."""
+def _matching(seed: int, cases: SearchStrategy[RuleCase], blocks: list[EventBlock]) -> RuleCase:
+    """The first of some rules that matches something; the last, if none does."""
     for attempt in range(ATTEMPTS_MAX):
-        case = draw_one(rule_cases((length,)), seed + attempt)
+        case = draw_one(cases, seed + attempt)
         if any(naive.run(case, block) for block in blocks):
             break
     return case

@@ -71,7 +71,7 @@ def _smaller(case: Case) -> Iterator[Case]:
 
 
 def _with_tape(group: Group, index: int, tape: TapeCase) -> Group:
-    return Group((*group.tapes[:index], tape, *group.tapes[index + 1 :]), group.watermarks_ms)
+    return replace(group, tapes=(*group.tapes[:index], tape, *group.tapes[index + 1 :]))
 
 
 def _fewer(events: tuple[object, ...]) -> Iterator[tuple]:  # type: ignore[type-arg]
