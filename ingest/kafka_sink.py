@@ -39,8 +39,8 @@ class KafkaSink:
     ----------
     kafka : KafkaSettings
     settings : IngestSettings
-        ``batch_events_max``, ``linger_ms`` (the least time between two writes), ``heartbeat_ms`` and
-        ``quiet_ms``.
+        ``batch_events_max``, ``linger_ms`` (the least time between two writes), ``book_linger_ms`` (that
+        book deltas are held back, to go together), ``heartbeat_ms`` and ``quiet_ms``.
     """
 
     name = "kafka"
@@ -52,7 +52,11 @@ class KafkaSink:
         self._kafka = kafka
         self._settings = settings
         self._clock = clock or SystemClock()
-        self._routes = ((topics.ticks(venue), _TICK_TABLES), (topics.book(venue), _BOOK_TABLES))
+        self._tick_topic, self._book_topic = topics.ticks(venue), topics.book(venue)
+        self._routes = ((self._tick_topic, _TICK_TABLES), (self._book_topic, _BOOK_TABLES))
+        self._held: list[EventBlock] = []  # whose book deltas have not gone out
+        self._held_since_ns = 0
+        self._held_behind = 0  # the watermark before the first of them
         self._dropped = {topic: metrics.DROPPED.labels(venue, topic) for topic, _ in self._routes}
         self._published = {topic: metrics.PUBLISHED.labels(venue, topic) for topic, _ in self._routes}
         self._producer: Any = None
@@ -62,8 +66,12 @@ class KafkaSink:
         self._tails: dict[tuple[str, int], Tail] = {}
         self._sent_ns: dict[tuple[str, int], int] = {}
         self._told: dict[tuple[str, int], int] = {}  # the last watermark sent to each
-        self._tick_topic = topics.ticks(venue)
         self._watermark = 0
+
+    @property
+    def holds(self) -> bool:
+        """Whether something waits for the next :meth:`write`."""
+        return bool(self._held)
 
     def resume_after(self, venue: str, session: str) -> dict[str, int]:
         """Keys are ``topic/partition``. Creates the topics; this sink itself drops what is there.
@@ -77,6 +85,7 @@ class KafkaSink:
         topics.ensure_topics(names, self._kafka)
         self._tails = read_tails(names, session, self._kafka)
         self._watermark = 0
+        self._held.clear()
         self._sent_ns = dict.fromkeys(self._partitions(), 0)
         self._told = dict.fromkeys(self._partitions(), 0)
         if self._producer is None:
@@ -100,17 +109,17 @@ class KafkaSink:
         """
         before, watermark = self._watermark, max(self._watermark, watermark_ns)
         if len(block):
-            shards = self._shard_table(block.symbols)
-            for topic, tables in self._routes:
-                for partition, pieces in self._split(block, tables, shards):
-                    self._publish(topic, partition, block, pieces, before, watermark)
+            self._publish_all(self._tick_topic, _TICK_TABLES, block, before, watermark)
+            self._hold(block, before)
         self._watermark = watermark
+        self._release(self._settings.book_linger_ms)
         self._heartbeats(block, watermark, last_seq)
         self._producer.poll(0)
         self._check()
 
     def flush(self) -> None:
         """Return when the broker has confirmed all; waits as long as it is away."""
+        self._release(0)
         while self._producer is not None and self._producer.flush(1.0):
             self._check()
         self._check()
@@ -150,6 +159,39 @@ class KafkaSink:
             )
             self._shards = np.concatenate([self._shards, added])
         return self._shards
+
+    def _hold(self, block: EventBlock, before: int) -> None:
+        """Keep a block's book deltas for :meth:`_release`."""
+        if not len(block.deltas):
+            return
+        if self._held:
+            last = self._held[-1]
+            if last.session != block.session or last.symbols is not block.symbols:
+                self._release(0)
+        if not self._held:
+            self._held_since_ns, self._held_behind = self._clock.monotonic_ns(), before
+        self._held.append(block)
+
+    def _release(self, linger_ms: float) -> None:
+        """Publish what is held, if it is so old or enough for a batch."""
+        if not self._held:
+            return
+        waited_ns = self._clock.monotonic_ns() - self._held_since_ns
+        enough = sum(len(block.deltas) for block in self._held) >= self._settings.batch_events_max
+        if waited_ns < linger_ms * NS_PER_MS and not enough:
+            return
+        last = self._held[-1]
+        deltas = np.concatenate([block.deltas for block in self._held])
+        joined = EventBlock(last.venue, last.session, last.symbols, deltas=deltas)
+        self._publish_all(self._book_topic, _BOOK_TABLES, joined, self._held_behind, self._watermark)
+        self._held.clear()
+
+    def _publish_all(
+        self, topic: str, tables: tuple[str, ...], block: EventBlock, before: int, watermark: int
+    ) -> None:
+        """A block's events of some tables, each to its partition of the topic."""
+        for partition, pieces in self._split(block, tables, self._shard_table(block.symbols)):
+            self._publish(topic, partition, block, pieces, before, watermark)
 
     def _split(
         self, block: EventBlock, tables: tuple[str, ...], shards: NDArray[np.int64]
@@ -201,6 +243,8 @@ class KafkaSink:
         quiet_ns = now_ns - self._settings.quiet_ms * NS_PER_MS
         nothing = EventBlock(block.venue, block.session, block.symbols)
         for key in self._partitions():
+            if self._held and key[0] == self._book_topic:
+                continue  # it would say that the events which are held have gone out
             untold = key[0] == self._tick_topic and self._told[key] < watermark
             if self._sent_ns[key] <= (quiet_ns if untold else due_ns) and watermark:
                 tail = self._tails.get(key)

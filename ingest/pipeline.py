@@ -116,9 +116,11 @@ class SinkThread(threading.Thread):
 
     def _follow(self) -> None:
         heartbeat_s = self._settings.heartbeat_ms / 1_000
+        linger_s = self._settings.book_linger_ms / 1_000
         while True:
             stopping = self._stopping.is_set()  # before reading: what came until then is written
-            batch = self._reader.poll(0 if stopping else heartbeat_s)
+            patience_s = linger_s if getattr(self.sink, "holds", False) else heartbeat_s
+            batch = self._reader.poll(0 if stopping else patience_s)
             if batch is None:
                 if stopping:
                     return

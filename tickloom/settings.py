@@ -198,6 +198,8 @@ class IngestSettings(ProcessSettings):
     """What every ingester shares; each feed's class adds its own addresses."""
 
     linger_ms: float = Field(2.0, gt=0)
+    # of book deltas, which are many and which no rule waits for: at 2 ms they cost as much as the ticks
+    book_linger_ms: float = Field(20.0, ge=0)
     batch_events_max: int = Field(1_000, ge=1)
     heartbeat_ms: int = Field(200, ge=10)
     # how late a partition without ticks of its own may hear of a new watermark: what takes event time over

@@ -203,6 +203,33 @@ def published_records(venue: str, kafka: KafkaSettings) -> int:
     return sum(len(batch.block) for batches in read(venue, kafka).values() for batch in batches)
 
 
+def test_book_deltas_go_together(
+    kafka: KafkaSettings, venue: str, records: list[tuple[int, int, bytes]]
+) -> None:
+    """Those of some milliseconds are one record a partition; nothing says that they went out before."""
+    clock = ReplayClock(10**18)
+    sink = KafkaSink(kafka, ItchSettings(batch_events_max=10_000), venue, clock)
+    sink.resume_after(venue, SESSION)
+    nothing = ItchDecoder(venue, SESSION).decode(CaptureBatch.of([]))
+    some = []
+    for block, decoder in replay(venue, records, step=2):
+        if not len(block.deltas):
+            continue
+        some.append(block)
+        sink.write(block, decoder.watermark_ns, decoder.last_seq)
+        assert sink.holds
+        clock.advance_by(2 * NS_PER_MS)
+        if len(some) == 4:
+            break
+    clock.advance_by(20 * NS_PER_MS)
+    sink.write(nothing, decoder.watermark_ns, decoder.last_seq)
+    assert not sink.holds
+    sink.close()
+    assert published(venue, kafka) == rows(some, kafka.tick_partitions)
+    book = [batches for (topic, _), batches in read(venue, kafka).items() if topic == topics.book(venue)]
+    assert max(len(batches) for batches in book) <= 2  # the deltas, and at most a heartbeat behind them
+
+
 def test_quiet_partitions_get_heartbeats(kafka: KafkaSettings, venue: str) -> None:
     """Each partition of both topics hears of a watermark that stands every heartbeat_ms, and of one that
     goes on, where there are ticks, every quiet_ms; and not more often."""
