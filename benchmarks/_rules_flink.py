@@ -14,10 +14,12 @@ from pathlib import Path
 import psutil
 
 from benchmarks import _rules_tape as tapes
-from streaming import batch_job, client, compiled_program, history, replay
-from streaming.batch_job import BatchJob
-from streaming.cluster import Cluster
+from streaming.compiled import program as compiled_program
+from streaming.live import batch_job, client
+from streaming.live.batch_job import BatchJob
+from streaming.live.cluster import Cluster
 from streaming.rules import Rule
+from streaming.stored import history, replay
 from tickloom import topics
 from tickloom.events import EventBlock
 from tickloom.settings import FlinkSettings, KafkaSettings

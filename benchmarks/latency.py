@@ -34,8 +34,9 @@ import numpy as np
 import psutil
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from streaming import jobs, rules
-from streaming.cluster import Cluster
+from streaming import rules
+from streaming.live import jobs
+from streaming.live.cluster import Cluster
 from tickloom import codec, topics
 from tickloom.events import SymbolTable
 from tickloom.settings import FlinkSettings, ItchSettings, KafkaSettings

@@ -24,8 +24,10 @@ import numpy as np
 from benchmarks import _rules_tape as tapes
 from benchmarks._rules_flink import BLOCK_ROWS, Servers, Spent, Steady, servers, tape_blocks
 from storage.parquet import ParquetReader, write_events
-from streaming import engines, history, warm
+from streaming import engines
+from streaming.compiled import warm
 from streaming.rules import Rule
+from streaming.stored import history
 from tickloom.events import EventBlock
 
 TRADES = 5_000_000

@@ -32,10 +32,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn
 
-from streaming import linter, rules, sources
-from streaming.parameters import Parameter
-from streaming.sources import Rows, Source, Variable, name_of, source_of, uses_of, view
-from streaming.terms import (
+from streaming import rules
+from streaming.authoring import linter, sources
+from streaming.authoring.sources import Rows, Source, Variable, name_of, source_of, uses_of, view
+from streaming.authoring.terms import (
     Condition,
     Kind,
     Operand,
@@ -47,6 +47,7 @@ from streaming.terms import (
     parameter,
     value,
 )
+from streaming.parameters import Parameter
 from tickloom.errors import BuilderError, RuleError
 
 __all__ = [

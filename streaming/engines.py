@@ -76,7 +76,7 @@ def views_read(rule: Rule) -> list[str]:
         from streaming.absence import views_read as of_absence
 
         return of_absence(rule)
-    from streaming.linter import views_used
+    from streaming.authoring.linter import views_used
 
     return views_used(sqltext.parse(rule.text, rule.file))
 

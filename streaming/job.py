@@ -21,7 +21,7 @@ stopped and run over history by the same commands. Its docstring is its header, 
 ``build`` is called once, where the job is submitted. What it gives to ``context.signals`` are rows with the
 columns of :data:`COLUMNS`: a rule's six, and ``ts_event``, event time in ns of the last event that made the
 signal. Identity, version and venue are added behind it. The rest of the contract is every rule's: nothing
-may be NULL, and nothing may depend on a clock or on the order of arrival; ``streaming.in_order`` helps.
+may be NULL, and nothing may depend on a clock or on the order of arrival; ``streaming.live.in_order`` helps.
 
 Functions are pickled by value, so a running job does not see later edits of its file. They run in Python
 workers of the TaskManager, with this environment's interpreter and packages.

@@ -1,4 +1,4 @@
-"""Kafka topics as Flink tables, and the views that rules read. Pure text; ``streaming.client`` runs it.
+"""Kafka topics as Flink tables, and the views that rules read. Pure text; ``streaming.live.client`` runs it.
 
 A record of ``ticks.<VENUE>`` is a batch of events (``tickloom.codec``): the columns here, NOT NULL
 throughout, are its Avro schema. Its ``watermark`` drives event time, so an empty batch moves it too.
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from streaming import derived
-from streaming.java_format import FORMAT, POISON_COLUMNS
+from streaming.live.java_format import FORMAT, POISON_COLUMNS
 from tickloom import topics
 from tickloom.codec import EVENT_FIELDS, HEADER_FIELDS
 from tickloom.events import CONDITION_TEXTS, GAP_TEXTS, SIDE_TEXTS, SPREAD_STATE_TEXTS, STATUS_TEXTS
@@ -248,7 +248,7 @@ def _quarantined(topic: str, columns: Mapping[str, str]) -> str:
 
 
 def quarantine_ddl(topic: str, kafka: KafkaSettings) -> str:
-    """CREATE TABLE over the topic of what is no batch; its records are ``streaming.operator``'s."""
+    """CREATE TABLE over the topic of what is no batch; its records are ``streaming.live.operator``'s."""
     with_options = {
         "connector": "kafka",
         "topic": topic,

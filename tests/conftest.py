@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import pytest
 
-from streaming.cluster import Cluster
+from streaming.live.cluster import Cluster
 from tickloom.settings import FlinkSettings, KafkaSettings, QuestDbSettings, StackSettings
 from tickloom.stack import flink as flink_server
 from tickloom.stack import kafka as kafka_server

@@ -17,7 +17,7 @@ SIGNALS = "signals"
 ORDERS = "orders"
 EXECUTIONS = "executions"
 POSITIONS = "positions"
-#: Records that could not be decoded, with their bytes (``streaming.operator.quarantine_record``).
+#: Records that could not be decoded, with their bytes (``streaming.live.operator.quarantine_record``).
 QUARANTINE = "quarantine"
 
 

@@ -10,10 +10,10 @@ import numpy as np
 from strategies.features.spread_program import SpreadProgram
 from strategies.pairs import frozen
 from strategies.pairs.frozen import PairSet
-from streaming import batch_job, jobs, origin
-from streaming.batch_job import BatchJob
-from streaming.cluster import Cluster
-from streaming.origin import Identity, Start
+from streaming.live import batch_job, jobs, origin
+from streaming.live.batch_job import BatchJob
+from streaming.live.cluster import Cluster
+from streaming.live.origin import Identity, Start
 from tickloom import codec, topics
 from tickloom.clock import NS_PER_S
 from tickloom.codec import TickBatch
@@ -58,7 +58,7 @@ def submit(
     Parameters
     ----------
     start, savepoint
-        As in :func:`streaming.jobs.submit`.
+        As in :func:`streaming.live.jobs.submit`.
     replace_running : bool
         Stop the venue's job first, and go on where it stopped; else it is an error that one runs.
 

@@ -26,7 +26,7 @@ BATCH_SPREADS_MAX = 4_000  # some 360 KB on the wire; Kafka takes 1 MB
 
 
 class SpreadProgram:
-    """A BatchProgram (``streaming.operator``): one Kafka record in, records for ``spreads.<VENUE>`` out.
+    """A BatchProgram (``streaming.live.operator``): one Kafka record in, records for ``spreads.<VENUE>`` out.
 
     Parameters
     ----------

@@ -24,8 +24,8 @@ from typing import Any
 
 from pyflink.common import Row, Types
 
-from streaming.in_order import InOrder
 from streaming.job import JobContext
+from streaming.live.in_order import InOrder
 
 NS_PER_MS = 1_000_000
 

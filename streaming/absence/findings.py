@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from streaming import linter, rules
+from streaming import rules
 from streaming.absence import measures
 from streaming.absence.text import Absence, amount, parse
-from streaming.findings import Finding
+from streaming.authoring import linter
+from streaming.authoring.findings import Finding
 from streaming.rules import Rule
 from streaming.sqltext import Match, Query, Token
 from streaming.tables import VIEWS

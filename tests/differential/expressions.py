@@ -1,7 +1,8 @@
 """SQL expressions as trees: written out as text for both engines, and evaluated here for the naive one.
 
 The values are Python's, None is NULL, and what an operator does is what Flink 2.3 was seen to do (see
-tests/streaming/test_traps.py). Nothing here is shared with the code under test: it is the second opinion.
+tests/streaming/authoring/test_traps.py). Nothing here is shared with the code under test: it is the second
+opinion.
 """
 
 from __future__ import annotations

@@ -16,9 +16,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from streaming import client, rules, sqltext, tables
-from streaming.gateway import PLANNER_OPTIONS
-from streaming.linter import views_used
+from streaming import rules, sqltext, tables
+from streaming.authoring.linter import views_used
+from streaming.live import client
+from streaming.live.gateway import PLANNER_OPTIONS
 from streaming.rules import MATCH_TIME
 from tickloom.codec import EVENT_FIELDS, HEADER_FIELDS
 from tickloom.stack import flink as flink_stack

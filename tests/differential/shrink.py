@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from streaming import linter
+from streaming.authoring import linter
 from tests.differential.cases import RuleCase, TapeCase, Variable
 from tests.differential.expressions import BOOLEAN, DOUBLE, Call, Expression, Literal
 from tests.differential.strategies import Group

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from hypothesis import HealthCheck, given, settings
 
-from streaming import linter, rules
+from streaming import rules
+from streaming.authoring import linter
 from streaming.compiled import compile_rule
 from tests.differential import naive
 from tests.differential.cases import RuleCase, TapeCase

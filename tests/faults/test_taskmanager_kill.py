@@ -16,8 +16,10 @@ from ingest.kafka_sink import KafkaSink
 from ingest.synthetic.datagrams import SESSION_NAME, Datagrams, pack
 from ingest.synthetic.itch_stream import itch_stream
 from ingest.synthetic.market import MarketParameters, make_session
-from streaming import history, jobs, rules
-from streaming.cluster import Cluster
+from streaming import rules
+from streaming.live import jobs
+from streaming.live.cluster import Cluster
+from streaming.stored import history
 from tickloom import topics
 from tickloom.clock import NS_PER_DAY, NS_PER_MS, NS_PER_S
 from tickloom.events import EventBlock, Signal, signal_id

@@ -11,8 +11,10 @@ import pytest
 
 from orchestration.defs.parity.assets import rule_parity
 from storage import QuestDbFacts, QuestDbSink, schema, wait_applied
-from streaming import history, rules, runs
-from streaming.runs import Run
+from streaming import rules
+from streaming.live import runs
+from streaming.live.runs import Run
+from streaming.stored import history
 from streaming.tape import Tape
 from tickloom.clock import NS_PER_DAY, NS_PER_MS
 from tickloom.events import EventBlock, Signal

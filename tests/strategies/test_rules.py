@@ -1,6 +1,6 @@
 """The shipped rules on Flink, over their own tapes and over a generated market.
 
-The tapes beside the rules are run by the compiled engine in tests/streaming/test_tapes.py; here the
+The tapes beside the rules are run by the compiled engine in tests/streaming/authoring/test_tapes.py; here the
 reference runs all of them at once, and both run a minute of the synthetic session.
 """
 
@@ -13,9 +13,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from streaming import cases, history, rules
-from streaming.cases import Case
+from streaming import rules
+from streaming.authoring import cases
+from streaming.authoring.cases import Case
 from streaming.rules import Rule
+from streaming.stored import history
 from tickloom.clock import NS_PER_MS, NS_PER_S
 from tickloom.events import EventBlock, Signal, SymbolTable
 from tickloom.settings import FlinkSettings, KafkaSettings

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from streaming import cases, engines, jobs, linter, rules, tables, tapes
+from streaming import engines, rules, tables
+from streaming.authoring import cases, linter, tapes
 from streaming.builder import RuleBuilder
+from streaming.live import jobs
 from streaming.rules import Rule
 from tickloom.errors import RuleError
 from tickloom.settings import FlinkSettings, KafkaSettings

@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from streaming import cases, rules
+from streaming import rules
+from streaming.authoring import cases
 from tickloom.clock import NS_PER_MS, NS_PER_S
 from tickloom.events import (
     QUOTE_DTYPE,

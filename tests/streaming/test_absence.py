@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streaming import engines, history, parity, proof
-from streaming.proof import Identity
+from streaming import engines
+from streaming.stored import history, parity, proof
+from streaming.stored.proof import Identity
 from streaming.tape import SESSION_DATE, START_NS, Tape
 from tests.streaming.absence_definition import defined, said
 from tests.streaming.absence_rule import EMPTY, KINDS, PLAIN, Amounts, Probe, make_probe, play, tape_of

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from confluent_kafka import Producer
 
-from streaming import history, jobs, replay
+from streaming.live import jobs
+from streaming.stored import history, replay
 from streaming.tape import START_NS, Tape
 from tests.streaming.absence_definition import defined, said
 from tests.streaming.absence_rule import (

@@ -6,7 +6,8 @@ from functools import partial
 
 import pytest
 
-from streaming import engines, linter
+from streaming import engines
+from streaming.authoring import linter
 from tests.streaming.absence_rule import PLAIN, UNKNOWN, Probe, make_probe
 from tickloom.errors import RuleError
 

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from streaming import cases, jobs, linter, rules, sqltext
+from streaming import rules, sqltext
+from streaming.authoring import cases, linter
+from streaming.authoring.terms import value
 from streaming.builder import (
     Condition,
     RuleBuilder,
@@ -24,9 +26,9 @@ from streaming.builder import (
     rule,
     view,
 )
+from streaming.live import jobs
 from streaming.rules import Rule
 from streaming.tape import Tape
-from streaming.terms import value
 from tickloom.errors import BuilderError, RuleError
 from tickloom.events import Signal
 from tickloom.settings import FlinkSettings, KafkaSettings

@@ -11,8 +11,9 @@ import pyarrow.parquet
 import pytest
 from typer.testing import CliRunner
 
-from streaming import history, rules
+from streaming import rules
 from streaming.rules import Rule
+from streaming.stored import history
 from streaming.tape import Tape
 from tickloom.cli.rules import app
 from tickloom.errors import RuleError, SettingsError

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from streaming import cases, history, jobs, linter, rules
-from streaming.cluster import Cluster
+from streaming import rules
+from streaming.authoring import cases, linter
+from streaming.live import jobs
+from streaming.live.cluster import Cluster
 from streaming.rules import JOB, Rule
+from streaming.stored import history
 from streaming.tape import Tape
 from tickloom import topics
 from tickloom.errors import RuleError, ServiceError

@@ -36,7 +36,7 @@ def test_flink_derives_the_codecs_schema(flink: Any) -> None:
     """The Avro schema that Flink makes of the batch table is the codec's, but for names of records."""
     from pyflink.java_gateway import get_gateway
 
-    from streaming.gateway import table_environment
+    from streaming.live.gateway import table_environment
 
     table_env = table_environment(flink, {"table.local-time-zone": "UTC"})
     ddl = tables.batches_ddl("ticks.NONE", KafkaSettings.load(), {"scan.startup.mode": "earliest-offset"})

@@ -171,7 +171,7 @@ def stop(
 ) -> None:
     """Stop computing a venue's spreads."""
     from strategies.features import spread_job
-    from streaming import jobs
+    from streaming.live import jobs
     from tickloom.settings import FlinkSettings
 
     name = spread_job.name_of(venue)

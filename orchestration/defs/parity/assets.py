@@ -10,9 +10,11 @@ from orchestration import results
 from orchestration.defs.partitions import DAY_AND_VENUE, day_and_venue
 from storage.reader import QuestDbReader
 from storage.signals import read_signals
-from streaming import proof, rules, runs
-from streaming.parity import Report
+from streaming import rules
+from streaming.live import runs
 from streaming.rules import JOB, Rule
+from streaming.stored import proof
+from streaming.stored.parity import Report
 from tickloom.errors import RuleError
 from tickloom.events import Signal
 from tickloom.settings import FlinkSettings, KafkaSettings

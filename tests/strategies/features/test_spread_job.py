@@ -18,8 +18,8 @@ from strategies.features.spread_program import SpreadProgram
 from strategies.features.spreads import over
 from strategies.pairs import frozen
 from strategies.pairs.frozen import PairCalibration, PairSet
-from streaming import batch_job, jobs, origin
-from streaming.cluster import Cluster
+from streaming.live import batch_job, jobs, origin
+from streaming.live.cluster import Cluster
 from tickloom import codec, spread_codec, topics
 from tickloom.clock import NS_PER_MS, NS_PER_S, SystemClock
 from tickloom.codec import TickBatch

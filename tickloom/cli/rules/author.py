@@ -13,7 +13,7 @@ from tickloom.cli.rules import Name, Params, app, console, overrides_of
 from tickloom.errors import RuleError, SettingsError, TapeError
 
 if TYPE_CHECKING:
-    from streaming.cases import Case, Engine, Result
+    from streaming.authoring.cases import Case, Engine, Result
     from streaming.rules import Rule
 
 
@@ -44,8 +44,9 @@ def new(
     ] = None,
 ) -> None:
     """Write a new rule with a tape beside it: a commented template that passes check and test."""
-    from streaming import rules, template
-    from streaming.cells import shown
+    from streaming import rules
+    from streaming.authoring import template
+    from streaming.authoring.cells import shown
     from tickloom.settings import ExecutionSettings
 
     about = ("the rule: edit it", "a tape, events by hand", "the signals it must give over them")
@@ -73,7 +74,9 @@ def new(
 @app.command()
 def check(name: Name, param: Params = None) -> None:
     """Lint a rule, then have Flink plan it; says the line, the reason and the fix."""
-    from streaming import jobs, linter, rules
+    from streaming import rules
+    from streaming.authoring import linter
+    from streaming.live import jobs
     from tickloom.settings import FlinkSettings, KafkaSettings
 
     rule = rules.bind(rules.find(name), overrides_of(param))
@@ -93,7 +96,8 @@ def run_tapes(
     update: Annotated[bool, typer.Option(help="Write what was found as what is expected.")] = False,
 ) -> None:
     """Run a rule over its tapes, small files of events beside it, and compare with the expected signals."""
-    from streaming import cases, rules
+    from streaming import rules
+    from streaming.authoring import cases
 
     wanted = [rules.find(one) for one in ([name] if name else rules.names())]
     run = _engine(engine)
@@ -133,7 +137,7 @@ def run_tapes(
 
 
 def _engine(engine: TapeEngine) -> Engine:
-    from streaming import cases
+    from streaming.authoring import cases
     from tickloom.settings import FlinkSettings, KafkaSettings
 
     if engine is TapeEngine.compiled:
@@ -142,15 +146,15 @@ def _engine(engine: TapeEngine) -> Engine:
 
 
 def _without_tapes(rule: Rule, *, alone: bool) -> None:
-    from streaming import cases
-    from streaming.cells import shown
+    from streaming.authoring import cases
+    from streaming.authoring.cells import shown
 
     if alone:
         raise TapeError(
             shown(cases.directory(rule)),
             0,
             f"rule {rule.name} has no tapes",
-            "write a CASE.csv there; streaming/tapes.py describes it, the other rules have some",
+            "write a CASE.csv there; streaming/authoring/tapes.py describes it, the other rules have some",
         )
 
 
@@ -165,8 +169,8 @@ def _summary(rule: Rule, case: Case, result: Result) -> tuple[str, ...]:
 
 
 def _show_differences(result: Result) -> None:
-    from streaming.cells import shown
-    from streaming.tapes import figure
+    from streaming.authoring.cells import shown
+    from streaming.authoring.tapes import figure
 
     case = result.case
     console.print(f"\n[bold]{shown(case.tape.path)}[/]")
@@ -201,7 +205,9 @@ def explain_rule(
     plan: Annotated[bool, typer.Option(help="Also Flink's plan, which takes some seconds.")] = True,
 ) -> None:
     """What a rule reads, with which parameters, what it holds in memory, its picture, and Flink's plan."""
-    from streaming import engines, explain, jobs, linter, rules
+    from streaming import engines, rules
+    from streaming.authoring import explain, linter
+    from streaming.live import jobs
     from tickloom.settings import FlinkSettings, KafkaSettings
 
     rule = rules.bind(rules.find(name), overrides_of(param))

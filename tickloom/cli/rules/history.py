@@ -62,7 +62,11 @@ def run(
     out: Annotated[Path | None, typer.Option(help="File to write; needed for parquet.")] = None,
 ) -> None:
     """Run a rule over stored history: the same signals, with the same ids, as live."""
-    from streaming import history, jobs, linter, rules, warm
+    from streaming import rules
+    from streaming.authoring import linter
+    from streaming.compiled import warm
+    from streaming.live import jobs
+    from streaming.stored import history
     from tickloom.cli.rules.progress import TimeProgress, figures
     from tickloom.settings import FlinkSettings, KafkaSettings
 

@@ -45,7 +45,8 @@ def submit(
     savepoint: Annotated[str, typer.Option(help="Go on from the savepoint that `stop` gave.")] = "",
 ) -> None:
     """Run rules live, each as a Flink job of its own under its name."""
-    from streaming import jobs, rules
+    from streaming import rules
+    from streaming.live import jobs
     from tickloom.settings import FlinkSettings, KafkaSettings
 
     wanted = [rules.find(name) for name in names]
@@ -74,7 +75,7 @@ def stop(
     savepoint: Annotated[bool, typer.Option(help="Keep its state, to go on from.")] = True,
 ) -> None:
     """Stop a live rule."""
-    from streaming import jobs
+    from streaming.live import jobs
     from tickloom.settings import FlinkSettings
 
     for path in jobs.stop(name, FlinkSettings.load(), savepoint=savepoint):
@@ -85,7 +86,7 @@ def stop(
 @app.command()
 def status() -> None:
     """The rules that run, and those that ended since the cluster was started."""
-    from streaming.cluster import Cluster
+    from streaming.live.cluster import Cluster
     from tickloom.settings import FlinkSettings
 
     table = Table("rule", "version", "engine", "state", "since (UTC)", box=None)
@@ -108,7 +109,7 @@ def quarantine(
     ] = None,
 ) -> None:
     """Records that no rule could decode: where they were, and why they are no batches."""
-    from streaming import quarantine
+    from streaming.live import quarantine
     from tickloom.settings import KafkaSettings
 
     table = Table("topic", "partition", "offset", "time (UTC)", "bytes", "error", box=None)

@@ -17,7 +17,7 @@ from tickloom.cli.rules.history import KINDS, QUESTDB, EngineName, Source, opene
 from tickloom.cli.times import day_of
 
 if TYPE_CHECKING:
-    from streaming.parity import Report
+    from streaming.stored.parity import Report
 
 ROWS_SHOWN_MAX = 50
 
@@ -75,8 +75,9 @@ def _reports(
     """One for each set of parameters with which the rule ran."""
     from storage.reader import QuestDbReader
     from storage.signals import read_signals
-    from streaming import proof, runs
-    from streaming.proof import Identity
+    from streaming.live import runs
+    from streaming.stored import proof
+    from streaming.stored.proof import Identity
     from tickloom.cli.rules.progress import TimeProgress
     from tickloom.settings import FlinkSettings, KafkaSettings
 

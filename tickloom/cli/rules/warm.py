@@ -15,7 +15,8 @@ def compile_rules(
     names: Annotated[list[str] | None, typer.Argument(help="Names of rules; all without.")] = None,
 ) -> None:
     """Compile rules for the compiled engine now, and keep the machine code: set-up calls this."""
-    from streaming import rules, warm
+    from streaming import rules
+    from streaming.compiled import warm
 
     wanted = names or rules.names()
     for name in wanted:

@@ -1,0 +1,1 @@
+"""Rules over stored events: runs over history, replays through Flink, and the proof that engines agree."""
