@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from streaming import derived, rules, sqltext
-from streaming.authoring import traps
+from streaming.authoring import nulls, traps
 from streaming.authoring.findings import Finding, note
 from streaming.authoring.findings import error as _error
 from streaming.rules import ABSENCE, JOB, MATCH_TIME, OUTPUT_COLUMNS, Rule
@@ -35,6 +35,8 @@ def lint(rule: Rule) -> list[Finding]:
     except RuleError as error:
         return [Finding("error", error.line, error.reason, error.fix)]
     found = [finding for check in _CHECKS for finding in check(rule, query)]
+    if not any(finding.severity == "error" for finding in found):
+        found += nulls.missing_rows(rule, query)  # which plans the rule, so it must be in order
     return sorted(found, key=lambda finding: (finding.line, finding.severity))
 
 

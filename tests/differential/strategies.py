@@ -40,6 +40,7 @@ STEPS_MS = (0.0, 0.0, 0.0, 0.4, 1.0, 1.0, 2.0, 5.0, 20.0, 500.0, 5_000.0)
 WITHIN_MS = (1, 2, 3, 5, 7, 20, 25, 500, 1_000, 5_000, 10_000, 60_000)
 EVENTS_MAX = 60
 VARIABLE_NAMES = ("A", "B", "C", "D", "E")
+KEYS = ("kind", "direction")  # columns that cannot be NULL: to partition and order by
 LENGTHS = (1, 2, 2, 3, 3, 3, 4, 4, 5)  # of a pattern; the likely ones more often
 
 
@@ -109,7 +110,8 @@ def rule_cases(draw: st.DrawFn, lengths: tuple[int, ...] = LENGTHS, only_view: s
         columns = {name: tree.kind for name, tree in branches[0].columns}
     own = draw(_parameters())
     names = VARIABLE_NAMES[: draw(st.sampled_from(lengths))]
-    scope = Scope(columns, names, {name: (kind, default) for name, kind, default in own})
+    looked_up = {name: kind for name, kind in columns.items() if name not in KEYS}
+    scope = Scope(looked_up, names, {name: (kind, default) for name, kind, default in own})
     variables = draw(_variables(scope))
     within = draw(st.sampled_from(WITHIN_MS))
     bounded = all(one.count_max is not None for one in variables)
@@ -169,11 +171,17 @@ def _select(draw: st.DrawFn, view: str) -> Branch:
     scope = Scope(columns, (), {})
     items: list[tuple[str, Expression]] = [(name, Column(kind, name)) for name, kind in columns.items()]
     for number_of in range(draw(st.integers(0, 2))):
-        items.append((f"x{number_of}", draw(safe_number(scope, "", DOUBLE))))
+        items.append((f"x{number_of}", _nullable(DOUBLE, draw(safe_number(scope, "", DOUBLE)))))
     if view == "trades" and draw(st.booleans()):
         items.append(("direction", _direction("side")))
     where = draw(condition(scope, "", 1)) if draw(st.booleans()) else None
     return Branch(view, tuple(items), where)
+
+
+def _nullable(kind: str, tree: Expression) -> Expression:
+    """NULL by its type: else the linter refuses to look it up in a row that may not be there."""
+    there = Call(BOOLEAN, "IS NOT NULL", (Column(BIGINT, "seq"),))
+    return Call(kind, "CASE", (there, tree, Literal(kind, None, "NULL")))
 
 
 def _direction(column: str) -> Expression:

@@ -164,6 +164,35 @@ def test_comments_and_texts_are_no_sql(probe: Probe, probe_text: str) -> None:
     assert linter.lint(probe(text)) == []
 
 
+@pytest.mark.parametrize(
+    ("column", "strength", "pattern", "refused"),
+    [
+        ("COALESCE(size, 0E0)", "FIRST(B.x, 3)", "(A B)", True),
+        ("1E0", "LAST(A.x, 1)", "(A B)", True),
+        ("CASE WHEN size > 1 THEN 1E0 ELSE 2E0 END", "A.x", "(A? B)", True),
+        ("COALESCE(size, 0E0)", "B.x", "(A B)", False),
+        ("COALESCE(size, 0E0)", "LAST(A.x, 1)", "(A{2} B)", False),
+        ("COALESCE(size, 0E0)", "SUM(A.x)", "(A? B)", False),
+        ("CASE WHEN size > 1 THEN 1E0 END", "LAST(A.x, 1)", "(A B)", False),
+        ("CASE WHEN seq IS NOT NULL THEN COALESCE(size, 0E0) END", "LAST(A.x, 1)", "(A B)", False),
+        ("size * 2", "LAST(A.x, 1)", "(A B)", False),
+    ],
+)
+def test_row_that_may_not_be_there_needs_a_type_that_may_be_null(
+    column: str, strength: str, pattern: str, refused: bool, probe: Probe, probe_text: str
+) -> None:
+    """Flink takes FIRST and LAST of a NOT NULL column for NOT NULL, and gives -1 for a missing row."""
+    text = probe_text.replace(
+        "SELECT symbol",
+        f"WITH kept AS (SELECT symbol, event_time, seq, price, {column} AS x FROM trades)\nSELECT symbol",
+        1,
+    )
+    text = text.replace("FROM trades M", "FROM kept M").replace("PATTERN (A B)", f"PATTERN {pattern}")
+    text = text.replace("B.price - A.price AS rise", f"COALESCE({strength}, 0E0) AS rise")
+    errors = [finding for finding in linter.lint(probe(text)) if finding.severity == "error"]
+    assert [finding.line for finding in errors if "may not be there" in finding.reason] == [12] * refused
+
+
 @pytest.mark.parametrize("name", rules.names())
 def test_shipped_rules_pass(name: str) -> None:
     """No rule that is shipped has an error."""

@@ -40,6 +40,14 @@ def probe(
     return text.replace("B.seq AS last_seq, B.price", f"{last}.seq AS last_seq, {last}.price") + tail
 
 
+def _computed(column: str) -> str:
+    """The probe over a column computed before the pattern; its strength is looked up in a second row of A."""
+    text = probe(strength="LAST(A.x, 1)", define="A AS A.price = 10, B AS B.price = 11")
+    kept = f"WITH kept AS (SELECT symbol, event_time, seq, price, {column} AS x FROM trades)\nSELECT symbol"
+    text = text.replace("SELECT symbol", kept, 1).replace("FROM trades M", "FROM kept M")
+    return text.replace("rise AS strength", "COALESCE(rise, -999E0) AS strength", 1)
+
+
 # Five trades of 10, 11, 12, 13, 14 dollars and sizes 1 to 5, a second apart. TRUE is what the rule should do.
 RUN_TO_THE_END = {
     "two rows": probe(),
@@ -56,6 +64,8 @@ RUN_TO_THE_END = {
     "order without seq": probe(
         define="A AS A.price > 0, B AS B.price > A.price", strength="B.price - A.price"
     ).replace(ORDER, "ORDER BY event_time"),
+    "row that is not there": _computed("COALESCE(size, 0E0)"),
+    "row that is not there, nullable": _computed("CASE WHEN seq IS NOT NULL THEN COALESCE(size, 0E0) END"),
     "optional": probe(
         pattern="(A B? C)",
         last="C",
@@ -251,6 +261,12 @@ def test_absent_after_match_skips_to_next_row(signals: Signals) -> None:
 def test_optional_variable_is_not_greedy(signals: Signals) -> None:
     """A B? C, where every row may be B, should take one; the match without it is complete first."""
     assert signals["optional"] == [(-1.0, 1, 2)]
+
+
+def test_missing_row_of_a_column_that_is_not_null_is_minus_one(signals: Signals) -> None:
+    """LAST(A.x, 1) of a match with one A is NULL; Flink gives -1, unless x may be NULL by its type."""
+    assert signals["row that is not there"] == [(-1.0, 1, 2)]
+    assert signals["row that is not there, nullable"] == [(-999.0, 1, 2)]
 
 
 def test_greedy_variable_gives_nothing_back(signals: Signals) -> None:
