@@ -1,0 +1,1 @@
+"""SoupBinTCP, the session under OUCH: framing and state machines, both ends. Pure; no socket, no clock."""
