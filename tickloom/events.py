@@ -260,6 +260,7 @@ class OrderState(StrEnum):
     FILLED = "filled"
     PENDING_CANCEL = "pending_cancel"
     CANCELLED = "cancelled"
+    REPLACED = "replaced"
     REJECTED = "rejected"
     EXPIRED = "expired"
     UNKNOWN = "unknown"

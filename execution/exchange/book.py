@@ -11,11 +11,15 @@ as the feed shows the level grow: available rises by the increase, and never exc
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from tickloom.prices import NO_PRICE
 
 BUY, SELL = 1, 2  # tickloom.events.Side: of the book side, so BUY is the bid
+
+#: Called as a level goes down: side, price, seq of its last change, seq of this one, size before, size.
+Decreased = Callable[[int, int, int, int, int, int], None]
 
 
 @dataclass(slots=True)
@@ -36,6 +40,11 @@ class DisplayedBook:
     quote_seq: int = -1
     best_bid: int = NO_PRICE
     best_ask: int = NO_PRICE
+    decreased: Decreased | None = None
+
+    def levels(self, side: int) -> dict[int, Level]:
+        """Of a side of the book."""
+        return self.bids if side == BUY else self.asks
 
     def delta(self, side: int, price: int, size: int, seq: int) -> None:
         """A level's new total size (0: gone)."""
@@ -50,31 +59,50 @@ class DisplayedBook:
             return
         self.quote_seq, self.best_bid, self.best_ask = seq, bid_price, ask_price
         for side, price, size in ((BUY, bid_price, bid_size), (SELL, ask_price, ask_size)):
-            levels = self.bids if side == BUY else self.asks
+            levels = self.levels(side)
             gone = [
                 at
                 for at, level in levels.items()
                 if level.seq <= seq and (level.displayed == 0 or _better(side, at, price))
             ]
             for at in gone:
+                self._tell(side, at, levels[at], 0, seq)
                 del levels[at]
             if price != NO_PRICE:
                 self._set(side, price, size, seq)
 
     def _set(self, side: int, price: int, size: int, seq: int) -> None:
-        levels = self.bids if side == BUY else self.asks
+        levels = self.levels(side)
         level = levels.get(price)
         if level is None:
             levels[price] = Level(size, size, seq)
         elif seq >= level.seq:
+            self._tell(side, price, level, size, seq)
             level.available = min(size, level.available + max(0, size - level.displayed))
             level.displayed, level.seq = size, seq
+
+    def _tell(self, side: int, price: int, level: Level, size: int, seq: int) -> None:
+        if self.decreased is not None and size < level.displayed:
+            self.decreased(side, price, level.seq, seq, level.displayed, size)
 
     def lose(self, seq: int) -> None:
         """The feed lost the book: nothing that it said up to ``seq`` counts any more."""
         for levels in (self.bids, self.asks):
             for price in [price for price, level in levels.items() if level.seq <= seq]:
                 del levels[price]
+
+    def offered(self, side: str) -> Iterator[tuple[int, Level]]:
+        """What an order of ``side`` could take, best price first: (price, level)."""
+        levels = self.asks if side == "buy" else self.bids
+        for price in sorted(levels, reverse=side == "sell"):
+            if levels[price].available > 0:
+                yield price, levels[price]
+
+    def ahead(self, side: str, price: int) -> tuple[int, int]:
+        """What is displayed at a price on the side of an order of ours that comes to rest there, and the
+        ``seq`` by which that is so."""
+        level = (self.bids if side == "buy" else self.asks).get(price)
+        return (0, self.quote_seq) if level is None else (level.displayed, max(level.seq, self.quote_seq))
 
     def sweep(self, side: str, quantity: int, limit_price: int) -> list[tuple[int, int]]:
         """Take up to ``quantity`` from the other side, best price first, no worse than the limit.
@@ -84,28 +112,15 @@ class DisplayedBook:
         list of (price, quantity)
             One entry a level, nanos; what was taken is no longer available.
         """
-        levels = self.asks if side == "buy" else self.bids
         taken = []
-        reachable = [
-            price
-            for price, level in levels.items()
-            if level.available > 0 and (price <= limit_price if side == "buy" else price >= limit_price)
-        ]
-        for price in sorted(reachable, reverse=side == "sell"):
-            size = min(quantity, levels[price].available)
-            levels[price].available -= size
+        for price, level in self.offered(side):
+            if quantity == 0 or not (price <= limit_price if side == "buy" else price >= limit_price):
+                break
+            size = min(quantity, level.available)
+            level.available -= size
             quantity -= size
             taken.append((price, size))
-            if quantity == 0:
-                break
         return taken
-
-    def crosses(self, side: str, limit_price: int) -> bool:
-        """True if something available could fill a limit order now."""
-        levels = self.asks if side == "buy" else self.bids
-        if side == "buy":
-            return any(level.available > 0 and price <= limit_price for price, level in levels.items())
-        return any(level.available > 0 and price >= limit_price for price, level in levels.items())
 
 
 def _better(side: int, price: int, best: int) -> bool:

@@ -17,17 +17,15 @@ import structlog
 from execution import metrics
 from execution.exchange.matching import MatchingEngine, Outcome
 from execution.exchange.record import ExchangeRecord
+from execution.exchange.requests import CancelRequest, NewOrder, StatusRequest
 from execution.venues.simulated import protocol
 from execution.venues.simulated.protocol import (
     LINE_BYTES_MAX,
-    CancelRequest,
     Heartbeat,
     Logon,
     Logout,
     Message,
     MessageReject,
-    NewOrder,
-    StatusRequest,
 )
 from tickloom.clock import Clock
 from tickloom.codec import TickBatch

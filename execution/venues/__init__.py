@@ -21,6 +21,9 @@ class ReportType(StrEnum):
     NEW = "new"
     TRADE = "trade"
     CANCELLED = "cancelled"
+    REPLACED = "replaced"
+    TRADE_CANCELLED = "trade_cancelled"  # a bust
+    TRADE_CORRECTED = "trade_corrected"
     REJECTED = "rejected"
     EXPIRED = "expired"
     STATUS = "status"  # the answer to an order status request; nothing happened
@@ -32,8 +35,13 @@ class Report:
     """What a venue says about one order.
 
     last_quantity, last_price, filled_quantity: nanos. ``report_seq`` counts the venue's durable
-    reports to us from 1, without holes; 0 for an answer that is no such report. ``unknown_order``:
+    reports to us from 1, rising; 0 for an answer that is no such report. ``unknown_order``:
     the venue has no such order (OrdRejReason 5).
+
+    ``execution_id``: of a bust or correction, that of the trade concerned, whose quantity and price
+    are then ``last_quantity`` and ``last_price`` (0 for a bust). ``original_order_id``: of a
+    replacement, the order that it replaces; ``quantity`` and ``price`` are the new ones.
+    ``liquidity``: "added", "removed" or empty. ``fee``: of the execution, nanos; below 0: a rebate.
     """
 
     report_type: ReportType
@@ -51,6 +59,11 @@ class Report:
     ts: int = 0
     report_seq: int = 0
     unknown_order: bool = False
+    original_order_id: str = ""
+    quantity: int = 0
+    price: int = 0
+    liquidity: str = ""
+    fee: int = 0
 
 
 @dataclass(frozen=True, slots=True)

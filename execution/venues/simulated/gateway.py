@@ -13,19 +13,17 @@ import random
 import structlog
 
 from execution import metrics
+from execution.exchange.requests import CancelRequest, NewOrder, StatusRequest
 from execution.orders import OrderRecord
 from execution.venues import GatewayEvents, Report
 from execution.venues.simulated import protocol
 from execution.venues.simulated.protocol import (
     LINE_BYTES_MAX,
-    CancelRequest,
     Heartbeat,
     Logon,
     Logout,
     Message,
     MessageReject,
-    NewOrder,
-    StatusRequest,
 )
 from tickloom.errors import DecodeError
 

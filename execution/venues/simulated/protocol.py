@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from execution.exchange.requests import CancelRequest, NewOrder, OrderType, ReplaceOrder, StatusRequest
 from execution.venues import Report, ReportType
 from tickloom.errors import DecodeError, PriceRangeError
 from tickloom.events import OrderState
@@ -24,12 +25,14 @@ LINE_BYTES_MAX = 16_384  # a report has a few hundred; a line this long is no cl
 TEXT_CHARACTERS_MAX = 400
 
 _SIDES = {"1": "buy", "2": "sell"}
-_TIMES_IN_FORCE = {"0": "day", "3": "ioc"}
+_TIMES_IN_FORCE = {"0": "day", "3": "ioc", "4": "fok"}
+_ORDER_TYPES = {"1": OrderType.MARKET, "2": OrderType.LIMIT, "P": OrderType.MIDPOINT}
 _STATES = {
     "0": OrderState.NEW,
     "1": OrderState.PARTIALLY_FILLED,
     "2": OrderState.FILLED,
     "4": OrderState.CANCELLED,
+    "5": OrderState.REPLACED,
     "6": OrderState.PENDING_CANCEL,
     "8": OrderState.REJECTED,
     "A": OrderState.PENDING_NEW,
@@ -39,14 +42,22 @@ _EXEC_TYPES = {
     "0": ReportType.NEW,
     "F": ReportType.TRADE,
     "4": ReportType.CANCELLED,
+    "5": ReportType.REPLACED,
+    "G": ReportType.TRADE_CORRECTED,
+    "H": ReportType.TRADE_CANCELLED,
     "8": ReportType.REJECTED,
     "C": ReportType.EXPIRED,
     "I": ReportType.STATUS,
 }
 _SIDE_CODES = {name: code for code, name in _SIDES.items()}
 _TIME_IN_FORCE_CODES = {name: code for code, name in _TIMES_IN_FORCE.items()}
+_ORDER_TYPE_CODES = {kind: code for code, kind in _ORDER_TYPES.items()}
+_LIQUIDITY = {"1": "added", "2": "removed"}  # LastLiquidityInd (851)
+_LIQUIDITY_CODES = {name: code for code, name in _LIQUIDITY.items()}
+_POST_ONLY = "6"  # ExecInst (18): participate, do not initiate
 _STATE_CODES = {state: code for code, state in _STATES.items()}
 _EXEC_TYPE_CODES = {kind: code for code, kind in _EXEC_TYPES.items()}
+_EXECUTIONS = frozenset({ReportType.TRADE, ReportType.TRADE_CANCELLED, ReportType.TRADE_CORRECTED})
 _UNKNOWN_ORDER = "5"  # OrdRejReason (103)
 _CANCEL_UNKNOWN_ORDER = "1"  # CxlRejReason (102)
 
@@ -73,39 +84,6 @@ class Logout:
 
 
 @dataclass(frozen=True, slots=True)
-class NewOrder:
-    """D: a limit order. quantity, price: nanos."""
-
-    order_id: str
-    venue: str
-    symbol: str
-    side: str
-    quantity: int
-    price: int
-    time_in_force: str
-
-
-@dataclass(frozen=True, slots=True)
-class CancelRequest:
-    """F: cancel what is left of ``order_id`` (OrigClOrdID)."""
-
-    order_id: str
-    venue: str
-    symbol: str
-    side: str
-
-
-@dataclass(frozen=True, slots=True)
-class StatusRequest:
-    """H: tell the state of ``order_id``."""
-
-    order_id: str
-    venue: str
-    symbol: str
-    side: str
-
-
-@dataclass(frozen=True, slots=True)
 class MessageReject:
     """j (BusinessMessageReject): the exchange could not use a message."""
 
@@ -113,7 +91,15 @@ class MessageReject:
 
 
 Message: TypeAlias = (
-    Logon | Heartbeat | Logout | NewOrder | CancelRequest | StatusRequest | Report | MessageReject
+    Logon
+    | Heartbeat
+    | Logout
+    | NewOrder
+    | ReplaceOrder
+    | CancelRequest
+    | StatusRequest
+    | Report
+    | MessageReject
 )
 
 
@@ -156,16 +142,20 @@ def _fields(message: Message) -> dict[str, Any]:
         case Logout():
             return {"MsgType": "5", "Text": message.text}
         case NewOrder():
+            return _new_order_fields(message)
+        case ReplaceOrder():
             return {
-                "MsgType": "D",
+                "MsgType": "G",
                 **_order_fields("ClOrdID", message),
+                "OrigClOrdID": message.original_order_id,
                 "OrderQty": format_nanos(message.quantity),
-                "OrdType": "2",
                 "Price": format_nanos(message.price),
-                "TimeInForce": _TIME_IN_FORCE_CODES[message.time_in_force],
             }
         case CancelRequest():
-            return {"MsgType": "F", **_order_fields("OrigClOrdID", message)}
+            fields = {"MsgType": "F", **_order_fields("OrigClOrdID", message)}
+            if message.quantity:
+                fields["OrderQty"] = format_nanos(message.quantity)
+            return fields
         case StatusRequest():
             return {"MsgType": "H", **_order_fields("ClOrdID", message)}
         case MessageReject():
@@ -174,8 +164,24 @@ def _fields(message: Message) -> dict[str, Any]:
             return _report_fields(message)
 
 
+def _new_order_fields(order: NewOrder) -> dict[str, str]:
+    fields = {
+        "MsgType": "D",
+        **_order_fields("ClOrdID", order),
+        "OrderQty": format_nanos(order.quantity),
+        "OrdType": _ORDER_TYPE_CODES[order.order_type],
+        "Price": format_nanos(order.price),
+        "TimeInForce": _TIME_IN_FORCE_CODES[order.time_in_force],
+    }
+    if order.min_quantity:
+        fields["MinQty"] = format_nanos(order.min_quantity)
+    if order.post_only:
+        fields["ExecInst"] = _POST_ONLY
+    return fields
+
+
 def _order_fields(
-    identity: str, message: NewOrder | CancelRequest | StatusRequest | Report
+    identity: str, message: NewOrder | ReplaceOrder | CancelRequest | StatusRequest | Report
 ) -> dict[str, str]:
     return {
         identity: message.order_id,
@@ -201,9 +207,16 @@ def _report_fields(report: Report) -> dict[str, str]:
         return {"MsgType": "9", **fields}
     fields["ExecType"] = _EXEC_TYPE_CODES[report.report_type]
     fields["ExecID"] = report.execution_id or "0"
-    if report.report_type is ReportType.TRADE:
+    if report.report_type in _EXECUTIONS:
         fields["LastQty"] = format_nanos(report.last_quantity)
         fields["LastPx"] = format_nanos(report.last_price)
+        fields["Commission"] = format_nanos(report.fee)
+        if report.liquidity:
+            fields["LastLiquidityInd"] = _LIQUIDITY_CODES[report.liquidity]
+    if report.report_type is ReportType.REPLACED:
+        fields["OrigClOrdID"] = report.original_order_id
+        fields["OrderQty"] = format_nanos(report.quantity)
+        fields["Price"] = format_nanos(report.price)
     if report.unknown_order:
         fields["OrdRejReason"] = _UNKNOWN_ORDER
     return {"MsgType": "8", **fields}
@@ -214,19 +227,20 @@ def _message(fields: dict[str, str]) -> Message:
     if kind == "8" or kind == "9":
         return _report(fields, kind)
     if kind == "D":
-        if fields["OrdType"] != "2":
-            raise ValueError(f"OrdType {fields['OrdType']} is not supported; send limit orders (2)")
-        return NewOrder(
-            order_id=fields["ClOrdID"],
-            **_instrument(fields),
+        return _new_order(fields)
+    if kind == "G":
+        return ReplaceOrder(
+            fields["OrigClOrdID"],
+            fields["ClOrdID"],
+            *_instrument(fields),
             quantity=parse_nanos(fields["OrderQty"]),
             price=parse_nanos(fields["Price"]),
-            time_in_force=_TIMES_IN_FORCE[fields["TimeInForce"]],
         )
     if kind == "F":
-        return CancelRequest(order_id=fields["OrigClOrdID"], **_instrument(fields))
+        quantity = parse_nanos(fields.get("OrderQty", "0"))
+        return CancelRequest(fields["OrigClOrdID"], *_instrument(fields), quantity=quantity)
     if kind == "H":
-        return StatusRequest(order_id=fields["ClOrdID"], **_instrument(fields))
+        return StatusRequest(fields["ClOrdID"], *_instrument(fields))
     if kind == "A":
         last = int(fields["LastMsgSeqNumProcessed"])
         return Logon(fields["SenderCompID"], fields["TradingSessionID"], last)
@@ -239,18 +253,32 @@ def _message(fields: dict[str, str]) -> Message:
     raise ValueError(f"unknown MsgType {kind!r}")
 
 
-def _instrument(fields: dict[str, str]) -> dict[str, str]:
-    return {
-        "venue": fields["SecurityExchange"],
-        "symbol": fields["Symbol"],
-        "side": _SIDES[fields["Side"]],
-    }
+def _new_order(fields: dict[str, str]) -> NewOrder:
+    if fields["OrdType"] not in _ORDER_TYPES:
+        known = ", ".join(f"{kind} ({code})" for code, kind in _ORDER_TYPES.items())
+        raise ValueError(f"OrdType {fields['OrdType']} is not supported; send {known}")
+    return NewOrder(
+        fields["ClOrdID"],
+        *_instrument(fields),
+        quantity=parse_nanos(fields["OrderQty"]),
+        price=parse_nanos(fields.get("Price", "0")),
+        time_in_force=_TIMES_IN_FORCE[fields["TimeInForce"]],
+        order_type=_ORDER_TYPES[fields["OrdType"]],
+        min_quantity=parse_nanos(fields.get("MinQty", "0")),
+        post_only=fields.get("ExecInst") == _POST_ONLY,
+    )
+
+
+def _instrument(fields: dict[str, str]) -> tuple[str, str, str]:
+    """Venue, symbol, side."""
+    return fields["SecurityExchange"], fields["Symbol"], _SIDES[fields["Side"]]
 
 
 def _report(fields: dict[str, str], kind: str) -> Report:
     cancel_reject = kind == "9"
     report_type = ReportType.CANCEL_REJECTED if cancel_reject else _EXEC_TYPES[fields["ExecType"]]
-    trade = report_type is ReportType.TRADE
+    trade = report_type in _EXECUTIONS
+    replaced = report_type is ReportType.REPLACED
     reason = fields.get("CxlRejReason" if cancel_reject else "OrdRejReason")
     venue_order_id = fields["OrderID"]
     return Report(
@@ -268,5 +296,10 @@ def _report(fields: dict[str, str], kind: str) -> Report:
         text=fields.get("Text", ""),
         ts=int(fields["TransactTime"]),
         report_seq=int(fields["MsgSeqNum"]),
+        original_order_id=fields["OrigClOrdID"] if replaced else "",
+        quantity=parse_nanos(fields["OrderQty"]) if replaced else 0,
+        price=parse_nanos(fields["Price"]) if replaced else 0,
+        liquidity=_LIQUIDITY[fields["LastLiquidityInd"]] if "LastLiquidityInd" in fields else "",
+        fee=parse_nanos(fields.get("Commission", "0")) if trade else 0,
         unknown_order=reason == (_CANCEL_UNKNOWN_ORDER if cancel_reject else _UNKNOWN_ORDER),
     )

@@ -32,7 +32,6 @@ def test_what_was_taken_is_gone_until_the_level_grows() -> None:
     book.delta(SELL, 101, 100, 1)
     assert book.sweep("buy", 70, 101) == [(101, 70)]
     assert book.sweep("buy", 70, 101) == [(101, 30)]
-    assert not book.crosses("buy", 101)
     book.delta(SELL, 101, 120, 2)
     assert book.sweep("buy", 70, 101) == [(101, 20)]
     book.delta(SELL, 101, 130, 3)

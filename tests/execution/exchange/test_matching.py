@@ -4,59 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
-from execution.exchange.matching import MatchingEngine, Outcome
+from execution.exchange.matching import MatchingEngine
+from execution.exchange.requests import CancelRequest, NewOrder, StatusRequest
 from execution.venues import ReportType
-from execution.venues.simulated.protocol import CancelRequest, NewOrder, StatusRequest
-from tickloom.events import (
-    DELTA_DTYPE,
-    QUOTE_DTYPE,
-    STATUS_DTYPE,
-    TRADE_DTYPE,
-    Condition,
-    EventBlock,
-    OrderState,
-    Side,
-    StatusCode,
-    SymbolTable,
-)
-from tickloom.instruments import Registry
+from tests.execution.exchange.feed import CENT, REGISTRY, Market, told
+from tickloom.events import Condition, OrderState, Side, StatusCode
 from tickloom.prices import NANOS
-
-CENT = NANOS // 100
-REGISTRY = Registry.load()
-
-
-class Market:
-    """Writes the feed: prices in cents, sizes in shares; seq and time count up."""
-
-    def __init__(self, engine: MatchingEngine) -> None:
-        self.engine, self.seq = engine, 0
-
-    def _block(self, **kinds: object) -> Outcome:
-        symbols = SymbolTable(["ALFA"])
-        return self.engine.apply(EventBlock("XNAS", "20261121.A", symbols, **kinds), 0)  # type: ignore[arg-type]
-
-    def _head(self, symbol: int = 1) -> tuple[int, int, int, int]:
-        self.seq += 1
-        return (self.seq * 1_000, self.seq * 1_000, self.seq, symbol)
-
-    def level(self, side: Side, cents: int, shares: int) -> Outcome:
-        row = (*self._head(), cents * CENT, shares * NANOS, 0, side)
-        return self._block(deltas=np.array([row], dtype=DELTA_DTYPE))
-
-    def quote(self, bid: int, bid_size: int, ask: int, ask_size: int) -> Outcome:
-        row = (*self._head(), bid * CENT, bid_size * NANOS, ask * CENT, ask_size * NANOS, 0)
-        return self._block(quotes=np.array([row], dtype=QUOTE_DTYPE))
-
-    def trade(self, cents: int, shares: int, condition: Condition = Condition.REGULAR) -> Outcome:
-        row = (*self._head(), cents * CENT, shares * NANOS, 0, Side.BUY, condition)
-        return self._block(trades=np.array([row], dtype=TRADE_DTYPE))
-
-    def status(self, code: StatusCode, symbol: int = 1) -> Outcome:
-        return self._block(statuses=np.array([(*self._head(symbol), code, b"")], dtype=STATUS_DTYPE))
 
 
 @pytest.fixture
@@ -76,14 +31,6 @@ def market(engine: MatchingEngine) -> Market:
 
 
 BUY = NewOrder("ID", "XNAS", "ALFA", "buy", 100 * NANOS, 100_03 * CENT, "ioc")
-
-
-def told(outcome: Outcome) -> list[tuple[ReportType, OrderState, int, int]]:
-    """(type, state, last shares, last cents) of each report."""
-    return [
-        (report.report_type, report.state, report.last_quantity // NANOS, report.last_price // CENT)
-        for _, report in outcome.reports
-    ]
 
 
 def test_ioc_takes_what_is_displayed_and_cancels_the_rest(engine: MatchingEngine, market: Market) -> None:
@@ -215,10 +162,8 @@ def test_the_past_of_the_feed_fills_nothing() -> None:
 
 def test_a_new_session_has_an_empty_book(engine: MatchingEngine, market: Market) -> None:
     """Yesterday's levels fill nothing today."""
-    symbols = SymbolTable(["ALFA"])
-    row = (9_000_000, 9_000_000, 900, 1, 100_03 * CENT, 7 * NANOS, 0, Side.SELL)
-    deltas = np.array([row], dtype=DELTA_DTYPE)
-    engine.apply(EventBlock("XNAS", "20261122.A", symbols, deltas=deltas), 0)
+    market.session = "20261122.A"
+    market.level(Side.SELL, 100_03, 7)
     fills = [report for report in told(engine.submit("ME", BUY, 0)) if report[0] is ReportType.TRADE]
     assert fills == [(ReportType.TRADE, OrderState.PARTIALLY_FILLED, 7, 100_03)]
 

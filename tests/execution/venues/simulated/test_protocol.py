@@ -8,16 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from execution.exchange.requests import CancelRequest, NewOrder, OrderType, ReplaceOrder, StatusRequest
 from execution.venues import Report, ReportType
 from execution.venues.simulated.protocol import (
-    CancelRequest,
     Heartbeat,
     Logon,
     Logout,
     Message,
     MessageReject,
-    NewOrder,
-    StatusRequest,
     decode,
     encode,
 )
@@ -30,9 +28,10 @@ amounts = st.integers(0, 4_000_000 * NANOS)
 sides = st.sampled_from(["buy", "sell"])
 states = st.sampled_from([state for state in OrderState if state is not OrderState.UNKNOWN])
 orders = {"order_id": names, "venue": names, "symbol": names, "side": sides}
+EXECUTIONS = {ReportType.TRADE, ReportType.TRADE_CANCELLED, ReportType.TRADE_CORRECTED}
 trades = st.builds(
     Report,
-    report_type=st.just(ReportType.TRADE),
+    report_type=st.sampled_from(sorted(EXECUTIONS)),
     **orders,
     state=states,
     filled_quantity=amounts,
@@ -43,10 +42,24 @@ trades = st.builds(
     text=names,
     ts=st.integers(0, 2**62),
     report_seq=st.integers(0, 2**53),
+    liquidity=st.sampled_from(["", "added", "removed"]),
+    fee=st.integers(-NANOS, NANOS),
+)
+replaced = st.builds(
+    Report,
+    report_type=st.just(ReportType.REPLACED),
+    **orders,
+    state=states,
+    filled_quantity=amounts,
+    original_order_id=names,
+    quantity=amounts,
+    price=amounts,
 )
 others = st.builds(
     Report,
-    report_type=st.sampled_from([kind for kind in ReportType if kind is not ReportType.TRADE]),
+    report_type=st.sampled_from(
+        [kind for kind in ReportType if kind not in {*EXECUTIONS, ReportType.REPLACED}]
+    ),
     **orders,
     state=states,
     filled_quantity=amounts,
@@ -58,12 +71,21 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.just(Heartbeat()),
     st.builds(Logout, names),
     st.builds(
-        NewOrder, **orders, quantity=amounts, price=amounts, time_in_force=st.sampled_from(["ioc", "day"])
+        NewOrder,
+        **orders,
+        quantity=amounts,
+        price=amounts,
+        time_in_force=st.sampled_from(["ioc", "day", "fok"]),
+        order_type=st.sampled_from(OrderType),
+        min_quantity=amounts,
+        post_only=st.booleans(),
     ),
-    st.builds(CancelRequest, **orders),
+    st.builds(ReplaceOrder, original_order_id=names, **orders, quantity=amounts, price=amounts),
+    st.builds(CancelRequest, **orders, quantity=amounts),
     st.builds(StatusRequest, **orders),
     st.builds(MessageReject, names),
     trades,
+    replaced,
     others,
 )
 
@@ -129,8 +151,8 @@ def test_report_from_fix_terms() -> None:
         (b'{"MsgType":"H","ClOrdID":"1"}', "'SecurityExchange' is missing"),
         (b'{"MsgType":"H","ClOrdID":"1","SecurityExchange":"X","Symbol":"A","Side":"7"}', "'7' is missing"),
         (
-            b'{"MsgType":"D","ClOrdID":"1","SecurityExchange":"X","Symbol":"A","Side":"1","OrdType":"1"}',
-            "OrdType 1 is not supported",
+            b'{"MsgType":"D","ClOrdID":"1","SecurityExchange":"X","Symbol":"A","Side":"1","OrdType":"3"}',
+            "OrdType 3 is not supported",
         ),
         (
             b'{"MsgType":"D","ClOrdID":"1","SecurityExchange":"X","Symbol":"A","Side":"1","OrdType":"2",'

@@ -1,0 +1,258 @@
+"""The venues' markets as their feeds move them: books, halts, sessions, times. Pure.
+
+A venue of the exchange follows one feed; several may follow the same one, each with its share of the
+displayed size and its own spread. Dark venues look at the best prices only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from execution.exchange.book import BUY
+from execution.exchange.dark import DarkBook
+from execution.exchange.lit import LitBook
+from execution.exchange.orders import Fill
+from execution.exchange.profile import LIT, VenueProfile
+from tickloom.events import SIDE_TEXTS, Condition, EventBlock, Records, StatusCode
+from tickloom.instruments import Instrument, Registry
+from tickloom.prices import NANOS, NO_PRICE
+
+_HALTS = frozenset({StatusCode.HALTED, StatusCode.PAUSED, StatusCode.QUOTATION_ONLY})
+_CLOSES = frozenset({StatusCode.MARKET_CLOSE, StatusCode.SYSTEM_HOURS_END, StatusCode.SESSION_END})
+_OPENS = frozenset({StatusCode.SESSION_START, StatusCode.SYSTEM_HOURS_START, StatusCode.MARKET_OPEN})
+
+Book = LitBook | DarkBook
+#: Called with a trade of the feed as the venue has it: venue, symbol, price, size, aggressor.
+TradeWatcher = Callable[[str, str, int, int, str], None]
+
+
+@dataclass(slots=True)
+class _Market:
+    book: Book
+    session: str = ""
+    halt: str = ""
+    halt_seq: int = -1
+    ordered: str = ""  # a halt of the exchange's own
+
+
+@dataclass(slots=True)
+class Moved:
+    """What a block did to a venue. closed: it has ended its session."""
+
+    touched: list[str] = field(default_factory=list)
+    fills: list[Fill] = field(default_factory=list)
+    closed: bool = False
+
+
+class Markets:
+    """All venues and their instruments."""
+
+    def __init__(self, registry: Registry, profiles: dict[str, VenueProfile]) -> None:
+        self._registry, self._profiles = registry, dict(profiles)
+        self._markets: dict[tuple[str, str], _Market] = {}
+        self._closed: dict[str, tuple[int, str]] = {}
+        self._feed_ts: dict[str, int] = {}
+        self.on_trade: TradeWatcher | None = None
+
+    def profile(self, venue: str) -> VenueProfile:
+        """Of a venue; one that was not declared is lit and costs nothing."""
+        found = self._profiles.get(venue)
+        if found is None:
+            found = self._profiles[venue] = VenueProfile(venue)
+        return found
+
+    def followers(self, feed: str) -> list[str]:
+        """The venues that follow a feed."""
+        found = [name for name, profile in self._profiles.items() if profile.source == feed]
+        return found or [self.profile(feed).name]
+
+    def instrument(self, venue: str, symbol: str) -> Instrument | None:
+        """What the registry has on it; a venue trades what its feed has."""
+        return self._registry.instrument(self.profile(venue).source, symbol)
+
+    def book(self, venue: str, symbol: str) -> Book:
+        return self._market(venue, symbol).book
+
+    def books(self, venue: str) -> Iterator[Book]:
+        """Of a venue, by symbol."""
+        for name, symbol in sorted(self._markets):
+            if name == venue:
+                yield self._markets[(name, symbol)].book
+
+    def time(self, venue: str, ts: int) -> int:
+        """The venue's time: event time of its feed, so that fills stand beside the ticks they met."""
+        return self._feed_ts.get(self.profile(venue).source, 0) or ts
+
+    def closed(self, venue: str) -> str:
+        """Why its session is over; empty: it is not."""
+        return self._closed.get(self.profile(venue).source, (0, ""))[1]
+
+    def halt(self, venue: str, symbol: str, text: str) -> None:
+        """Stop trading; empty text: the exchange has nothing against it any more."""
+        self._market(venue, symbol).ordered = text
+
+    def stopped(self, venue: str, symbol: str) -> str:
+        """Why nothing can be traded now; empty: it can."""
+        closed = self.closed(venue)
+        if closed:
+            return f"exchange closed: {closed}"
+        market = self._market(venue, symbol)
+        halt = market.ordered or market.halt
+        return f"trading in {symbol} is stopped: {halt}" if halt else ""
+
+    def refresh(self, venue: str, symbol: str, ts: int) -> list[Fill]:
+        """What rests and can trade now that the book has changed."""
+        book = self._market(venue, symbol).book
+        if not book.resting:
+            return []
+        return book.refresh() if isinstance(book, LitBook) else book.refresh(self.time(venue, ts))
+
+    # --- the feed ------------------------------------------------------------------------------
+
+    def apply(self, venue: str, block: EventBlock, live: bool) -> Moved:
+        """Let a block of the venue's feed move its books. Trades fill resting orders only if ``live``."""
+        moved, touched = Moved(), dict[str, None]()
+        self._tick_time(block)
+        # trades first: a level's decrease is then known to be one, see execution.exchange.queue
+        for row in block.trades:
+            moved.fills += self._trade(venue, block, row, live)
+            if live:
+                touched[block.symbols.names[row["symbol"]]] = None
+        self._deltas(venue, block, touched)
+        self._quotes(venue, block, touched)
+        for row in block.statuses:
+            moved.closed |= self._status(venue, block, row, touched)
+        moved.touched = list(touched)
+        return moved
+
+    def _trade(self, venue: str, block: EventBlock, row: Records, live: bool) -> list[Fill]:
+        if row["condition"] not in (Condition.REGULAR, Condition.HIDDEN):
+            return []
+        symbol, profile = block.symbols.names[row["symbol"]], self.profile(venue)
+        market = self._market(venue, symbol, block.session)
+        price, seq = int(row["price"]), int(row["seq"])
+        aggressor = SIDE_TEXTS[int(row["side"])]
+        size = self._share(venue, symbol, int(row["size"]))
+        book = market.book
+        if isinstance(book, DarkBook):
+            book.trade(size, seq, int(row["ts_event"]))
+            return []
+        if profile.widen_ticks and aggressor != "none":
+            price += self._widening(venue, symbol) * (1 if aggressor == "buy" else -1)
+        if not live or self.stopped(venue, symbol) or size == 0:
+            return []
+        fills: list[Fill] = []
+        # a hidden trade at our price says nothing of the queue: who is displayed goes first
+        if not (row["condition"] == Condition.HIDDEN and self._at_own_price(book, price)):
+            fills = book.trade(price, size, "" if aggressor == "none" else aggressor, seq)
+        if self.on_trade is not None:
+            self.on_trade(venue, symbol, price, size, aggressor)
+        return fills
+
+    def _at_own_price(self, book: LitBook, price: int) -> bool:
+        return any(order.price == price for order in book.resting)
+
+    def _deltas(self, venue: str, block: EventBlock, touched: dict[str, None]) -> None:
+        deltas = block.deltas
+        if not len(deltas) or self.profile(venue).kind != LIT:
+            return
+        columns = (deltas[name].tolist() for name in ("symbol", "side", "price", "size", "seq"))
+        books: dict[int, tuple[LitBook, str]] = {}
+        widen = 0
+        for number, side, price, size, seq in zip(*columns, strict=True):
+            found = books.get(number)
+            if found is None:
+                symbol = block.symbols.names[number]
+                touched[symbol] = None
+                book = self._market(venue, symbol, block.session).book
+                assert isinstance(book, LitBook)
+                found = books[number] = (book, symbol)
+            book, symbol = found
+            widen = self._widening(venue, symbol)
+            moved = price - widen if side == BUY else price + widen
+            book.displayed.delta(side, moved, self._share(venue, symbol, size), seq)
+
+    def _quotes(self, venue: str, block: EventBlock, touched: dict[str, None]) -> None:
+        """The last quote of each instrument: those before it were over when the batch was read."""
+        if not len(block.quotes):
+            return
+        _, index = np.unique(block.quotes["symbol"][::-1], return_index=True)
+        for row in block.quotes[len(block.quotes) - 1 - index]:
+            symbol = block.symbols.names[row["symbol"]]
+            touched[symbol] = None
+            book = self._market(venue, symbol, block.session).book
+            bid, ask, seq = int(row["bid_price"]), int(row["ask_price"]), int(row["seq"])
+            if isinstance(book, DarkBook):
+                book.quote(bid, ask, seq)
+                continue
+            widen = self._widening(venue, symbol)
+            book.displayed.quote(
+                bid if bid == NO_PRICE else bid - widen,
+                self._share(venue, symbol, int(row["bid_size"])),
+                ask if ask == NO_PRICE else ask + widen,
+                self._share(venue, symbol, int(row["ask_size"])),
+                seq,
+            )
+
+    def _status(self, venue: str, block: EventBlock, row: Records, touched: dict[str, None]) -> bool:
+        """True if the venue's session ended with it."""
+        symbol, seq = block.symbols.names[row["symbol"]], int(row["seq"])
+        code = StatusCode(int(row["status"]))
+        if symbol == "":
+            feed = block.venue
+            if (code in _CLOSES or code in _OPENS) and seq >= self._closed.get(feed, (-1, ""))[0]:
+                self._closed[feed] = (seq, code.name.lower() if code in _CLOSES else "")
+                return code in _CLOSES
+            return False
+        market = self._market(venue, symbol, block.session)
+        if (code in _HALTS or code is StatusCode.TRADING) and seq > market.halt_seq:
+            market.halt_seq, market.halt = seq, code.name.lower() if code in _HALTS else ""
+            touched[symbol] = None
+        elif code is StatusCode.BOOK_LOST:
+            if isinstance(market.book, LitBook):
+                market.book.displayed.lose(seq)
+            else:
+                market.book.clear()
+        return False
+
+    def _tick_time(self, block: EventBlock) -> None:
+        newest = self._feed_ts.get(block.venue, 0)
+        for records in (block.trades, block.quotes, block.deltas):
+            if len(records):
+                newest = max(newest, int(records["ts_event"].max()))
+        self._feed_ts[block.venue] = newest
+
+    def _market(self, venue: str, symbol: str, session: str = "") -> _Market:
+        market = self._markets.get((venue, symbol))
+        if market is None:
+            market = self._markets[(venue, symbol)] = _Market(self._new_book(venue, symbol))
+        if session > market.session:
+            if market.session:
+                # a new session begins with an empty book; sessions of a venue are named in rising order
+                market.book.clear()
+                market.halt, market.halt_seq = "", -1
+            market.session = session
+        return market
+
+    def _new_book(self, venue: str, symbol: str) -> Book:
+        profile, instrument = self.profile(venue), self.instrument(venue, symbol)
+        tick = instrument.tick if instrument is not None else 1
+        lot = instrument.lot if instrument is not None else 1
+        return LitBook(profile, tick, lot) if profile.kind == LIT else DarkBook(profile, symbol, lot)
+
+    def _share(self, venue: str, symbol: str, size: int) -> int:
+        """The venue's part of a size of the feed, in lots."""
+        share = self.profile(venue).displayed_share
+        if share == 1.0:
+            return size
+        instrument = self.instrument(venue, symbol)
+        lot = instrument.lot if instrument is not None else 1
+        return size * round(share * NANOS) // NANOS // lot * lot
+
+    def _widening(self, venue: str, symbol: str) -> int:
+        ticks = self.profile(venue).widen_ticks
+        instrument = self.instrument(venue, symbol) if ticks else None
+        return ticks * instrument.tick if instrument is not None else 0
