@@ -341,13 +341,15 @@ class MatchingEngine:
     def _reduce(self, outcome: Outcome, order: VenueOrder, quantity: int, text: str = "") -> None:
         """So much less of it, in its place."""
         order.quantity -= quantity
-        outcome.orders[order.order_id] = order
-        self._replaced(outcome, order, order.order_id, text)
+        self._replaced(outcome, order, order.order_id, text, quantity)
 
-    def _replaced(self, outcome: Outcome, order: VenueOrder, original: str, text: str = "") -> None:
+    def _replaced(
+        self, outcome: Outcome, order: VenueOrder, original: str, text: str = "", taken_off: int = 0
+    ) -> None:
         told: Report = replace(
             report(order, ReportType.REPLACED, order.ts, text),
             original_order_id=original,
+            last_quantity=taken_off,
             quantity=order.quantity,
             price=order.price,
         )

@@ -1,37 +1,47 @@
 """The exchange's own durable record: orders, executions and the reports it told, in SQLite.
 
-An outcome is committed whole before anybody hears of it. The record names itself with a random session
-id; a client that asks for reports behind a number of another record starts again at 0.
+An outcome is committed whole before anybody hears of it, and with it the messages that go into the
+numbered streams of protocols which have them (OUCH over SoupBinTCP, drop copy). The record names itself
+with a random session id; a client that asks for what is behind a number of another record starts again
+at 0.
 """
 
 from __future__ import annotations
 
 import secrets
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from execution.exchange.matching import Outcome, VenueOrder
+from execution.exchange.orders import Outcome, VenueOrder
+from execution.exchange.requests import OrderType
 from execution.venues import Report, ReportType
 from execution.venues.simulated.protocol import encode
 from tickloom.errors import JournalError
 from tickloom.events import Execution, OrderState
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _SCHEMA = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     # quantities and prices: int64 nanos; ts: the venue's time, ns; number: time priority
     "CREATE TABLE orders (order_id TEXT PRIMARY KEY, client TEXT NOT NULL, venue TEXT NOT NULL, "
     "symbol TEXT NOT NULL, side TEXT NOT NULL, quantity INTEGER NOT NULL, price INTEGER NOT NULL, "
     "time_in_force TEXT NOT NULL, state TEXT NOT NULL, filled_quantity INTEGER NOT NULL, "
-    "number INTEGER NOT NULL UNIQUE, ts INTEGER NOT NULL) WITHOUT ROWID",
+    # user_ref: the protocol's number of the order; an order that keeps its place has the number of the
+    # one that it replaced
+    "number INTEGER NOT NULL, ts INTEGER NOT NULL, order_type TEXT NOT NULL, min_quantity INTEGER NOT NULL, "
+    "post_only INTEGER NOT NULL, busted_quantity INTEGER NOT NULL, client_order_id TEXT NOT NULL, "
+    "user_ref INTEGER NOT NULL, original_order_id TEXT NOT NULL) WITHOUT ROWID",
     "CREATE TABLE executions (venue TEXT NOT NULL, execution_id TEXT NOT NULL, order_id TEXT NOT NULL, "
     "symbol TEXT NOT NULL, side TEXT NOT NULL, price INTEGER NOT NULL, quantity INTEGER NOT NULL, "
+    # a busted execution has quantity 0
     "ts INTEGER NOT NULL, PRIMARY KEY (venue, execution_id)) WITHOUT ROWID",
     "CREATE TABLE reports (client TEXT NOT NULL, report_seq INTEGER NOT NULL, line BLOB NOT NULL, "
     "PRIMARY KEY (client, report_seq)) WITHOUT ROWID",
+    "CREATE TABLE streams (stream TEXT NOT NULL, seq INTEGER NOT NULL, payload BLOB NOT NULL, "
+    "PRIMARY KEY (stream, seq)) WITHOUT ROWID",
 )
 
 
@@ -65,6 +75,9 @@ class ExchangeRecord:
             self._last_seq: dict[str, int] = dict(
                 self._db.execute("SELECT client, max(report_seq) FROM reports GROUP BY client")
             )
+            self._stream_ends: dict[str, int] = dict(
+                self._db.execute("SELECT stream, max(seq) FROM streams GROUP BY stream")
+            )
         except sqlite3.Error as error:
             raise JournalError(f"{path}: {error}; mend the disk, or move the file away") from error
 
@@ -80,8 +93,13 @@ class ExchangeRecord:
         self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         self._db.execute("COMMIT")
 
-    def write(self, outcome: Outcome) -> list[tuple[str, Report]]:
+    def write(self, outcome: Outcome, streamed: Iterable[tuple[str, bytes]] = ()) -> list[tuple[str, Report]]:
         """Make an outcome durable; its reports with their numbers, to be told now.
+
+        Parameters
+        ----------
+        streamed : iterable of (str, bytes)
+            Stream and message: they get the next numbers of their streams.
 
         Raises
         ------
@@ -89,22 +107,23 @@ class ExchangeRecord:
             It could not be written. The exchange must stop: nobody may hear of it.
         """
         numbered: list[tuple[str, Report]] = []
-        if not outcome.orders and not outcome.reports:
+        messages = list(streamed)
+        if not outcome.orders and not outcome.reports and not messages:
             return numbered
         try:
             self._db.execute("BEGIN IMMEDIATE")
             for order in outcome.orders.values():
-                self._db.execute(
-                    "INSERT OR REPLACE INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", _row(order)
-                )
+                self._db.execute(f"INSERT OR REPLACE INTO orders VALUES ({', '.join('?' * 19)})", _row(order))
             for client, report in outcome.reports:
                 seq = self._last_seq.get(client, 0) + 1
                 self._last_seq[client] = seq
                 told = replace(report, report_seq=seq)
                 numbered.append((client, told))
                 self._db.execute("INSERT INTO reports VALUES (?, ?, ?)", (client, seq, encode(told)))
-                if report.report_type is ReportType.TRADE:
-                    self._add_execution(report)
+                self._note_execution(report)
+            for stream, payload in messages:
+                seq = self._stream_ends[stream] = self._stream_ends.get(stream, 0) + 1
+                self._db.execute("INSERT INTO streams VALUES (?, ?, ?)", (stream, seq, payload))
             self._commit()
         except sqlite3.Error as error:
             raise JournalError(
@@ -115,14 +134,35 @@ class ExchangeRecord:
     def _commit(self) -> None:
         self._db.execute("COMMIT")
 
-    def _add_execution(self, report: Report) -> None:
-        self._db.execute(
-            "INSERT INTO executions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                *(report.venue, report.execution_id, report.order_id, report.symbol, report.side),
-                *(report.last_price, report.last_quantity, report.ts),
-            ),
+    def _note_execution(self, report: Report) -> None:
+        if report.report_type is ReportType.TRADE:
+            self._db.execute(
+                "INSERT INTO executions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(report.venue, report.execution_id, report.order_id, report.symbol, report.side),
+                    *(report.last_price, report.last_quantity, report.ts),
+                ),
+            )
+        elif report.report_type in (ReportType.TRADE_CANCELLED, ReportType.TRADE_CORRECTED):
+            self._db.execute(
+                "UPDATE executions SET quantity = ?, price = iif(? > 0, ?, price) "
+                "WHERE venue = ? AND execution_id = ?",
+                (
+                    *(report.last_quantity, report.last_price, report.last_price),
+                    *(report.venue, report.execution_id),
+                ),
+            )
+
+    def stream_end(self, stream: str) -> int:
+        """The number of its last message; 0: it has none."""
+        return self._stream_ends.get(stream, 0)
+
+    def stream_after(self, stream: str, seq: int) -> list[bytes]:
+        """Its messages with higher numbers, in order."""
+        rows = self._db.execute(
+            "SELECT payload FROM streams WHERE stream = ? AND seq > ? ORDER BY seq", (stream, seq)
         )
+        return [bytes(payload) for (payload,) in rows]
 
     def reports_after(self, client: str, report_seq: int) -> Iterator[bytes]:
         """Encoded reports that a client has not made durable, marked as possible duplicates."""
@@ -137,21 +177,23 @@ class ExchangeRecord:
         """All orders, in time priority."""
         rows = self._db.execute(
             "SELECT client, order_id, venue, symbol, side, quantity, price, time_in_force, state, "
-            "filled_quantity, number, ts FROM orders WHERE (? IS NULL OR venue = ?) ORDER BY number",
+            "filled_quantity, number, ts, order_type, min_quantity, post_only, busted_quantity, "
+            "client_order_id, user_ref, original_order_id "
+            "FROM orders WHERE (? IS NULL OR venue = ?) ORDER BY number, ts",
             (venue, venue),
         )
         found = []
         for row in rows:
             values = list(row)
-            values[8] = OrderState(values[8])
+            values[8], values[12], values[14] = OrderState(values[8]), OrderType(values[12]), bool(values[14])
             found.append(VenueOrder(*values))
         return found
 
     def executions(self, venue: str | None = None) -> list[Execution]:
-        """All fills."""
+        """All fills that stand: corrected where they were, without those that were busted."""
         rows = self._db.execute(
             "SELECT execution_id, order_id, venue, symbol, side, price, quantity, ts, ts "
-            "FROM executions WHERE (? IS NULL OR venue = ?) ORDER BY ts, execution_id",
+            "FROM executions WHERE (? IS NULL OR venue = ?) AND quantity > 0 ORDER BY ts, execution_id",
             (venue, venue),
         )
         return [Execution(*row) for row in rows]
@@ -167,4 +209,6 @@ def _row(order: VenueOrder) -> tuple[Any, ...]:
     return (
         *(order.order_id, order.client, order.venue, order.symbol, order.side, order.quantity, order.price),
         *(order.time_in_force, order.state.value, order.filled_quantity, order.number, order.ts),
+        *(order.order_type.value, order.min_quantity, int(order.post_only), order.busted_quantity),
+        *(order.client_order_id, order.user_ref, order.original_order_id),
     )

@@ -1,222 +1,162 @@
-"""The exchange's shell: clients on TCP, the feed on Kafka, the record on disk; one event loop decides.
+"""The exchange's shell: ports for clients, the feed from Kafka, the record on disk; one event loop decides.
 
 Everything that changes the matching engine runs on the loop, one thing after the other: requests in the
 order in which they came, the feed's batches between them. An outcome is in the record before its
-reports go out. A client that logs on again takes its session over; the old connection is cut first, so
-nothing that was still in it can arrive after the answer to a status request.
+reports go out. Protocols are ports (:mod:`execution.exchange.ports`); faults are asked before each act.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from dataclasses import dataclass, field
-
-import structlog
+from collections.abc import Callable
 
 from execution import metrics
-from execution.exchange.matching import MatchingEngine, Outcome
+from execution.exchange.faults import Faults
+from execution.exchange.matching import MatchingEngine
+from execution.exchange.orders import Outcome
+from execution.exchange.ports import ClientSession, OrderEntryPort, Request
 from execution.exchange.record import ExchangeRecord
-from execution.exchange.requests import CancelRequest, NewOrder, StatusRequest
-from execution.venues.simulated import protocol
-from execution.venues.simulated.protocol import (
-    LINE_BYTES_MAX,
-    Heartbeat,
-    Logon,
-    Logout,
-    Message,
-    MessageReject,
-)
-from tickloom.clock import Clock
+from execution.exchange.requests import CancelRequest, NewOrder, ReplaceOrder
+from execution.exchange.simulated_port import SimulatedPort
+from execution.venues import Report
+from tickloom.clock import NS_PER_S, Clock
 from tickloom.codec import TickBatch
-from tickloom.errors import DecodeError, SetupError
 
-LOGON_TIMEOUT_S = 10.0
-CLOSE_TIMEOUT_S = 1.0
-HEARTBEAT_S = 5.0
-SILENCE_S_MAX = 15.0
-UNSENT_BYTES_MAX = 8 * 1024 * 1024  # a client that does not read is cut off; its reports are kept
-
-_log = structlog.get_logger("exchange")
-
-
-@dataclass(slots=True)
-class _Session:
-    client: str
-    writer: asyncio.StreamWriter
-    alive: bool = True
-    tasks: list[asyncio.Task[None]] = field(default_factory=list)
-
-    def send(self, line: bytes) -> None:
-        if not self.alive:
-            return
-        if self.writer.transport.get_write_buffer_size() > UNSENT_BYTES_MAX:
-            _log.warning("slow_client", client=self.client)
-            self.cut()
-            return
-        self.writer.write(line)
-
-    def cut(self) -> None:
-        """End it at once; what it sent and we have not read is gone."""
-        self.alive = False
-        self.writer.transport.abort()
+#: Hears of everything that is durable: (client, report) and the messages that went into streams.
+Watcher = Callable[[Outcome, list[tuple[str, bytes]]], None]
+#: Makes messages for a stream of its own out of an outcome, in the transaction of that.
+Streamer = Callable[[str, Report], list[tuple[str, bytes]]]
 
 
 class ExchangeServer:
-    """One simulated exchange on one port.
+    """One simulated exchange.
 
     Parameters
     ----------
     latency_s : float
-        Added to every request before it is looked at; the order of requests stays.
+        Added to every request before it is looked at, besides the venue's own latency; the order of a
+        client's requests stays.
     """
 
     def __init__(
         self, engine: MatchingEngine, record: ExchangeRecord, clock: Clock, latency_s: float = 0.0
     ) -> None:
-        self._engine, self._record, self._clock, self._latency_s = engine, record, clock, latency_s
-        self._sessions: dict[str, _Session] = {}
-        self._server: asyncio.Server | None = None
+        self.engine, self.record, self.faults = engine, record, Faults()
+        self._clock, self._latency_ns = clock, round(latency_s * NS_PER_S)
+        self._requests = 0
+        self._simulated = SimulatedPort(self, record, clock)
+        self._ports: list[OrderEntryPort] = [self._simulated]
+        self._streamers: list[Streamer] = []
+        self._watchers: list[Watcher] = []
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def start(self, host: str, port: int) -> int:
-        """Listen; the port (one that was free where ``port`` is 0).
+        """Listen for the exchange's own protocol; see :meth:`SimulatedPort.start`."""
+        return await self._simulated.start(host, port)
 
-        Raises
-        ------
-        SetupError
-            The port is taken.
-        """
-        try:
-            self._server = await asyncio.start_server(self._serve, host, port, limit=LINE_BYTES_MAX)
-        except OSError as error:
-            raise SetupError(
-                f"exchange port {host}:{port} cannot be opened ({error.strerror}); set exchange.port"
-            ) from error
-        return int(self._server.sockets[0].getsockname()[1])
+    def add_port(self, port: OrderEntryPort) -> None:
+        """Another protocol. Whoever adds it starts it."""
+        self._ports.insert(0, port)  # the one without a prefix is asked last
+
+    def watch(self, watcher: Watcher, streamer: Streamer | None = None) -> None:
+        """Somebody who hears of all outcomes: the drop copy, the market data feed."""
+        self._watchers.append(watcher)
+        if streamer is not None:
+            self._streamers.append(streamer)
 
     async def close(self) -> None:
         """Say goodbye to all clients and stop listening."""
-        if self._server is not None:
-            self._server.close()
-        for session in list(self._sessions.values()):
-            session.send(protocol.encode(Logout("the exchange closes")))
-            with contextlib.suppress(OSError, TimeoutError):
-                async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                    await session.writer.drain()
-            session.cut()
+        for port in self._ports:
+            await port.close()
 
     # --- the market ----------------------------------------------------------------------------
 
     async def on_batches(self, batches: list[tuple[TickBatch, int]]) -> None:
         """Let the market move."""
         for batch, _ in batches:
-            self._settle(self._engine.apply(batch.block, self._clock.now_ns()))
+            self.settle(self.engine.apply(batch.block, self._clock.now_ns()))
 
     def go_live(self) -> None:
         """The feed's past has been read."""
-        self._settle(self._engine.go_live(self._clock.now_ns()))
+        self.settle(self.engine.go_live(self._clock.now_ns()))
 
     # --- clients -------------------------------------------------------------------------------
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        session: _Session | None = None
-        try:
-            async with asyncio.timeout(LOGON_TIMEOUT_S):
-                line = await reader.readline()
-            logon = protocol.decode(line) if line else None
-            if not isinstance(logon, Logon):
-                writer.write(protocol.encode(Logout("log on first (MsgType A)")))
-                return
-            session = self._log_on(logon, writer)
-            await self._read(session, reader)
-        except DecodeError as error:
-            writer.write(protocol.encode(Logout(str(error))))
-        except (TimeoutError, ConnectionError, asyncio.LimitOverrunError, ValueError) as error:
-            _log.info("session_lost", client=session.client if session else "", error=str(error))
-        finally:
-            if session is not None:
-                self._log_off(session)
-            with contextlib.suppress(ConnectionError):
-                writer.close()
+    def sessions(self, client: str = "") -> list[ClientSession]:
+        """Those that are logged in; of one client, or all."""
+        return [
+            session
+            for port in self._ports
+            for session in port.sessions()
+            if session.alive and client in ("", session.client)
+        ]
 
-    def _log_on(self, logon: Logon, writer: asyncio.StreamWriter) -> _Session:
-        old = self._sessions.pop(logon.client, None)
-        if old is not None:
-            _log.info("session_taken_over", client=logon.client)
-            old.cut()
-        session = self._sessions[logon.client] = _Session(logon.client, writer)
-        metrics.EXCHANGE_SESSIONS.set(len(self._sessions))
-        last = logon.last_report_seq if logon.session == self._record.session else 0
-        session.send(protocol.encode(Logon("EXCHANGE", self._record.session, last)))
-        replayed = 0
-        for line in self._record.reports_after(logon.client, last):
-            session.send(line)
-            replayed += 1
-        session.tasks.append(asyncio.create_task(self._beat(session)))
-        _log.info("session_up", client=logon.client, after=last, replayed=replayed)
-        return session
+    def silent_until_ns(self, client: str) -> int:
+        return self.faults.silent_until_ns(client)
 
-    def _log_off(self, session: _Session) -> None:
-        session.alive = False
-        for task in session.tasks:
-            task.cancel()
-        if self._sessions.get(session.client) is session:
-            del self._sessions[session.client]
-        metrics.EXCHANGE_SESSIONS.set(len(self._sessions))
+    def arrive(self, session: ClientSession, request: Request) -> None:
+        """A request has come; it is dealt with after the venue's latency."""
+        self._requests += 1
+        now_ns = self._clock.now_ns()
+        if self.faults.loses_order(request.venue):
+            session.cut()
+            return
+        latency = self.engine.markets.profile(request.venue).latency
+        delay_ns = (
+            self._latency_ns + latency.delay_ns(self._requests) + self.faults.delay_ns(request.venue, now_ns)
+        )
+        session.due_ns = max(session.due_ns, now_ns + delay_ns)
+        if session.due_ns <= now_ns:
+            self._handle(session, request)
+        else:
+            delay_s = (session.due_ns - now_ns) / NS_PER_S
+            asyncio.get_running_loop().call_later(delay_s, self._handle, session, request)
 
-    async def _beat(self, session: _Session) -> None:
-        while session.alive:
-            session.send(protocol.encode(Heartbeat()))
-            await asyncio.sleep(HEARTBEAT_S)
-
-    async def _read(self, session: _Session, reader: asyncio.StreamReader) -> None:
-        loop = asyncio.get_running_loop()
-        while session.alive:
-            async with asyncio.timeout(SILENCE_S_MAX):
-                line = await reader.readline()
-            if not line or not session.alive:
-                return
-            try:
-                message = protocol.decode(line)
-            except DecodeError as error:
-                session.send(protocol.encode(MessageReject(str(error))))
-                continue
-            if isinstance(message, Logout):
-                return
-            if self._latency_s:
-                loop.call_later(self._latency_s, self._handle, session, message)
-            else:
-                self._handle(session, message)
-
-    def _handle(self, session: _Session, message: Message) -> None:
+    def _handle(self, session: ClientSession, request: Request) -> None:
         if not session.alive:  # cut while the request was on its way: it never arrived
             return
         ts = self._clock.now_ns()
-        if isinstance(message, NewOrder):
-            outcome = self._engine.submit(session.client, message, ts)
+        if isinstance(request, NewOrder):
+            outcome = self.engine.submit(session.client, request, ts)
             metrics.EXCHANGE_ORDERS.labels("duplicate" if outcome.answer else "taken").inc()
-        elif isinstance(message, CancelRequest):
-            outcome = self._engine.cancel(message, ts)
-        elif isinstance(message, StatusRequest):
-            outcome = self._engine.status(message, ts)
+        elif isinstance(request, ReplaceOrder):
+            outcome = self.engine.replace(request, ts)
+        elif isinstance(request, CancelRequest):
+            outcome = self.engine.cancel(request, ts)
         else:
-            return
-        self._settle(outcome)
+            outcome = self.engine.status(request, ts)
+        self.settle(outcome)
         if outcome.answer is not None:
-            session.send(protocol.encode(outcome.answer))
+            session.answer(request, outcome.answer)
 
-    def _settle(self, outcome: Outcome) -> None:
+    def settle(self, outcome: Outcome, streamed: list[tuple[str, bytes]] | None = None) -> None:
         """Make it durable, then tell it. What cannot be recorded ends the process."""
+        pieces = [self._streamed(client, report) for client, report in outcome.reports]
+        streams = [*(streamed or []), *(item for piece in pieces for item in piece)]
         try:
-            numbered = self._record.write(outcome)
+            numbered = self.record.write(outcome, streams)
         except BaseException as error:
             if not self.failed.done():
                 self.failed.set_exception(error)
             raise
-        for client, report in numbered:
+        for (client, report), piece in zip(numbered, pieces, strict=True):
             if report.execution_id:
                 metrics.EXCHANGE_EXECUTIONS.labels(report.venue).inc()
-            session = self._sessions.get(client)
-            if session is not None:
-                session.send(protocol.encode(report))
+            self._publish(client, report, piece)
+        for watcher in self._watchers:
+            watcher(outcome, streams)
+
+    def _streamed(self, client: str, report: Report) -> list[tuple[str, bytes]]:
+        messages = self._port(client).streamed(client, report)
+        for streamer in self._streamers:
+            messages = messages + streamer(client, report)
+        return messages
+
+    def _publish(self, client: str, report: Report, streamed: list[tuple[str, bytes]]) -> None:
+        if self.faults.loses_ack(report.venue):
+            for session in self.sessions(client):
+                session.cut()
+        self._port(client).publish(client, report, streamed)
+
+    def _port(self, client: str) -> OrderEntryPort:
+        return next(port for port in self._ports if client.startswith(port.prefix))

@@ -40,7 +40,8 @@ class Report:
 
     ``execution_id``: of a bust or correction, that of the trade concerned, whose quantity and price
     are then ``last_quantity`` and ``last_price`` (0 for a bust). ``original_order_id``: of a
-    replacement, the order that it replaces; ``quantity`` and ``price`` are the new ones.
+    replacement, the order that it replaces; ``quantity`` and ``price`` are the new ones. An order that
+    was made smaller in its place has the same id in both, and what was taken off in ``last_quantity``.
     ``liquidity``: "added", "removed" or empty. ``fee``: of the execution, nanos; below 0: a rebate.
     """
 

@@ -215,6 +215,7 @@ def _report_fields(report: Report) -> dict[str, str]:
             fields["LastLiquidityInd"] = _LIQUIDITY_CODES[report.liquidity]
     if report.report_type is ReportType.REPLACED:
         fields["OrigClOrdID"] = report.original_order_id
+        fields["LastQty"] = format_nanos(report.last_quantity)
         fields["OrderQty"] = format_nanos(report.quantity)
         fields["Price"] = format_nanos(report.price)
     if report.unknown_order:
@@ -291,7 +292,7 @@ def _report(fields: dict[str, str], kind: str) -> Report:
         filled_quantity=parse_nanos(fields["CumQty"]),
         venue_order_id="" if venue_order_id == "NONE" else venue_order_id,
         execution_id=fields["ExecID"] if trade else "",
-        last_quantity=parse_nanos(fields["LastQty"]) if trade else 0,
+        last_quantity=parse_nanos(fields["LastQty"]) if trade or replaced else 0,
         last_price=parse_nanos(fields["LastPx"]) if trade else 0,
         text=fields.get("Text", ""),
         ts=int(fields["TransactTime"]),

@@ -52,6 +52,7 @@ replaced = st.builds(
     state=states,
     filled_quantity=amounts,
     original_order_id=names,
+    last_quantity=amounts,
     quantity=amounts,
     price=amounts,
 )
