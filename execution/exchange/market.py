@@ -55,7 +55,8 @@ class Markets:
         self._markets: dict[tuple[str, str], _Market] = {}
         self._closed: dict[str, tuple[int, str]] = {}
         self._feed_ts: dict[str, int] = {}
-        self.on_trade: TradeWatcher | None = None
+        self._changed: set[tuple[str, str]] = set()
+        self.trade_watchers: list[TradeWatcher] = []
 
     def profile(self, venue: str) -> VenueProfile:
         """Of a venue; one that was not declared is lit and costs nothing."""
@@ -103,6 +104,15 @@ class Markets:
         halt = market.ordered or market.halt
         return f"trading in {symbol} is stopped: {halt}" if halt else ""
 
+    def take_changed(self) -> set[tuple[str, str]]:
+        """Venue and symbol of the books that the feeds have moved since this was last asked."""
+        changed, self._changed = self._changed, set()
+        return changed
+
+    def symbols(self, venue: str) -> list[str]:
+        """What a venue lists."""
+        return [item.symbol for item in self._registry.of_venue(self.profile(venue).source)]
+
     def refresh(self, venue: str, symbol: str, ts: int) -> list[Fill]:
         """What rests and can trade now that the book has changed."""
         book = self._market(venue, symbol).book
@@ -126,6 +136,7 @@ class Markets:
         for row in block.statuses:
             moved.closed |= self._status(venue, block, row, touched)
         moved.touched = list(touched)
+        self._changed.update((venue, symbol) for symbol in touched)
         return moved
 
     def _trade(self, venue: str, block: EventBlock, row: Records, live: bool) -> list[Fill]:
@@ -148,8 +159,8 @@ class Markets:
         # a hidden trade at our price says nothing of the queue: who is displayed goes first
         if not (row["condition"] == Condition.HIDDEN and self._at_own_price(book, price)):
             fills = book.trade(price, size, "" if aggressor == "none" else aggressor, seq)
-        if self.on_trade is not None:
-            self.on_trade(venue, symbol, price, size, aggressor)
+        for watcher in self.trade_watchers:
+            watcher(venue, symbol, price, size, aggressor)
         return fills
 
     def _at_own_price(self, book: LitBook, price: int) -> bool:

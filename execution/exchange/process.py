@@ -8,6 +8,7 @@ from pathlib import Path
 
 import structlog
 
+from execution.exchange.instance import Instance, InstanceSettings
 from execution.exchange.matching import MatchingEngine
 from execution.exchange.record import ExchangeRecord
 from execution.exchange.server import ExchangeServer
@@ -25,24 +26,43 @@ WATCH_S = 0.2
 _log = structlog.get_logger("exchange")
 
 
-def record_path(data_dir: Path) -> Path:
-    """Where the exchange keeps its record."""
-    return data_dir / "exchange" / "exchange.db"
+def record_path(data_dir: Path, name: str = "exchange") -> Path:
+    """Where the exchange of that name keeps its record."""
+    return data_dir / "exchange" / f"{name}.db"
 
 
-async def run(settings: ExchangeSettings, kafka: KafkaSettings, data_dir: Path) -> None:
+async def run(
+    settings: ExchangeSettings,
+    kafka: KafkaSettings,
+    data_dir: Path,
+    name: str = "exchange",
+    venues_file: Path | None = None,
+) -> None:
     """Serve until SIGTERM or SIGINT.
+
+    Parameters
+    ----------
+    name : str
+        Of this instance: several may run at once, each with its record and its ports.
+    venues_file : Path, optional
+        Its venues and ports (:class:`InstanceSettings`); without one it has those of the settings,
+        plain, and speaks its own protocol only.
 
     Raises
     ------
     TickloomError
         The port is taken, the record cannot be written, the feed cannot be followed.
     """
-    names = [name for venue in settings.venues for name in (topics.ticks(venue), topics.book(venue))]
+    venues = InstanceSettings.load(venues_file) if venues_file is not None else InstanceSettings()
+    feeds = venues.feeds() or settings.venues
+    names = [topic for feed in feeds for topic in (topics.ticks(feed), topics.book(feed))]
     await asyncio.to_thread(topics.ensure_topics, names, kafka)
-    record = ExchangeRecord(record_path(data_dir))
-    engine = MatchingEngine(Registry.load(), record.orders(), record.execution_count())
-    server = ExchangeServer(engine, record, SystemClock(), settings.latency_ms / 1e3)
+    record, registry, clock = ExchangeRecord(record_path(data_dir, name)), Registry.load(), SystemClock()
+    engine = MatchingEngine(
+        registry, record.orders(), record.execution_count(), venues.profiles, record.executions()
+    )
+    server = ExchangeServer(engine, record, clock, settings.latency_ms / 1e3)
+    instance = Instance(venues, server, record, registry, clock)
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -61,8 +81,15 @@ async def run(settings: ExchangeSettings, kafka: KafkaSettings, data_dir: Path) 
             return
         server.go_live()
         port = await server.start(settings.host, settings.port)
+        await instance.start(settings.host)
         start_metrics(settings.metrics_port)
-        _log.info("exchange_ready", port=port, venues=list(settings.venues), session=record.session)
+        _log.info(
+            "exchange_ready",
+            name=name,
+            port=port,
+            venues=list(venues.profiles or settings.venues),
+            session=record.session,
+        )
         while not stop.is_set():
             if feed.failure is not None:
                 raise ServiceError(f"the feed cannot be followed: {feed.failure}") from feed.failure
@@ -71,6 +98,7 @@ async def run(settings: ExchangeSettings, kafka: KafkaSettings, data_dir: Path) 
             await asyncio.sleep(WATCH_S)
     finally:
         await server.close()
+        await instance.close()
         await asyncio.to_thread(feed.close)
         record.close()
     _log.info("exchange_stopped")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import random
-import tomllib
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
 from tickloom.clock import NS_PER_MS
@@ -169,8 +167,8 @@ def _require(holds: bool, name: str, text: str) -> None:
         raise SettingsError(f"venue {name}: {text}; mend its entry")
 
 
-def load(path: Path) -> dict[str, VenueProfile]:
-    """Profiles from a TOML file: a table ``[venues.NAME]`` each, with tables of the models in it.
+def parse(path: str, tables: dict[str, dict[str, Any]]) -> dict[str, VenueProfile]:
+    """Profiles from the TOML tables ``[venues.NAME]`` of a file, with tables of the models in each.
 
     Decimal amounts (fees, daily_volume) are text; latency is in milliseconds (``base_ms``,
     ``jitter_ms``).
@@ -178,21 +176,12 @@ def load(path: Path) -> dict[str, VenueProfile]:
     Raises
     ------
     SettingsError
-        Naming the venue and what is wrong with it. Nothing is taken from such a file.
+        Naming the venue and what is wrong with it.
     """
-    try:
-        tables = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror}; say which file has the venues") from None
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path}: not TOML: {error}. Mend that line.") from None
-    unknown = set(tables) - {"venues"}
-    if unknown or not isinstance(tables.get("venues"), dict):
-        raise SettingsError(f"{path}: it has tables [venues.NAME] and nothing else; found {sorted(tables)}")
-    return {name: _profile(path, name, entry) for name, entry in tables["venues"].items()}
+    return {name: _profile(path, name, entry) for name, entry in tables.items()}
 
 
-def _profile(path: Path, name: str, entry: dict[str, Any]) -> VenueProfile:
+def _profile(path: str, name: str, entry: dict[str, Any]) -> VenueProfile:
     values = dict(entry)
     try:
         fees = {key: parse_nanos(value) for key, value in values.pop("fees", {}).items()}

@@ -30,12 +30,19 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Positions, open orders and the kill switch, from the journal.", no_args_is_help=True)
 
 
-def exchange() -> None:
+def exchange(
+    name: Annotated[str, typer.Option(help="Of this instance; its record has the name.")] = "exchange",
+    venues: Annotated[Path | None, typer.Option(help="TOML file of its venues and ports.")] = None,
+    port: Annotated[int | None, typer.Option(help="Of its own protocol, if not exchange.port.")] = None,
+    metrics_port: Annotated[int | None, typer.Option(help="If not exchange.metrics_port.")] = None,
+) -> None:
     """Run the simulated exchange: it fills orders against the live book of the feed."""
     from execution.exchange.process import run
 
-    configure_logging("exchange")
-    asyncio.run(run(ExchangeSettings.load(), KafkaSettings.load(), StackSettings.load().data_dir))
+    configure_logging(name)
+    ports = {"port": port, "metrics_port": metrics_port}
+    settings = ExchangeSettings.load(**{key: value for key, value in ports.items() if value is not None})
+    asyncio.run(run(settings, KafkaSettings.load(), StackSettings.load().data_dir, name, venues))
 
 
 def agent() -> None:
