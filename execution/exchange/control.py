@@ -15,7 +15,7 @@ import structlog
 
 from execution.exchange.server import ExchangeServer
 from tickloom.clock import NS_PER_S, Clock
-from tickloom.errors import ServiceError, SetupError
+from tickloom.errors import ServiceError, SettingsError, SetupError
 from tickloom.prices import parse_nanos
 
 LINE_BYTES_MAX = 16_384
@@ -219,6 +219,22 @@ class ControlPort:
     def _release(self) -> None:
         for session in self._server.sessions():
             session.release()
+
+
+def arguments_of(command: str, given: dict[str, str]) -> dict[str, Any]:
+    """A command from texts, its numbers as numbers.
+
+    Raises
+    ------
+    SettingsError
+        No such command or argument, one that is missing, or no number where one is needed.
+    """
+    try:
+        found: Command = msgspec.convert({"command": command, **given}, Command, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{command}: {error}; docs/exchange.md has the commands") from None
+    built: dict[str, Any] = msgspec.to_builtins(found)
+    return built
 
 
 async def ask(host: str, port: int, command: dict[str, Any]) -> dict[str, Any]:

@@ -39,6 +39,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("tickloom.cli.storage", "export"),
     "exchange": ("tickloom.cli.execution", "exchange"),
     "agent": ("tickloom.cli.execution", "agent"),
+    "fault": ("tickloom.cli.fault", "fault"),
 }
 _GROUPS: dict[str, str] = {
     "ingest": "tickloom.cli.ingest",

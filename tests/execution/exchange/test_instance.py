@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from execution.exchange.control import ask
+from execution.exchange.control import arguments_of, ask
 from execution.exchange.instance import Instance, InstanceSettings
 from execution.exchange.matching import MatchingEngine
 from execution.exchange.profile import DARK, FeeTable, LatencyModel
@@ -229,3 +230,33 @@ def test_nobody_at_the_control_port() -> None:
     """An error that says what to do."""
     with pytest.raises(ServiceError, match="is it running"):
         asyncio.run(ask("127.0.0.1", 1, {"command": "status"}))
+
+
+def test_commands_from_texts() -> None:
+    """The command line has texts: numbers become numbers, and what is wrong is said."""
+    assert arguments_of("slow", {"delay_ms": "20", "for_s": "1.5"}) == {
+        "command": "slow",
+        "delay_ms": 20,
+        "for_s": 1.5,
+        "venue": "",
+    }
+    for command, given in (("slow", {"delay_ms": "x", "for_s": "1"}), ("explode", {}), ("halt", {})):
+        with pytest.raises(SettingsError, match=command):
+            arguments_of(command, given)
+
+
+def test_command_line(tmp_path: Path) -> None:
+    """``tickloom fault`` halts an instrument of a running exchange."""
+
+    async def run() -> None:
+        async with World(tmp_path) as world:
+            port = str(world.instance.opened["control"])
+            words = ["fault", "halt", "venue=XNAS", "symbol=ALFA", "--port", port]
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "tickloom", *words), stdout=asyncio.subprocess.PIPE
+            )
+            out, _ = await process.communicate()
+            assert (process.returncode, out) == (0, b'{"ok": true}\n')
+            assert "on demand" in world.server.engine.markets.stopped("XNAS", "ALFA")
+
+    asyncio.run(run())
