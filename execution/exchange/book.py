@@ -98,6 +98,14 @@ class DisplayedBook:
             if levels[price].available > 0:
                 yield price, levels[price]
 
+    def best_offered(self, side: str) -> int | None:
+        """The best price at which an order of ``side`` could take something."""
+        levels = self.asks if side == "buy" else self.bids
+        prices = [price for price, level in levels.items() if level.available > 0]
+        if not prices:
+            return None
+        return min(prices) if side == "buy" else max(prices)
+
     def ahead(self, side: str, price: int) -> tuple[int, int]:
         """What is displayed at a price on the side of an order of ours that comes to rest there, and the
         ``seq`` by which that is so."""

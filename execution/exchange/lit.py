@@ -127,14 +127,14 @@ class LitBook:
         self, order: VenueOrder, left: int, market: int, taken: dict[int, int], gone: dict[int, int], ts: int
     ) -> _Step | None:
         """The best that is there for it: the first of our orders in priority, or the feed's best level."""
-        maker = next(
-            (
-                other
-                for other in priority([found for found in self.resting if found.side != order.side])
-                if other.leaves > gone.get(other.number, 0) and order.reaches(other.price)
-            ),
-            None,
-        )
+        makers = [
+            other
+            for other in self.resting
+            if other.side != order.side
+            and order.reaches(other.price)
+            and other.leaves > gone.get(other.number, 0)
+        ]
+        maker = priority(makers)[0] if makers else None
         for price, level in self.displayed.offered(order.side):
             size = min(left, level.available - taken.get(price, 0))
             if size <= 0:
@@ -224,7 +224,12 @@ class LitBook:
         """The feed's book has changed: what rests and meets the other side trades, at its own price."""
         fills: list[Fill] = []
         for side in ("buy", "sell"):
-            for order in priority([found for found in self.resting if found.side == side]):
+            best = self.displayed.best_offered(side)
+            if best is None:
+                continue
+            # hardly ever is there any: what rests is behind the market
+            met = [order for order in self.resting if order.side == side and order.reaches(best)]
+            for order in priority(met):
                 swept = self.displayed.sweep(side, order.leaves, order.price) if order.leaves else []
                 quantity = sum(size for _, size in swept)
                 if quantity:

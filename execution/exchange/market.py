@@ -171,8 +171,8 @@ class Markets:
         if not len(deltas) or self.profile(venue).kind != LIT:
             return
         columns = (deltas[name].tolist() for name in ("symbol", "side", "price", "size", "seq"))
-        books: dict[int, tuple[LitBook, str]] = {}
-        widen = 0
+        whole = self.profile(venue).displayed_share == 1.0
+        books: dict[int, tuple[LitBook, str, int]] = {}
         for number, side, price, size, seq in zip(*columns, strict=True):
             found = books.get(number)
             if found is None:
@@ -180,11 +180,11 @@ class Markets:
                 touched[symbol] = None
                 book = self._market(venue, symbol, block.session).book
                 assert isinstance(book, LitBook)
-                found = books[number] = (book, symbol)
-            book, symbol = found
-            widen = self._widening(venue, symbol)
+                found = books[number] = (book, symbol, self._widening(venue, symbol))
+            book, symbol, widen = found
             moved = price - widen if side == BUY else price + widen
-            book.displayed.delta(side, moved, self._share(venue, symbol, size), seq)
+            shown = size if whole else self._share(venue, symbol, size)
+            book.displayed.delta(side, moved, shown, seq)
 
     def _quotes(self, venue: str, block: EventBlock, touched: dict[str, None]) -> None:
         """The last quote of each instrument: those before it were over when the batch was read."""

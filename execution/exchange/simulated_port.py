@@ -141,6 +141,9 @@ class SimulatedPort:
             if not isinstance(logon, Logon):
                 writer.write(protocol.encode(Logout("log on first (MsgType A)")))
                 return
+            if ":" in logon.client:  # that would be a client of another port
+                writer.write(protocol.encode(Logout("a SenderCompID has no colon")))
+                return
             session = self._log_on(logon, writer)
             await self._read(session, reader)
         except DecodeError as error:
