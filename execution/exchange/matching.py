@@ -12,7 +12,7 @@ books, and trades nothing meanwhile: :meth:`MatchingEngine.go_live` ends that.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from execution.exchange.admission import refuse, refuse_replacement
@@ -68,7 +68,8 @@ class MatchingEngine:
         executions: Iterable[Execution] = (),
     ) -> None:
         self.orders = {order.order_id: order for order in orders}
-        self._executions = Executions(executions, execution_count)
+        successors = {order.original_order_id: order.order_id for order in orders if order.original_order_id}
+        self._executions = Executions(_inherited(executions, successors), execution_count)
         self._order_count = max((order.number for order in orders), default=0)
         self._markets = Markets(registry, profiles or {})
         self._reject_next: dict[str, int] = {}
@@ -362,3 +363,12 @@ class MatchingEngine:
                 order.ts = self._markets.time(venue, ts)
                 self._change(outcome, order, OrderState.EXPIRED, ReportType.EXPIRED, "end of the session")
                 book.forget(order)
+
+
+def _inherited(executions: Iterable[Execution], successors: dict[str, str]) -> Iterator[Execution]:
+    """Executions as those of the orders that stand now, at the end of the chains of replacements."""
+    for execution in executions:
+        owner = execution.order_id
+        while owner in successors:
+            owner = successors[owner]
+        yield replace(execution, order_id=owner)

@@ -68,12 +68,6 @@ class Outcome:
     reports: list[tuple[str, Report]] = field(default_factory=list)
     answer: Report | None = None
 
-    def merge(self, other: Outcome) -> None:
-        """What came after, too."""
-        self.orders |= other.orders
-        self.reports += other.reports
-        self.answer = other.answer or self.answer
-
 
 @dataclass(frozen=True, slots=True)
 class Fill:

@@ -21,6 +21,7 @@ from execution.exchange.requests import CancelRequest, ReplaceOrder, StatusReque
 from execution.exchange.server import ExchangeServer
 from execution.exchange.soup_server import SoupBinServer, SoupSession
 from execution.ouch import messages as ouch
+from execution.ouch import values
 from execution.ouch.codec import decode_inbound, encode
 from execution.venues import Report
 from tickloom.clock import NS_PER_S, Clock
@@ -178,7 +179,7 @@ class OuchPort:
         old = self._server.engine.orders.get(old_id or "")
         if old is None or not old.leaves or not self._use(session.client, message.user_ref_num):
             return
-        unlimited = message.price == ouch.MARKET_PRICE
+        unlimited = message.price == values.MARKET_PRICE
         request = ReplaceOrder(
             original_order_id=old.order_id,
             order_id=self._order_id(session.client, message.client_order_id, message.user_ref_num),
@@ -186,7 +187,7 @@ class OuchPort:
             symbol=old.symbol,
             side=old.side,
             quantity=message.quantity * NANOS,
-            price=0 if unlimited else ouch.nanos_of_price(message.price),
+            price=0 if unlimited else values.nanos_of_price(message.price),
             user_ref=message.user_ref_num,
             client_order_id=message.client_order_id,
         )
@@ -259,7 +260,7 @@ class OuchPort:
         if instrument is None:
             return False
         half_tick = instrument.tick if not self._dark else instrument.tick // 2
-        return instrument.lot % NANOS == 0 and half_tick % ouch.PRICE_UNIT == 0
+        return instrument.lot % NANOS == 0 and half_tick % values.PRICE_UNIT == 0
 
     def _since_midnight(self, ts: int) -> int:
         seconds, rest = divmod(ts, NS_PER_S)

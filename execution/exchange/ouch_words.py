@@ -10,6 +10,7 @@ from execution.exchange.orders import VenueOrder
 from execution.exchange.profile import DARK
 from execution.exchange.requests import DAY, FOK, IOC, NewOrder, OrderType
 from execution.ouch import messages as ouch
+from execution.ouch import values
 from execution.venues import Report, ReportType
 from tickloom.prices import NANOS
 
@@ -62,12 +63,12 @@ def order_of(message: ouch.EnterOrder, venue: str, kind: str, order_id: str) -> 
         return INVALID_PEG
     if message.display == "N" and kind != DARK:
         return INVALID_DISPLAY
-    if not 0 < message.quantity < ouch.QUANTITY_END:
+    if not 0 < message.quantity < values.QUANTITY_END:
         return INVALID_QUANTITY
-    unlimited = message.price == ouch.MARKET_PRICE
+    unlimited = message.price == values.MARKET_PRICE
     if unlimited and order_type is OrderType.LIMIT:
         order_type = OrderType.MARKET
-    elif not unlimited and message.price > ouch.PRICE_MAX:
+    elif not unlimited and message.price > values.PRICE_MAX:
         return INVALID_PRICE
     time_in_force = _TIMES_IN_FORCE[message.time_in_force]
     least = int(ouch.option(message, "min_qty") or 0)
@@ -81,7 +82,7 @@ def order_of(message: ouch.EnterOrder, venue: str, kind: str, order_id: str) -> 
         symbol=message.symbol,
         side=SIDES[message.side],
         quantity=message.quantity * NANOS,
-        price=0 if unlimited else ouch.nanos_of_price(message.price),
+        price=0 if unlimited else values.nanos_of_price(message.price),
         time_in_force=time_in_force,
         order_type=order_type,
         min_quantity=least * NANOS,
@@ -108,7 +109,7 @@ def message_of(report: Report, order: VenueOrder, original_ref: int, dark: bool,
                 ts,
                 ref,
                 report.last_quantity // NANOS,
-                report.last_price // ouch.PRICE_UNIT,
+                report.last_price // values.PRICE_UNIT,
                 _liquidity(report.liquidity, dark),
                 match_number(report.execution_id),
             )
@@ -126,7 +127,7 @@ def message_of(report: Report, order: VenueOrder, original_ref: int, dark: bool,
                 ts,
                 ref,
                 report.last_quantity // NANOS,
-                report.last_price // ouch.PRICE_UNIT,
+                report.last_price // values.PRICE_UNIT,
                 _liquidity(report.liquidity, dark),
                 match_number(report.execution_id),
                 "S",
@@ -216,7 +217,7 @@ def _options(order: VenueOrder) -> ouch.Appendage:
 
 
 def _price(order: VenueOrder) -> int:
-    return order.price // ouch.PRICE_UNIT if order.price else ouch.MARKET_PRICE
+    return order.price // values.PRICE_UNIT if order.price else values.MARKET_PRICE
 
 
 def _liquidity(liquidity: str, dark: bool) -> str:

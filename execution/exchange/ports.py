@@ -7,6 +7,7 @@ into its protocol's words. A client's name begins with the port's prefix, by whi
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Protocol, TypeAlias
 
 from execution.exchange.orders import Outcome
@@ -21,7 +22,7 @@ class ClientSession(Protocol):
 
     client: str
     alive: bool
-    due_ns: int  # when its last request is looked at: requests keep their order
+    pending: deque[tuple[int, Request]]  # requests on their way, and when they are looked at; in order
 
     def cut(self) -> None:
         """End it at once; what it sent and was not looked at is lost."""

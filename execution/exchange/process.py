@@ -63,8 +63,7 @@ async def run(
     )
     server = ExchangeServer(engine, record, clock, settings.latency_ms / 1e3)
     instance = Instance(venues, server, record, registry, clock)
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
 
@@ -83,22 +82,22 @@ async def run(
         port = await server.start(settings.host, settings.port)
         await instance.start(settings.host)
         start_metrics(settings.metrics_port)
-        _log.info(
-            "exchange_ready",
-            name=name,
-            port=port,
-            venues=list(venues.profiles or settings.venues),
-            session=record.session,
-        )
-        while not stop.is_set():
-            if feed.failure is not None:
-                raise ServiceError(f"the feed cannot be followed: {feed.failure}") from feed.failure
-            if server.failed.done():
-                server.failed.result()
-            await asyncio.sleep(WATCH_S)
+        listed = list(venues.profiles or settings.venues)
+        _log.info("exchange_ready", name=name, port=port, venues=listed, session=record.session)
+        await _watch(stop, feed, server)
     finally:
         await server.close()
         await instance.close()
         await asyncio.to_thread(feed.close)
         record.close()
     _log.info("exchange_stopped")
+
+
+async def _watch(stop: asyncio.Event, feed: FeedFollower, server: ExchangeServer) -> None:
+    """Until it is told to stop, or cannot go on."""
+    while not stop.is_set():
+        if feed.failure is not None:
+            raise ServiceError(f"the feed cannot be followed: {feed.failure}") from feed.failure
+        if server.failed.done():
+            server.failed.result()
+        await asyncio.sleep(WATCH_S)

@@ -105,12 +105,24 @@ class ExchangeServer:
         delay_ns = (
             self._latency_ns + latency.delay_ns(self._requests) + self.faults.delay_ns(request.venue, now_ns)
         )
-        session.due_ns = max(session.due_ns, now_ns + delay_ns)
-        if session.due_ns <= now_ns:
+        pending = session.pending
+        due_ns = max(now_ns + delay_ns, pending[-1][0] if pending else 0)
+        if due_ns <= now_ns:
             self._handle(session, request)
-        else:
-            delay_s = (session.due_ns - now_ns) / NS_PER_S
-            asyncio.get_running_loop().call_later(delay_s, self._handle, session, request)
+            return
+        pending.append((due_ns, request))
+        if len(pending) == 1:
+            self._wake(session)
+
+    def _wake(self, session: ClientSession) -> None:
+        """Deal with what is due, in its order, and come back for the rest."""
+        pending = session.pending
+        while pending and pending[0][0] <= self._clock.now_ns():
+            self._handle(session, pending[0][1])
+            pending.popleft()
+        if pending:
+            delay_s = max(0.0, (pending[0][0] - self._clock.now_ns()) / NS_PER_S)
+            asyncio.get_running_loop().call_later(delay_s, self._wake, session)
 
     def _handle(self, session: ClientSession, request: Request) -> None:
         if not session.alive:  # cut while the request was on its way: it never arrived

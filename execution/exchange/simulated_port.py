@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -53,7 +54,7 @@ class _Session:
     exchange: Exchange
     clock: Clock
     alive: bool = True
-    due_ns: int = 0
+    pending: deque[tuple[int, Request]] = field(default_factory=deque)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     held: list[bytes] = field(default_factory=list)
 

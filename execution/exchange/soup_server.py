@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -48,7 +49,7 @@ class SoupSession:
     on_answer: Callable[[SoupSession, Request, Report], None]
     client: str = ""
     alive: bool = True
-    due_ns: int = 0
+    pending: deque[tuple[int, Request]] = field(default_factory=deque)
     held: bytearray = field(default_factory=bytearray)
 
     def flush(self) -> None:

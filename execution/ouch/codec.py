@@ -8,13 +8,13 @@ from typing import Any, Generic, TypeVar, get_type_hints
 from execution.ouch.messages import (
     ALWAYS_APPENDED,
     INBOUND,
-    OPTIONS,
     OUTBOUND,
     AiqCanceled,
     Appendage,
     Inbound,
     Outbound,
 )
+from execution.ouch.values import OPTIONS
 from tickloom.errors import DecodeError
 
 _NAME = "OUCH"

@@ -28,6 +28,7 @@ from execution.soupbin.packets import (
     ServerHeartbeat,
     Unsequenced,
     encode,
+    sequenced,
 )
 from tickloom.clock import NS_PER_MS, NS_PER_S
 from tickloom.errors import DecodeError
@@ -216,7 +217,8 @@ class ServerSession(_End):
     def send_sequenced(self, payload: bytes, now_ns: int) -> None:
         """The next message of the stream."""
         if self.state is State.UP:
-            self._put(Sequenced(payload), now_ns)
+            self._out += sequenced(payload)
+            self._sent_ns = now_ns
 
     def end_session(self, now_ns: int) -> None:
         """The stream is over."""

@@ -27,6 +27,7 @@ import structlog
 from execution import metrics
 from execution.orders import OrderRecord
 from execution.ouch import messages as ouch
+from execution.ouch import values
 from execution.ouch.codec import decode_outbound, encode
 from execution.soupbin.session import ClientSession, Down, Message, Up
 from execution.venues import GatewayEvents, Report, ReportType
@@ -148,7 +149,7 @@ class OuchGateway:
             self._answer(order, ReportType.STATUS, "duplicate ClOrdID: this is its state, nothing was sent")
             return
         try:
-            quantity, price = shares_of(order.quantity), ouch.price_of(order.limit_price)
+            quantity, price = shares_of(order.quantity), values.price_of(order.limit_price)
         except (ValueError, PriceRangeError) as error:
             self._refuse(order, str(error))
             return
@@ -168,7 +169,7 @@ class OuchGateway:
                 capacity="P",
                 intermarket_sweep="N",
                 cross_type="N",
-                client_order_id=order.order_id[: ouch.CLIENT_ORDER_ID_LENGTH],
+                client_order_id=order.order_id[: values.CLIENT_ORDER_ID_LENGTH],
                 appendage=tuple(options),
             )
         )
@@ -180,7 +181,7 @@ class OuchGateway:
             self._answer(original, ReportType.CANCEL_REJECTED, "too late to replace")
             return
         try:
-            quantity, price = shares_of(order.quantity), ouch.price_of(order.limit_price)
+            quantity, price = shares_of(order.quantity), values.price_of(order.limit_price)
         except (ValueError, PriceRangeError) as error:
             self._refuse(order, str(error))
             return
@@ -194,7 +195,7 @@ class OuchGateway:
                 time_in_force="0" if order.time_in_force == "day" else "3",
                 display="N" if self._midpoint else "Y",
                 intermarket_sweep="N",
-                client_order_id=order.order_id[: ouch.CLIENT_ORDER_ID_LENGTH],
+                client_order_id=order.order_id[: values.CLIENT_ORDER_ID_LENGTH],
             )
         )
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from execution.orders import TERMINAL
 from execution.ouch import messages as ouch
+from execution.ouch import values
 from execution.venues import Report, ReportType
 from tickloom.errors import ExecutionError
 from tickloom.events import OrderState
@@ -56,9 +57,10 @@ def shares_of(quantity: int) -> int:
         Not whole, or outside of what OUCH takes.
     """
     shares, rest = divmod(quantity, NANOS)
-    if rest or not 0 < shares < ouch.QUANTITY_END:
+    if rest or not 0 < shares < values.QUANTITY_END:
         raise ValueError(
-            f"{format_nanos(quantity)} is no OUCH quantity: whole shares, above 0, below {ouch.QUANTITY_END}"
+            f"{format_nanos(quantity)} is no OUCH quantity: whole shares, above 0, "
+            f"below {values.QUANTITY_END}"
         )
     return shares
 
@@ -92,7 +94,7 @@ class OuchOrders:
             Two that begin alike: the venue could not tell them apart.
         """
         for order_id in order_ids:
-            short = order_id[: ouch.CLIENT_ORDER_ID_LENGTH]
+            short = order_id[: values.CLIENT_ORDER_ID_LENGTH]
             known = self._whole.setdefault(short, order_id)
             if known != order_id:
                 raise ExecutionError(
@@ -103,11 +105,11 @@ class OuchOrders:
     def sends(self, order_id: str, symbol: str, side: str) -> None:
         """An order goes out: a rejection says neither symbol nor side."""
         self.expect((order_id,))
-        self._told[order_id[: ouch.CLIENT_ORDER_ID_LENGTH]] = (symbol, side)
+        self._told[order_id[: values.CLIENT_ORDER_ID_LENGTH]] = (symbol, side)
 
     def knows(self, order_id: str) -> bool:
         """Whether the stream has named it."""
-        return order_id[: ouch.CLIENT_ORDER_ID_LENGTH] in self._by_id
+        return order_id[: values.CLIENT_ORDER_ID_LENGTH] in self._by_id
 
     def take_ref(self) -> int:
         """A UserRefNum that has not been used: they rise strictly for an account and day."""
@@ -116,16 +118,16 @@ class OuchOrders:
 
     def user_ref(self, order_id: str) -> int | None:
         """Of an order that the venue has accepted; the last of its replacements."""
-        known = self._by_id.get(order_id[: ouch.CLIENT_ORDER_ID_LENGTH])
+        known = self._by_id.get(order_id[: values.CLIENT_ORDER_ID_LENGTH])
         return known.user_ref if known is not None else None
 
     def live(self, order_id: str) -> bool:
-        known = self._by_id.get(order_id[: ouch.CLIENT_ORDER_ID_LENGTH])
+        known = self._by_id.get(order_id[: values.CLIENT_ORDER_ID_LENGTH])
         return known is not None and known.live
 
     def status(self, order_id: str, symbol: str, side: str, kind: ReportType, text: str) -> Report:
         """What the stream has said so far of an order; that there is none, if it has said nothing."""
-        known = self._by_id.get(order_id[: ouch.CLIENT_ORDER_ID_LENGTH])
+        known = self._by_id.get(order_id[: values.CLIENT_ORDER_ID_LENGTH])
         if known is None:
             return Report(
                 report_type=kind,
@@ -170,10 +172,10 @@ class OuchOrders:
             case ouch.Executed():
                 return self._executed(known, message, sequence)
             case ouch.Canceled():
-                text = ouch.CANCEL_REASONS.get(message.reason, message.reason)
+                text = values.CANCEL_REASONS.get(message.reason, message.reason)
                 return self._canceled(known, message.quantity, message.reason, text, message, sequence)
             case ouch.AiqCanceled():
-                text = ouch.CANCEL_REASONS["Q"]
+                text = values.CANCEL_REASONS["Q"]
                 return self._canceled(known, message.decrement_shares, "Q", text, message, sequence)
             case ouch.Modified():
                 taken_off = known.quantity - known.filled - known.busted - message.quantity
@@ -227,7 +229,7 @@ class OuchOrders:
 
     def _rejected(self, message: ouch.Rejected, sequence: int) -> Report | None:
         """Of an order; of a replacement, it leaves what it was to replace as it is."""
-        text = ouch.REJECT_REASONS.get(message.reason, f"reason {message.reason}")
+        text = values.REJECT_REASONS.get(message.reason, f"reason {message.reason}")
         symbol, side = self._told.get(message.client_order_id, ("", ""))
         known = self._new(message.client_order_id, message.user_ref_num, symbol, "", 0, 0)
         known.side = side
@@ -245,7 +247,7 @@ class OuchOrders:
             **self._head(known, message.timestamp, sequence),
             execution_id=f"{self._venue}-E{message.match_number}",
             last_quantity=message.quantity * NANOS,
-            last_price=ouch.nanos_of_price(message.price),
+            last_price=values.nanos_of_price(message.price),
             liquidity="added" if message.liquidity_flag in _ADDED else "removed",
         )
 
@@ -292,7 +294,7 @@ class OuchOrders:
             **self._head(known, message.timestamp, sequence),
             execution_id=f"{self._venue}-E{message.match_number}",
             last_quantity=quantity * NANOS,
-            last_price=ouch.nanos_of_price(price),
+            last_price=values.nanos_of_price(price),
         )
 
     # --- inside --------------------------------------------------------------------------------
@@ -304,7 +306,7 @@ class OuchOrders:
             symbol=symbol,
             side=_SIDES.get(side, ""),
             quantity=quantity,
-            price=0 if price == ouch.MARKET_PRICE else ouch.nanos_of_price(price),
+            price=0 if price == values.MARKET_PRICE else values.nanos_of_price(price),
             state=OrderState.NEW,
         )
         self._by_ref[ref] = self._by_id[short] = known

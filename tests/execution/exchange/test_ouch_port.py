@@ -11,6 +11,7 @@ import pytest
 from execution.exchange import drop_copy
 from execution.exchange.profile import VenueProfile
 from execution.ouch import messages as ouch
+from execution.ouch import values
 from execution.ouch.codec import decode_outbound, encode
 from execution.soupbin.session import ClientSession, Down, Message, Up
 from execution.venues import ReportType
@@ -208,7 +209,7 @@ def test_rejected_with_ouchs_reason(tmp_path: Path, change: dict[str, object], r
 @pytest.mark.parametrize(
     ("change", "outcome"),
     [
-        ({"price": ouch.MARKET_PRICE}, "Executed"),
+        ({"price": values.MARKET_PRICE}, "Executed"),
         ({"appendage": (("min_qty", 10),)}, "Executed"),  # fill or kill: there is enough
         ({"time_in_force": "0", "appendage": (("post_only", "P"),)}, "Canceled"),
         ({"side": "T", "price": 1_000_000}, "Executed"),

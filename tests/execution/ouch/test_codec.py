@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from execution.ouch import messages as m
+from execution.ouch import values
 from execution.ouch.codec import decode_inbound, decode_outbound, encode, pack_options, unpack_options
 from execution.soupbin.packets import (
     ClientHeartbeat,
@@ -130,11 +131,11 @@ LETTERS = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=1
 def any_message(draw: st.DrawFn, table: dict[str, Any]) -> Any:
     cls = table[draw(st.sampled_from(sorted(table)))]
     hints = get_type_hints(cls, include_extras=True)
-    values: list[Any] = [
+    drawn: list[Any] = [
         _value(draw, hints[name].__metadata__[0]) for name in cls._fields if name != "appendage"
     ]
-    names = draw(st.lists(st.sampled_from(sorted(m.OPTIONS)), unique=True, max_size=5))
-    return cls(*values, tuple((name, _value(draw, m.OPTIONS[name][1])) for name in names))
+    names = draw(st.lists(st.sampled_from(sorted(values.OPTIONS)), unique=True, max_size=5))
+    return cls(*drawn, tuple((name, _value(draw, values.OPTIONS[name][1])) for name in names))
 
 
 def _value(draw: st.DrawFn, code: str) -> Any:
@@ -202,12 +203,12 @@ def test_what_does_not_fit_is_refused(message: m.Inbound, text: str) -> None:
 
 def test_prices_are_exact() -> None:
     """Four decimals, no more; the limits of section 2 and one unit past each."""
-    assert m.price_of(152_500_000_000) == 1_525_000
-    assert m.nanos_of_price(1) == 100_000
-    assert m.price_of(m.nanos_of_price(m.PRICE_MAX)) == m.PRICE_MAX
-    for nanos in (0, -NANOS, 100_001, m.nanos_of_price(m.PRICE_MAX + 1)):
+    assert values.price_of(152_500_000_000) == 1_525_000
+    assert values.nanos_of_price(1) == 100_000
+    assert values.price_of(values.nanos_of_price(values.PRICE_MAX)) == values.PRICE_MAX
+    for nanos in (0, -NANOS, 100_001, values.nanos_of_price(values.PRICE_MAX + 1)):
         with pytest.raises(PriceRangeError):
-            m.price_of(nanos)
+            values.price_of(nanos)
 
 
 def test_option_by_name() -> None:
