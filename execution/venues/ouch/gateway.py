@@ -18,7 +18,6 @@ import contextlib
 import random
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -33,7 +32,7 @@ from execution.soupbin.session import ClientSession, Down, Message, Up
 from execution.venues import GatewayEvents, Report, ReportType
 from execution.venues.ouch.orders import OuchOrders, shares_of
 from tickloom.clock import NS_PER_S, Clock, SystemClock
-from tickloom.errors import DecodeError, PriceRangeError
+from tickloom.errors import DecodeError, ExecutionError, PriceRangeError
 from tickloom.events import OrderState
 
 CONNECT_TIMEOUT_S = 5.0
@@ -144,14 +143,14 @@ class OuchGateway:
             self._waiting.append(act)
 
     def _enter(self, order: OrderRecord) -> None:
-        self._orders.sends(order.order_id, order.symbol, order.side)
+        try:
+            self._orders.sends(order.order_id, order.symbol, order.side)
+            quantity, price = shares_of(order.quantity), values.price_of(order.limit_price)
+        except (ValueError, PriceRangeError, ExecutionError) as error:
+            self._refuse(order, str(error))
+            return
         if self._orders.knows(order.order_id) or order.order_id in self._sent:
             self._answer(order, ReportType.STATUS, "duplicate ClOrdID: this is its state, nothing was sent")
-            return
-        try:
-            quantity, price = shares_of(order.quantity), values.price_of(order.limit_price)
-        except (ValueError, PriceRangeError) as error:
-            self._refuse(order, str(error))
             return
         options: list[tuple[str, int | str]] = [("price_type", "M")] if self._midpoint else []
         if order.time_in_force == "fok":
@@ -175,14 +174,14 @@ class OuchGateway:
         )
 
     def _replace(self, original: OrderRecord, order: OrderRecord) -> None:
-        self._orders.sends(order.order_id, order.symbol, order.side)
         old = self._orders.user_ref(original.order_id)
         if old is None or not self._orders.live(original.order_id):
             self._answer(original, ReportType.CANCEL_REJECTED, "too late to replace")
             return
         try:
+            self._orders.sends(order.order_id, order.symbol, order.side)
             quantity, price = shares_of(order.quantity), values.price_of(order.limit_price)
-        except (ValueError, PriceRangeError) as error:
+        except (ValueError, PriceRangeError, ExecutionError) as error:
             self._refuse(order, str(error))
             return
         ref = self._sent[order.order_id] = self._orders.take_ref()
@@ -226,8 +225,16 @@ class OuchGateway:
 
     def _refuse(self, order: OrderRecord, text: str) -> None:
         """What OUCH cannot say never leaves."""
-        report = self._orders.status(order.order_id, order.symbol, order.side, ReportType.REJECTED, text)
-        report = replace(report, text=f"not sent: {text}", unknown_order=False, state=OrderState.REJECTED)
+        report = Report(
+            report_type=ReportType.REJECTED,
+            order_id=order.order_id,
+            venue=self._venue,
+            symbol=order.symbol,
+            side=order.side,
+            state=OrderState.REJECTED,
+            filled_quantity=0,
+            text=f"not sent: {text}",
+        )
         asyncio.get_running_loop().call_soon(self._deliver, report)
 
     def _deliver(self, report: Report) -> None:

@@ -243,6 +243,21 @@ def test_what_ouch_cannot_say_never_leaves(tmp_path: Path, change: dict[str, int
     play(tmp_path, scene)
 
 
+def test_id_that_the_venue_could_not_tell_from_another_never_leaves(tmp_path: Path) -> None:
+    """The same first 14 characters as an order that is there: rejected here, the other one is untouched."""
+
+    async def scene(venue: Venue, agent: Agent, gateway: OuchGateway) -> None:
+        gateway.send(order(A, LOW, "day"))
+        gateway.send(order(A[:14] + "XXXXXX"))
+        await agent.until(lambda: len(agent.reports) == 2)
+        refused = next(report for report in agent.reports if report.state is OrderState.REJECTED)
+        assert refused.order_id == A[:14] + "XXXXXX"
+        assert "the same 14 characters" in refused.text
+        assert venue.engine.orders[A[:14]].state is OrderState.NEW
+
+    play(tmp_path, scene)
+
+
 def test_rejected_by_the_venue(tmp_path: Path) -> None:
     """Off the tick: OUCH has a code for it, and the report says which order and instrument it was."""
 
