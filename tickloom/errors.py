@@ -7,6 +7,7 @@
     │   └── ServiceTimeout       ... within the time it was given
     ├── FeedError                what came on the wire cannot be trusted
     │   ├── DecodeError          bytes that are no message of the protocol
+    │   │   └── FieldError       ... a FIX field that is missing, or has no usable value
     │   ├── SequenceGap          messages that never came
     │   └── CaptureError         a raw capture that cannot be read back
     ├── CodecError               a Kafka record that is no tick batch
@@ -65,6 +66,19 @@ class DecodeError(FeedError):
         self.venue, self.reason, self.offset = venue, reason, offset
         where = f" at byte {offset}" if offset >= 0 else ""
         super().__init__(f"{venue}: {reason}{where}")
+
+
+class FieldError(DecodeError):
+    """A field of a FIX message that is missing, or whose value is none of its type.
+
+    Attributes
+    ----------
+    tag : int
+    """
+
+    def __init__(self, tag: int, reason: str) -> None:
+        self.tag = tag
+        super().__init__("fix", f"field {tag} {reason}")
 
 
 class SequenceGap(FeedError):
