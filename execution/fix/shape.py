@@ -50,9 +50,9 @@ class Shape:
     """What the tags of a message say, whatever the values.
 
     index: from a tag to its place among the values, for fields outside of groups. groups: from the tag
-    of a count to the place of the first and behind the last field of each instance. counts: from the place of a count to the number of
-    instances that follow it. tests: place and
-    test of values that have a format or an enumeration. supported: its layout is in our tables.
+    of a count to the place of the first and behind the last field of each instance. counts: from the
+    place of a count to the number of instances that follow it. tests: place and test of values that have
+    a format or an enumeration. supported: its layout is in our tables.
     """
 
     msg_type: bytes

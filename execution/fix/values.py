@@ -15,7 +15,7 @@ from tickloom.prices import NANOS, NANOS_MAX
 
 SOH = b"\x01"
 
-_POWERS = tuple(10 ** (9 - places) for places in range(10))
+_POWERS: tuple[int, ...] = tuple(10 ** (9 - places) for places in range(10))
 _INTEGER = re.compile(rb"-?[0-9]{1,18}")
 _DECIMAL = re.compile(rb"-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)")
 _DATE = rb"[0-9]{4}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])"
@@ -32,14 +32,12 @@ FORMATS: dict[str, _Matcher] = {
     "BOOLEAN": re.compile(rb"[YN]").fullmatch,
     "UTCTIMESTAMP": _TIMESTAMP.fullmatch,
     "LOCALMKTDATE": re.compile(_DATE).fullmatch,
-    "MONTHYEAR": re.compile(
-        rb"[0-9]{4}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01]|w[1-5])?"
-    ).fullmatch,
+    "MONTHYEAR": re.compile(rb"[0-9]{4}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01]|w[1-5])?").fullmatch,
 }
 
 
 def parse_int(value: bytes) -> int:
-    """An INT, SEQNUM, LENGTH or NUMINGROUP; ValueError where it is none (``int`` would take "+1" or "1_0")."""
+    """An INT, SEQNUM, LENGTH or NUMINGROUP; ValueError where it is none (``int`` would take "+1")."""
     if value.isdigit() and len(value) <= 18:
         return int(value)
     if _INTEGER.fullmatch(value) is None:
@@ -116,14 +114,15 @@ _parsed, _formatted = _Seconds(), _Seconds()
 
 
 def parse_timestamp(value: bytes) -> int:
-    """A UTCTIMESTAMP, to the second or with one to nine decimals, as ns since the epoch; ValueError if none."""
+    """A UTCTIMESTAMP, with up to nine decimals of the second, as ns since the epoch; ValueError if none."""
     text = value[:17]
     if text != _parsed.text:
         if _TIMESTAMP.fullmatch(value) is None:
             raise ValueError(f"{value[:40]!r} is no UTC timestamp (YYYYMMDD-HH:MM:SS[.sss])")
         leap = text.endswith(b"60")  # a leap second: the first of the next minute, as POSIX counts
-        moment = datetime.strptime((text[:-2] + b"59" if leap else text).decode(), "%Y%m%d-%H:%M:%S")
-        _parsed.second = int(moment.replace(tzinfo=UTC).timestamp()) + leap
+        whole = (text[:-2] + b"59" if leap else text).decode()
+        moment = datetime.strptime(whole, "%Y%m%d-%H:%M:%S").replace(tzinfo=UTC)
+        _parsed.second = int(moment.timestamp()) + leap
         _parsed.text = text
     fraction = value[18:]
     if not fraction:
