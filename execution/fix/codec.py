@@ -27,6 +27,7 @@ BODY_BYTES_MAX = 65_536  # a report has some hundreds; a length beyond this is g
 SHAPES_MAX = 4_096  # about 10 MB; a stranger who sends more of them is parsed slowly, not remembered
 _HEAD_BYTES_MAX = 20
 _TRAILER_BYTES = 7
+_STARTS_MAX = 2_048
 
 _EQUALS = bytes.maketrans(SOH, b"=")
 _NOT_DELIMITERS = bytes(byte for byte in range(256) if byte not in b"=\x01")
@@ -43,9 +44,9 @@ def byte_sum(data: bytes) -> int:
     Adler-32 from 0 has the sum modulo 65521 in its low half, which is the sum itself for 256 bytes, or for
     512 that are ASCII.
     """
-    if len(data) <= 256:
-        return zlib.adler32(data, 0) & 0xFFFF
     step = 512 if data.isascii() else 256
+    if len(data) <= step:
+        return zlib.adler32(data, 0) & 0xFFFF
     return sum(zlib.adler32(data[at : at + step], 0) & 0xFFFF for at in range(0, len(data), step))
 
 
@@ -205,6 +206,17 @@ class Message:
         return self.integer(tag_of.MSG_SEQ_NUM)
 
 
+def _starts(head: bytes) -> list[bytes]:
+    """By the size of a message, how it must start, up to and with the tag of MsgType: one comparison."""
+    starts = [b"\x00"] * _STARTS_MAX  # no message has such a size
+    for length in range(_STARTS_MAX):
+        start = b"%b%d\x01" % (head, length)
+        size = len(start) + length + _TRAILER_BYTES
+        if size < _STARTS_MAX:
+            starts[size] = start + b"35="
+    return starts
+
+
 class Codec:
     """Messages of one FIX version.
 
@@ -218,6 +230,7 @@ class Codec:
         self.dictionary, self._user = dictionary, user_fields
         self._head = b"8=" + dictionary.begin_string + b"\x019="
         self._shapes: dict[bytes, Shape] = {}
+        self._starts = _starts(self._head)
 
     def decode(self, raw: bytes) -> Message:
         """Exactly one message, with its framing checked.
@@ -227,15 +240,20 @@ class Codec:
         DecodeError
             BeginString, BodyLength or CheckSum is wrong, or it is no sequence of fields.
         """
-        head = self._head
-        begin = raw.find(SOH, len(head)) + 1
-        length = raw[len(head) : begin - 1]
-        end = begin + int(length) if length.isdigit() and len(length) <= 6 else 0
-        if not raw.startswith(head) or raw[end:] != TRAILERS[byte_sum(raw[:end]) & 255]:
+        size = len(raw)
+        known = size < _STARTS_MAX and raw.startswith(self._starts[size])
+        if not known and not self._starts_well(raw):
             raise DecodeError("fix", f"{raw[:80]!r} is no message of {self.dictionary.begin_string.decode()}")
-        if not raw.startswith(b"35=", begin):
-            raise DecodeError("fix", "MsgType is not the third field")
+        if not raw.endswith(TRAILERS[byte_sum(raw[:-_TRAILER_BYTES]) & 255]):
+            raise DecodeError("fix", f"CheckSum of {raw[:80]!r} is not right")
         return self.parse(raw)
+
+    def _starts_well(self, raw: bytes) -> bool:
+        """Whether BeginString, BodyLength and MsgType are first and right; also "9=0123" is."""
+        head = _HEAD.match(raw)
+        if head is None or not raw.startswith(self._head):
+            return False
+        return head.end() + int(head[1]) + _TRAILER_BYTES == len(raw) and raw.startswith(b"35=", head.end())
 
     def parse(self, raw: bytes) -> Message:
         """The fields of a message that :class:`Framer` has passed.

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Any
 
 from execution.fix import tags as tag_of
 from execution.fix.dictionary import USER_TAG_MIN, Dictionary, Layout
@@ -52,7 +53,8 @@ class Shape:
     index: from a tag to its place among the values, for fields outside of groups. groups: from the tag
     of a count to the place of the first and behind the last field of each instance. counts: from the
     place of a count to the number of instances that follow it. tests: place and test of values that have
-    a format or an enumeration. supported: its layout is in our tables.
+    a format or an enumeration. supported: its layout is in our tables. plans: what others have worked out
+    for this shape.
     """
 
     msg_type: bytes
@@ -63,6 +65,7 @@ class Shape:
     problem: Problem | None
     tests: tuple[tuple[int, _Test], ...]
     supported: bool
+    plans: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 class _Analysis:

@@ -9,11 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from tickloom.clock import NS_PER_MS, NS_PER_S
 from tickloom.prices import NANOS, NANOS_MAX
 
 SOH = b"\x01"
+
+SECONDS_MAX = 256  # a second takes 1.5 us to convert, and its messages come thousands at a time
 
 _POWERS: tuple[int, ...] = tuple(10 ** (9 - places) for places in range(10))
 _INTEGER = re.compile(rb"-?[0-9]{1,18}")
@@ -98,49 +101,41 @@ def parse_flag(value: bytes) -> bool:
     raise ValueError(f"{value[:40]!r} is neither Y nor N")
 
 
-class _Seconds:
-    """The last second seen in either direction: within one, only its fraction is converted.
-
-    A date takes 1.5 us to convert, and messages come thousands to a second.
-    """
-
-    __slots__ = ("second", "text")
-
-    def __init__(self) -> None:
-        self.second, self.text = 0, b"19700101-00:00:00"
+_BAD_TIMESTAMP = "is no UTC timestamp (YYYYMMDD-HH:MM:SS[.sss])"
 
 
-_parsed, _formatted = _Seconds(), _Seconds()
+@lru_cache(maxsize=SECONDS_MAX)
+def _second(text: bytes) -> int:
+    """YYYYMMDD-HH:MM:SS as seconds since the epoch. A leap second is the next minute's first, as in POSIX."""
+    if _TIMESTAMP.fullmatch(text) is None:
+        raise ValueError(f"{text!r} {_BAD_TIMESTAMP}")
+    leap = text.endswith(b"60")
+    whole = (text[:-2] + b"59" if leap else text).decode()
+    moment = datetime.strptime(whole, "%Y%m%d-%H:%M:%S").replace(tzinfo=UTC)
+    return int(moment.timestamp()) + leap
+
+
+@lru_cache(maxsize=SECONDS_MAX)
+def _second_text(second: int) -> bytes:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y%m%d-%H:%M:%S").encode()
 
 
 def parse_timestamp(value: bytes) -> int:
     """A UTCTIMESTAMP, with up to nine decimals of the second, as ns since the epoch; ValueError if none."""
-    text = value[:17]
-    if text != _parsed.text:
-        if _TIMESTAMP.fullmatch(value) is None:
-            raise ValueError(f"{value[:40]!r} is no UTC timestamp (YYYYMMDD-HH:MM:SS[.sss])")
-        leap = text.endswith(b"60")  # a leap second: the first of the next minute, as POSIX counts
-        whole = (text[:-2] + b"59" if leap else text).decode()
-        moment = datetime.strptime(whole, "%Y%m%d-%H:%M:%S").replace(tzinfo=UTC)
-        _parsed.second = int(moment.timestamp()) + leap
-        _parsed.text = text
     fraction = value[18:]
-    if not fraction:
-        if len(value) != 17:
-            raise ValueError(f"{value[:40]!r} is no UTC timestamp (YYYYMMDD-HH:MM:SS[.sss])")
-        return _parsed.second * NS_PER_S
-    if value[17:18] != b"." or not fraction.isdigit() or len(fraction) > 9:
-        raise ValueError(f"{value[:40]!r} is no UTC timestamp (YYYYMMDD-HH:MM:SS[.sss])")
-    return _parsed.second * NS_PER_S + int(fraction) * _POWERS[len(fraction)]
+    if fraction.isdigit() and len(value) <= 27 and value[17:18] == b".":
+        part = int(fraction) * _POWERS[len(fraction)]
+    elif len(value) == 17:
+        part = 0
+    else:
+        raise ValueError(f"{value[:40]!r} {_BAD_TIMESTAMP}")
+    return _second(value[:17]) * NS_PER_S + part
 
 
 def format_timestamp(ts: int) -> bytes:
     """ns since the epoch as a UTCTIMESTAMP with milliseconds (FIX 4.2 and 4.4 know no more)."""
     second, fraction = divmod(ts, NS_PER_S)
-    if second != _formatted.second:
-        _formatted.text = datetime.fromtimestamp(second, UTC).strftime("%Y%m%d-%H:%M:%S").encode()
-        _formatted.second = second
-    return b"%b.%03d" % (_formatted.text, fraction // NS_PER_MS)
+    return b"%b.%03d" % (_second_text(second), fraction // NS_PER_MS)
 
 
 def field_text(text: str) -> bytes:
