@@ -1,0 +1,179 @@
+"""What a venue says in FIX, in the terms of :mod:`execution.venues`; and what we ask, in FIX's. Pure."""
+
+from __future__ import annotations
+
+from execution.fix import orders as fix
+from execution.fix.orders import (
+    ExecutionReport,
+    FromClient,
+    NewOrderSingle,
+    OrderCancelReject,
+    OrderCancelRequest,
+    OrderStatusRequest,
+)
+from execution.orders import OrderRecord, client_order_id
+from execution.venues import Report, ReportType
+from tickloom.errors import FieldError
+from tickloom.events import OrderState
+
+_SIDE_CODES = {"buy": fix.BUY, "sell": fix.SELL}
+_SIDES = {fix.BUY: "buy", fix.SELL: "sell", fix.SELL_SHORT: "sell"}
+_TIMES_IN_FORCE = {"day": fix.DAY, "ioc": fix.IOC, "fok": fix.FOK}
+_STATES = {
+    "0": OrderState.NEW,
+    "1": OrderState.PARTIALLY_FILLED,
+    "2": OrderState.FILLED,
+    "3": OrderState.EXPIRED,  # done for the day: it can no longer be filled
+    "4": OrderState.CANCELLED,
+    "6": OrderState.PENDING_CANCEL,
+    "8": OrderState.REJECTED,
+    "A": OrderState.PENDING_NEW,
+    "C": OrderState.EXPIRED,
+}
+#: ExecType to the name of what is told; a pending state is told as a state like any other.
+_EXEC_TYPES = {
+    "0": "new",
+    "3": "expired",
+    "4": "cancelled",
+    "5": "replaced",
+    "6": "new",
+    "8": "rejected",
+    "A": "new",
+    "C": "expired",
+    "F": "trade",
+    "G": "trade_corrected",
+    "H": "trade_cancelled",
+    "I": "status",
+}
+_EXEC_TYPE, _ORD_STATUS, _SIDE = 150, 39, 54
+
+
+def new_order(order: OrderRecord) -> NewOrderSingle:
+    """The order as it is sent; TransactTime is when it was decided."""
+    return NewOrderSingle(
+        cl_ord_id=order.order_id,
+        symbol=order.symbol,
+        side=_SIDE_CODES[order.side],
+        quantity=order.quantity,
+        ts=order.ts_created,
+        price=order.limit_price,
+        time_in_force=_TIMES_IN_FORCE[order.time_in_force],
+        venue=order.venue,
+    )
+
+
+def cancel_request(order: OrderRecord) -> OrderCancelRequest:
+    """Its ClOrdID follows from the order and its revision, so each request to cancel has its own."""
+    return OrderCancelRequest(
+        cl_ord_id=client_order_id(f"{order.order_id}|cancel", order.revision),
+        orig_cl_ord_id=order.order_id,
+        symbol=order.symbol,
+        side=_SIDE_CODES[order.side],
+        quantity=order.quantity,
+        ts=order.ts,
+        venue=order.venue,
+    )
+
+
+def status_request(order: OrderRecord) -> OrderStatusRequest:
+    return OrderStatusRequest(
+        cl_ord_id=order.order_id,
+        symbol=order.symbol,
+        side=_SIDE_CODES[order.side],
+        request_id=client_order_id(f"{order.order_id}|status", order.revision),
+        venue=order.venue,
+    )
+
+
+def is_answer(report: ExecutionReport) -> bool:
+    """Whether it answers an order status request; nothing happened then."""
+    return report.exec_type == fix.ORDER_STATUS or bool(report.request_id or report.mass_request_id)
+
+
+def of_execution(said: ExecutionReport, default_venue: str, seq_num: int) -> Report:
+    """An ExecutionReport as a report.
+
+    Raises
+    ------
+    FieldError
+        An ExecType, OrdStatus or Side that has no meaning here.
+    """
+    kind = _report_type(said)
+    bust = said.exec_type in (fix.TRADE_CANCEL, fix.TRADE_CORRECT)
+    # a cancel's reports carry the id of the request to cancel, and behind it the order's
+    replaced = said.exec_type == "5"
+    traded = said.exec_type in (fix.TRADE, fix.TRADE_CORRECT)
+    return Report(
+        report_type=kind,
+        order_id=said.cl_ord_id if replaced else said.orig_cl_ord_id or said.cl_ord_id,
+        venue=said.venue or default_venue,
+        symbol=said.symbol,
+        side=_SIDES.get(said.side, ""),
+        state=state_of(said.ord_status),
+        filled_quantity=said.filled,
+        venue_order_id="" if said.order_id == "NONE" else said.order_id,
+        execution_id=said.exec_ref_id if bust else said.exec_id if traded else "",
+        last_quantity=said.last_quantity if traded else 0,
+        last_price=said.last_price if traded else 0,
+        text=said.text,
+        ts=said.ts,
+        report_seq=0 if kind is ReportType.STATUS else seq_num,
+        unknown_order=said.reject_reason == fix.UNKNOWN_ORDER and said.ord_status == "8",
+    )
+
+
+def _report_type(said: ExecutionReport) -> ReportType:
+    if is_answer(said):
+        return ReportType.STATUS
+    try:
+        return ReportType(_EXEC_TYPES[said.exec_type])
+    except (KeyError, ValueError):
+        raise FieldError(_EXEC_TYPE, f"is {said.exec_type!r}, which this gateway does not book") from None
+
+
+def state_of(status: str) -> OrderState:
+    """OrdStatus as a state; FieldError where there is none for it."""
+    if status not in _STATES:
+        raise FieldError(_ORD_STATUS, f"is {status!r}, which is no state of an order here")
+    return _STATES[status]
+
+
+def of_cancel_reject(said: OrderCancelReject, order: tuple[str, str, str], ts: int) -> Report:
+    """An OrderCancelReject, which does not say the instrument: ``order`` is venue, symbol and side."""
+    venue, symbol, side = order
+    unknown = said.reason == fix.CANCEL_UNKNOWN_ORDER
+    return Report(
+        report_type=ReportType.CANCEL_REJECTED,
+        order_id=said.orig_cl_ord_id,
+        venue=venue,
+        symbol=symbol,
+        side=side,
+        state=OrderState.REJECTED if unknown else state_of(said.ord_status),
+        filled_quantity=0,
+        venue_order_id="" if said.order_id == "NONE" else said.order_id,
+        text=said.text,
+        ts=said.ts or ts,
+        unknown_order=unknown,
+    )
+
+
+def of_refusal(message: FromClient, text: str, seq_num: int, ts: int) -> Report | None:
+    """A Reject or BusinessMessageReject of what we sent: a new order is rejected; None for anything else.
+
+    A cancel or a status request that could not be read has no answer; the order's state is what it was,
+    and whoever waits for the answer asks again.
+    """
+    if not isinstance(message, NewOrderSingle):
+        return None
+    return Report(
+        report_type=ReportType.REJECTED,
+        order_id=message.cl_ord_id,
+        venue=message.venue,
+        symbol=message.symbol,
+        side=_SIDES[message.side],
+        state=OrderState.REJECTED,
+        filled_quantity=0,
+        text=text,
+        ts=ts,
+        report_seq=seq_num,
+    )
