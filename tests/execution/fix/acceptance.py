@@ -123,6 +123,7 @@ class Player:
 
     def __init__(self, port: int) -> None:
         self._port = port
+        self.at = 0
         self._ends: dict[bytes, tuple[asyncio.StreamReader, asyncio.StreamWriter]] = {}
 
     async def line(self, line: bytes) -> None:
@@ -158,16 +159,15 @@ async def play(path: Path) -> str:
     """Play one case; why it failed, or empty."""
     acceptor = make_acceptor()
     player = Player(await acceptor.start("127.0.0.1", 0))
-    number = 0
     try:
-        for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        for player.at, line in enumerate(path.read_bytes().splitlines(), 1):
             if line and not line.startswith(b"#"):
                 async with asyncio.timeout(ANSWER_S):
                     await player.line(line)
     except CaseFailed as error:
-        return f"line {number}: {error}"
+        return f"line {player.at}: {error}"
     except (TimeoutError, OSError, EOFError) as error:
-        return f"line {number}: {type(error).__name__} {error}"
+        return f"line {player.at}: {type(error).__name__} {error}"
     finally:
         player.close()
         with contextlib.suppress(OSError):
