@@ -16,6 +16,7 @@ PossDupFlag. FIX 4.4 with Errata 20030618, Volume 2, "FIX Session" and its test 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 from execution.fix import tags as tag_of
@@ -47,6 +48,7 @@ TEST_FACTOR = 1.2  # ... and for each TestRequest before that
 BUSINESS_UNSUPPORTED = 3  # BusinessRejectReason (380)
 BUSINESS_FIELD_MISSING = 5
 _NO_GAP = 0
+_NUMBER = re.compile(rb"[0-9]{1,18}")
 
 
 class Session:
@@ -187,14 +189,16 @@ class Session:
 
     def _handle(self, message: Message, now_ns: int) -> Iterator[Event]:
         if not self.logged_on and message.msg_type != b"A":
-            yield from self._end("the first message is no logon")
+            refused = self._sent_logon and message.msg_type == b"5"
+            why = f"logon refused: {message.text(tag_of.TEXT, 'no reason given')}"
+            yield from self._end(why if refused else "the first message is no logon")
             return
         if message.begin_string != self.codec.dictionary.begin_string:
             yield from self._other_version(message, now_ns)
             return
-        if not message.get(tag_of.MSG_SEQ_NUM):
-            self._logout(now_ns, "MsgSeqNum missing")
-            yield from self._end("MsgSeqNum missing")
+        if not _NUMBER.fullmatch(message.get(tag_of.MSG_SEQ_NUM) or b""):
+            self._logout(now_ns, "MsgSeqNum missing or no number")
+            yield from self._end("MsgSeqNum missing or no number")
             return
         problem = self.codec.problem(message)
         if problem is not None:
@@ -388,7 +392,7 @@ class Session:
         if self.configuration.initiator:
             return ""
         wrong = any(message.get(tag) != text.encode() for tag, text in self.configuration.logon_fields)
-        return "logon refused: not authorised" if wrong else ""
+        return "not authorised" if wrong else ""
 
     def _after_logon(self, message: Message, now_ns: int) -> Iterator[Event]:
         seq_num = message.seq_num
