@@ -77,8 +77,8 @@ class Connection:
 
     @property
     def taken(self) -> bool:
-        """Somebody is connected already."""
-        return self._writer is not None
+        """Somebody is connected already, or nobody can be."""
+        return self._writer is not None or self.failure is not None
 
     def send(self, msg_type: bytes, body: bytes) -> int:
         """Store and send an application message; its MsgSeqNum. Without a session it is only stored."""
@@ -107,12 +107,13 @@ class Connection:
                 data = b"" if self._ended else await reader.read(READ_BYTES)
         except OSError as error:
             lost = str(error) or type(error).__name__
-        except Exception as error:
-            self.failure = error
-            raise
         finally:
             timer.cancel()
+            if self.failure is not None:
+                lost = f"failed: {self.failure}"
             await self._close(self._ended or lost)
+        if self.failure is not None:
+            raise self.failure
         return self._ended or lost
 
     async def _close(self, reason: str) -> None:
@@ -120,6 +121,8 @@ class Connection:
         self.session.on_disconnected()
         if self.failure is None:
             self.session.store.commit()
+        else:
+            self.session.store.rollback()
         if writer is not None:
             with contextlib.suppress(OSError, TimeoutError):
                 writer.close()
@@ -135,9 +138,13 @@ class Connection:
         try:
             for event in events:
                 self._on_event(event)
+            self._acting = False
+            self._flush()
+        except Exception as error:  # could not be recorded: there is no going on
+            self.failure = error
+            raise
         finally:
             self._acting = False
-        self._flush()
 
     def _on_event(self, event: Event) -> None:
         match event:
@@ -174,9 +181,10 @@ class Connection:
         self._writer.write(data)
 
     async def _timers(self) -> None:
-        while not self._ended:
+        while not self._ended and self.failure is None:
             await asyncio.sleep(TIMER_S)
-            self._act(self.session.on_timer(self._clock.now_ns()))
+            with contextlib.suppress(Exception):  # is in failure
+                self._act(self.session.on_timer(self._clock.now_ns()))
         if self._writer is not None:
             self._writer.close()  # the reader sees the end
 
@@ -231,8 +239,8 @@ class Acceptor:
                 writer.transport.abort() if not data else writer.close()
                 return
             await connection.run(reader, writer, data)
-        except (TimeoutError, OSError) as error:
-            _log.info("connection_lost", error=str(error) or type(error).__name__)
+        except Exception as error:
+            _log.error("connection_failed", error=str(error) or type(error).__name__)
             writer.close()
 
     async def _first(self, reader: asyncio.StreamReader) -> tuple[bytes, Connection | None]:
@@ -285,10 +293,10 @@ class Initiator:
         if self.connection.taken:
             await asyncio.wait([self._task], timeout=CLOSE_TIMEOUT_S)
         self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
         backoff_s = BACKOFF_S_MIN
         while True:
             try:
@@ -297,9 +305,9 @@ class Initiator:
             except (TimeoutError, OSError) as error:
                 why = str(error) or type(error).__name__
             else:
-                before = self.connection.session.store.next_in
+                began_s = loop.time()
                 why = await self.connection.run(reader, writer)
-                if self.connection.session.store.next_in != before:  # it was a session
+                if loop.time() - began_s > BACKOFF_S_MAX:  # it was a session, and not one of many that fail
                     backoff_s = BACKOFF_S_MIN
             if self._closing:
                 break

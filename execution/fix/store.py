@@ -6,6 +6,7 @@ which ends the session for good, so whoever owns the socket commits before it wr
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import sqlite3
 from collections.abc import Iterator
@@ -49,6 +50,10 @@ class Store(Protocol):
         """Everything up to now is on disk when this returns."""
         ...
 
+    def rollback(self) -> None:
+        """Back to the last commit."""
+        ...
+
 
 class MemoryStore:
     """A store that lasts as long as the process."""
@@ -73,6 +78,9 @@ class MemoryStore:
 
     def commit(self) -> None:
         pass
+
+    def rollback(self) -> None:
+        """There is no way back in memory; what was not durable elsewhere is lost with it."""
 
 
 class SqliteStore:
@@ -171,6 +179,14 @@ class SqliteStore:
             raise self._failed(error) from error
         self._open = False
         self._durable = now
+
+    def rollback(self) -> None:
+        """Back to the last commit; other sessions of the file can write again."""
+        if self._open:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+            self._open = False
+        self.epoch, self.next_in, self.next_out = self._durable
 
     def close(self) -> None:
         """What was not committed is gone, as after a crash."""
