@@ -113,9 +113,11 @@ class Session:
     def send(self, msg_type: bytes, body: bytes, now_ns: int, header: Fields = ()) -> int:
         """Number, store and send an application message; its MsgSeqNum.
 
-        Without a session it is stored only, and the counterparty finds the gap when it logs on.
+        Without a session (or behind a logout) it is stored only, and the counterparty finds the gap when
+        it logs on.
         """
-        return self._out.message(msg_type, body, now_ns, header, wire=self.logged_on)
+        wire = self.logged_on and not self._sent_logout
+        return self._out.message(msg_type, body, now_ns, header, wire)
 
     def reject_fields(self, message: Message, error: FieldError, now_ns: int) -> None:
         """The application misses a field: BusinessMessageReject, "conditionally required field missing"."""
