@@ -182,6 +182,15 @@ def test_no_whole_message(raw: bytes) -> None:
         CODEC.decode(raw)
 
 
+def test_a_torn_field_is_no_other_field() -> None:
+    """As many "=" as fields, but one twice and one not at all: not taken for a shape that is known."""
+    codec = Codec(FIX44)
+    good = codec.decode(framed(b"35=D\x0158=a\x0111=x\x01"))
+    assert good[11] == b"x"
+    with pytest.raises(DecodeError):
+        codec.decode(framed(b"35=D\x0158=a=11\x01x\x01"))
+
+
 def test_data_may_hold_anything() -> None:
     """SOH and "=" within RawData end nothing; by the published rule its length comes before."""
     message = CODEC.decode(make([(95, b"9"), (96, b"a\x0110=001\x01"), (98, b"0"), (108, b"30")], b"A"))
