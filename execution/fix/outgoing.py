@@ -33,6 +33,8 @@ REASON_TEXTS = {
     Reason.GROUP_OUT_OF_ORDER: "Repeating group fields out of order",
     Reason.GROUP_COUNT: "Incorrect NumInGroup count for repeating group",
 }
+RESEND_MESSAGES_MAX = 5_000  # at once, about 1.5 MB; the rest with the next call of the timer
+_NOTHING = (1, 0)  # no number is in it
 _REASON_MAX_42 = 11
 _OWN_HEADER = frozenset({8, 9, 35, 34, 49, 52, 56, 43, 122})  # what building a message fills in by itself
 
@@ -58,6 +60,7 @@ class Outgoing:
         begin, sender, target = configuration.begin_string, configuration.sender, configuration.target
         self._builder = Builder(begin.encode(), sender.encode(), target.encode())
         self._buffer: list[bytes] = []
+        self._resending = _NOTHING
         self.last_sent_ns = 0
 
     def take(self) -> bytes:
@@ -69,6 +72,7 @@ class Outgoing:
     def drop(self) -> None:
         """Forget what was not written: there is no connection any more. It can be asked for again."""
         self._buffer.clear()
+        self._resending = _NOTHING
 
     def message(
         self, msg_type: bytes, body: bytes, now_ns: int, header: Fields = (), wire: bool = True
@@ -136,16 +140,27 @@ class Outgoing:
     # --- recovery ------------------------------------------------------------------------------------
 
     def resend(self, begin: int, end: int, now_ns: int) -> None:
-        """Send again what went out under ``begin`` to ``end``, both included."""
-        skipped = begin
-        for seq_num, raw in self._store.sent(begin, end):
+        """Send again what went out under ``begin`` to ``end``, both included; a long range in portions."""
+        self._resending = (begin, end)
+        self.resume(now_ns)
+
+    def resume(self, now_ns: int) -> None:
+        """The next portion of a resend that is under way, if one is."""
+        skipped, end = self._resending
+        self._resending = _NOTHING
+        sent = 0
+        for seq_num, raw in self._store.sent(skipped, end):
             message = self._codec.parse(raw)
             if message.msg_type in ADMIN or not self._may_resend(message):
                 continue
+            if sent == RESEND_MESSAGES_MAX:
+                self._resending = (skipped, end)
+                return
             if seq_num > skipped:
                 self._gap_fill(skipped, seq_num, now_ns)
             self._again(message, seq_num, now_ns)
             skipped = seq_num + 1
+            sent += 1
         if skipped <= end:
             self._gap_fill(skipped, end + 1, now_ns)
 

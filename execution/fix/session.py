@@ -95,11 +95,16 @@ class Session:
         self.connected = True
         self._last_received_ns = now_ns
         if self.configuration.initiator:
-            if self.configuration.reset_on_logon:
-                self.store.reset()
-            self._sent_reset = self.configuration.reset_on_logon
+            self._sent_reset = self.configuration.reset_on_logon or self._reset_is_due(now_ns)
             self._sent_logon = True
+            if self._sent_reset:
+                self.store.reset()
+            self.store.since_ns = self.store.since_ns or now_ns
             self._out.logon(self.configuration.heartbeat_s, self._sent_reset, now_ns)
+
+    def _reset_is_due(self, now_ns: int) -> bool:
+        """Whether this numbering belongs to a day that is over."""
+        return 0 < self.store.since_ns < self.configuration.last_reset_ns(now_ns)
 
     def on_disconnected(self) -> None:
         """There is none any more. What is sent from now on waits for a resend."""
@@ -146,6 +151,9 @@ class Session:
         if self._sent_logout and now_ns - self._logout_ns >= self.configuration.logout_timeout_s * NS_PER_S:
             yield from self._end("logout was not answered")
             return
+        if self._reset_is_due(now_ns):
+            self.log_out(now_ns, "end of the session's day")
+        self._out.resume(now_ns)
         if self._gap_end and now_ns - self._asked_ns >= RESEND_WAIT_NS:
             self._ask(self._gap_end, now_ns)
         beat_ns = self._heartbeat_ns
@@ -368,12 +376,12 @@ class Session:
         if not self._time_is_right(message, now_ns):
             yield from self._end("logon with a SendingTime that is too far away")
             return
-        if (reset and not (initiated and self._sent_reset)) or (
-            self.configuration.reset_on_logon and not initiated
-        ):
+        due = self.configuration.reset_on_logon or self._reset_is_due(now_ns)
+        if (reset and not (initiated and self._sent_reset)) or (due and not initiated):
             self.store.reset()
             self._queue.clear()
             self._gap_end = _NO_GAP
+        self.store.since_ns = self.store.since_ns or now_ns
         yield from self._verified(message, now_ns, high=False)
         if not self._good:
             return

@@ -110,6 +110,22 @@ def test_what_may_not_be_sent_again_is_skipped() -> None:
     assert pair.venue.delivered == ["ASKED"]
 
 
+def test_a_long_resend_comes_in_portions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A counterparty that missed a day gets it bit by bit, in order, whatever is sent meanwhile."""
+    monkeypatch.setattr("execution.fix.outgoing.RESEND_MESSAGES_MAX", 2)
+    pair = Pair()
+    pair.connect()
+    pair.cut()
+    names = [f"O{number}" for number in range(7)]
+    for name in names:
+        pair.client.session.send(b"D", order(name), pair.now_ns)
+    pair.connect()
+    assert pair.venue.delivered == names[:2]
+    pair.client.session.send(b"D", order("NEW"), pair.now_ns)
+    pair.wait(1)
+    assert pair.venue.delivered == [*names, "NEW"]
+
+
 @pytest.mark.parametrize("committed", [True, False])
 def test_crash_of_the_receiver(committed: bool, tmp_path: Path) -> None:
     """What the receiver's store does not count as received comes again after a crash, and nothing else."""
@@ -181,6 +197,36 @@ def test_reset_begins_another_numbering() -> None:
     assert both_up(pair)
     assert len(set(pair.client.logons())) == len(set(pair.venue.logons())) == 2
     assert (pair.client.store.next_in, pair.venue.store.next_out) == (2, 2)
+
+
+def test_numbers_begin_again_at_the_agreed_hour() -> None:
+    """Up at that hour: logged out, and at 1 after the next logon; no reset within the day."""
+    schedule = {"reset_utc": "00:01"}
+    pair = Pair(Side(replace(CLIENT, **schedule)), Side(replace(VENUE, **schedule)))
+    pair.connect()
+    pair.cut()
+    pair.connect()
+    assert len(set(pair.client.logons())) == 1
+    pair.wait(59)
+    assert both_up(pair)
+    pair.wait(2)
+    assert not both_up(pair)
+    pair.cut()
+    pair.connect()
+    assert both_up(pair)
+    assert len(set(pair.client.logons())) == len(set(pair.venue.logons())) == 2
+    assert pair.client.store.next_out == pair.venue.store.next_in == 2
+
+
+def test_acceptor_follows_its_own_schedule() -> None:
+    """A counterparty that begins at 1 without the flag is taken, where that was agreed."""
+    pair = Pair(venue=Side(replace(VENUE, reset_utc="00:01")))
+    pair.connect()
+    pair.cut()
+    pair.now_ns += 120 * NS_PER_S
+    pair.client.open()
+    pair.connect()
+    assert both_up(pair)
 
 
 def test_heartbeats_keep_a_quiet_session() -> None:
@@ -267,6 +313,8 @@ def test_next_expected_msg_seq_num() -> None:
 def test_unknown_version_is_refused() -> None:
     with pytest.raises(SettingsError, match="begin_string"):
         SessionConfiguration("US", "THEM", True, frozenset(), begin_string="FIX.5.0")
+    with pytest.raises(SettingsError, match="HH:MM"):
+        SessionConfiguration("US", "THEM", True, frozenset(), reset_utc="25:00")
 
 
 # --- anything at all as input -----------------------------------------------------------------------------

@@ -14,13 +14,13 @@ def test_committed_survives_and_the_rest_does_not(tmp_path: Path) -> None:
     """A process that dies keeps what was committed, no less and no more."""
     store = SqliteStore(tmp_path / "fix.db", "A")
     store.put(1, b"one")
-    store.next_in, store.next_out = 5, 2
+    store.next_in, store.next_out, store.since_ns = 5, 2, 99
     store.commit()
     store.put(2, b"two")
     store.next_out = 3
     store.close()
     again = SqliteStore(tmp_path / "fix.db", "A")
-    assert (again.next_in, again.next_out, again.epoch) == (5, 2, store.epoch)
+    assert (again.next_in, again.next_out, again.since_ns, again.epoch) == (5, 2, 99, store.epoch)
     assert list(again.sent(1, 9)) == [(1, b"one")]
 
 
