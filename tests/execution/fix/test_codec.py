@@ -62,6 +62,7 @@ def test_build_is_what_simplefix_reads() -> None:
     assert [(int(tag), value) for tag, value in message.pairs] == pairs
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(1, 9_999).filter(lambda tag: tag not in (8, 9, 10, 35)), VALUES), max_size=30
@@ -80,6 +81,7 @@ def test_parse_is_what_simplefix_wrote(fields: list[tuple[int, str]]) -> None:
         assert [(tag, value.decode()) for tag, value in message.fields()[3:-1]] == wanted
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=2_000))
 def test_byte_sum(data: bytes) -> None:
     """The sum by Adler-32 is the sum."""
@@ -92,6 +94,7 @@ def test_byte_sum_of_the_largest_bytes(byte: int) -> None:
     assert byte_sum(data) % 256 == sum(data) % 256
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 3), max_size=8), st.data())
 def test_a_stream_however_it_is_cut(kinds: list[int], data: st.DataObject) -> None:
     """Messages come out whole and in order whatever the reads were; garbled ones are left out."""
@@ -115,7 +118,7 @@ def test_a_stream_however_it_is_cut(kinds: list[int], data: st.DataObject) -> No
     assert got == wanted
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(
     st.lists(
         st.one_of(

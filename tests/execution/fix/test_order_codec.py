@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from execution.fix.build import Builder
@@ -109,6 +109,7 @@ def test_fields_as_agreed_with_the_old_version() -> None:
     assert through(ORDER, "FIX.4.2")[21] == b"1"
 
 
+@settings(deadline=None)
 @given(quantity=st.integers(1, 2**53), price=st.integers(1, 2**53))
 def test_prices_and_sizes_are_exact(quantity: int, price: int) -> None:
     order = replace(ORDER, quantity=quantity, price=price)

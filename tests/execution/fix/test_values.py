@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from execution.fix.values import (
@@ -19,6 +19,7 @@ from execution.fix.values import (
 from tickloom.prices import NANOS
 
 
+@settings(deadline=None)
 @given(st.integers(-(2**63) + 1, 2**63 - 1))
 def test_decimals_are_exact(nanos: int) -> None:
     """Any int64 goes out as the decimal number it is and comes back the same."""
@@ -70,6 +71,7 @@ def test_no_integers(text: bytes) -> None:
         parse_int(text)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 4_102_444_799_999))
 def test_timestamps_are_exact_to_the_millisecond(ms: int) -> None:
     assert parse_timestamp(format_timestamp(ms * 1_000_000)) == ms * 1_000_000
