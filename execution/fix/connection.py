@@ -130,7 +130,10 @@ class Connection:
                     await writer.wait_closed()
         _log.info("disconnected", session=self.name, reason=reason)
         if self._was_up:
-            self._application.on_lost(self, reason)
+            try:
+                self._application.on_lost(self, reason)
+            except Exception as error:
+                self.failure = self.failure or error
 
     def _act(self, events: Iterator[Event]) -> None:
         """Do what the session wants; what the application sends meanwhile leaves in one write behind it."""
@@ -235,7 +238,7 @@ class Acceptor:
         try:
             data, connection = await self._first(reader)
             if connection is None or connection.taken:
-                _log.warning("refused", taken=connection is not None, data=data[:120])
+                _log.warning("refused", taken=connection is not None, data=data[:60])  # not its password
                 writer.transport.abort() if not data else writer.close()
                 return
             await connection.run(reader, writer, data)

@@ -77,10 +77,14 @@ class Outgoing:
     def message(
         self, msg_type: bytes, body: bytes, now_ns: int, header: Fields = (), wire: bool = True
     ) -> int:
-        """Number and store a message, and send it where there is a ``wire``; its MsgSeqNum."""
+        """Number and store a message, and send it where there is a ``wire``; its MsgSeqNum.
+
+        Messages of the session layer are not stored: they are never resent, and a logon has a password.
+        """
         seq_num = self._store.next_out
         raw = self._builder.build(msg_type, seq_num, now_ns, body, header)
-        self._store.put(seq_num, raw)
+        if msg_type not in ADMIN:
+            self._store.put(seq_num, raw)
         self._store.next_out = seq_num + 1
         if wire:
             self._buffer.append(raw)
@@ -151,7 +155,7 @@ class Outgoing:
         sent = 0
         for seq_num, raw in self._store.sent(skipped, end):
             message = self._codec.parse(raw)
-            if message.msg_type in ADMIN or not self._may_resend(message):
+            if not self._may_resend(message):
                 continue
             if sent == RESEND_MESSAGES_MAX:
                 self._resending = (skipped, end)

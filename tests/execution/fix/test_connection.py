@@ -115,6 +115,24 @@ def test_what_an_application_could_not_record_comes_again(tmp_path: Path) -> Non
     asyncio.run(run())
 
 
+def test_an_application_that_cannot_record_the_loss() -> None:
+    """What on_lost raises is kept too: an initiator does not go on as if nothing had been."""
+
+    async def run() -> None:
+        client, mine = connection(CLIENT)
+        venue, _ = connection(VENUE)
+        acceptor = Acceptor([venue])
+        initiator = Initiator(client, "127.0.0.1", await acceptor.start("127.0.0.1", 0))
+        await initiator.start()
+        await until(lambda: client.session.logged_on)
+        mine.lost = None  # type: ignore[assignment]
+        await acceptor.close()
+        await until(lambda: isinstance(client.failure, AttributeError))
+        await initiator.close()
+
+    asyncio.run(run())
+
+
 def test_a_message_that_cannot_be_used_is_answered() -> None:
     """FieldError of an application is a BusinessMessageReject, and the session goes on."""
 

@@ -278,6 +278,7 @@ def test_credentials() -> None:
     pair = Pair(Side(right), Side(demanding))
     pair.connect()
     assert both_up(pair)
+    assert not list(pair.client.store.sent(1, 9)), "a password is not kept"
     refused = Pair(Side(replace(right, logon_fields=((553, "user"), (554, "guess")))), Side(demanding))
     refused.connect()
     assert refused.venue.reasons() == ["not authorised"]
