@@ -37,17 +37,13 @@ from execution.fix.outgoing import REASON_TEXTS, Outgoing
 from execution.fix.shape import Problem, Reason
 from execution.fix.store import Store
 from execution.fix.values import parse_timestamp
+from execution.fix.waiting import Due, Gap, Liveness
 from tickloom.clock import NS_PER_S
 from tickloom.errors import DecodeError, FieldError
 
 HEARTBEAT_S_MAX = 3_600
-QUEUE_MESSAGES_MAX = 10_000  # behind a gap; more are dropped, since the resend brings them too
-RESEND_WAIT_NS = 30 * NS_PER_S  # a gap that is not filled by then is asked for again
-SILENCE_FACTOR = 2.4  # heartbeat intervals of silence that end a session ...
-TEST_FACTOR = 1.2  # ... and for each TestRequest before that
 BUSINESS_UNSUPPORTED = 3  # BusinessRejectReason (380)
 BUSINESS_FIELD_MISSING = 5
-_NO_GAP = 0
 _NUMBER = re.compile(rb"[0-9]{1,18}")
 
 
@@ -72,28 +68,25 @@ class Session:
         self._out = Outgoing(configuration, store, self.codec, may_resend)
         self._app_types = frozenset(name.encode() for name in configuration.app_types)
         self._expected_ids = (configuration.target.encode(), configuration.sender.encode())
-        self.logged_on = False
-        self._disconnect()
+        self._begin(0)
 
-    def _disconnect(self) -> None:
+    def _begin(self, now_ns: int) -> None:
+        """What is true at the beginning of a connection, and without one."""
         self.connected = self.logged_on = False
         self._framer = Framer()
-        self._queue: dict[int, Message] = {}
-        self._gap_end = _NO_GAP
+        self._gap = Gap()
+        self._liveness = Liveness(self.configuration.heartbeat_s, now_ns)
         self._sent_logon = self._sent_logout = self._sent_reset = False
-        self._logout_ns = self._asked_ns = 0
-        self._tests = self._last_received_ns = 0
-        self._good = False
-        self._heartbeat_ns = self.configuration.heartbeat_s * NS_PER_S
+        self._logout_ns = 0
+        self._good = self._waited = False
+        self._out.drop()
 
     # --- the connection --------------------------------------------------------------------------------
 
     def on_connected(self, now_ns: int) -> None:
         """There is a connection; an initiator logs on."""
-        self._disconnect()
-        self._out.drop()
+        self._begin(now_ns)
         self.connected = True
-        self._last_received_ns = now_ns
         if self.configuration.initiator:
             self._sent_reset = self.configuration.reset_on_logon or self._reset_is_due(now_ns)
             self._sent_logon = True
@@ -108,8 +101,7 @@ class Session:
 
     def on_disconnected(self) -> None:
         """There is none any more. What is sent from now on waits for a resend."""
-        self._disconnect()
-        self._out.drop()
+        self._begin(0)
 
     def take(self) -> bytes:
         """What is to be written now; the store is to be committed first."""
@@ -143,9 +135,8 @@ class Session:
         """What time itself demands; to be called several times a second while there is a connection."""
         if not self.connected:
             return
-        silent_ns = now_ns - self._last_received_ns
         if not self.logged_on:
-            if silent_ns >= self.configuration.logon_timeout_s * NS_PER_S:
+            if self._liveness.silent_ns(now_ns) >= self.configuration.logon_timeout_s * NS_PER_S:
                 yield from self._end("no logon in time")
             return
         if self._sent_logout and now_ns - self._logout_ns >= self.configuration.logout_timeout_s * NS_PER_S:
@@ -154,18 +145,16 @@ class Session:
         if self._reset_is_due(now_ns):
             self.log_out(now_ns, "end of the session's day")
         self._out.resume(now_ns)
-        if self._gap_end and now_ns - self._asked_ns >= RESEND_WAIT_NS:
-            self._ask(self._gap_end, now_ns)
-        beat_ns = self._heartbeat_ns
-        if beat_ns == 0:
-            return
-        if silent_ns >= SILENCE_FACTOR * beat_ns:
-            yield from self._end(f"nothing received for {silent_ns / NS_PER_S:.1f} s")
-        elif silent_ns >= TEST_FACTOR * (self._tests + 1) * beat_ns:
-            self._tests += 1
-            self._out.test_request(now_ns)
-        elif not self._tests and now_ns - self._out.last_sent_ns >= beat_ns:
+        overdue = self._gap.overdue(now_ns)
+        if overdue:
+            self._ask(overdue, now_ns)
+        due = self._liveness.due(now_ns, self._out.last_sent_ns)
+        if due is Due.HEARTBEAT:
             self._out.heartbeat(now_ns)
+        elif due is Due.TEST_REQUEST:
+            self._out.test_request(now_ns)
+        elif due is Due.END:
+            yield from self._end(f"nothing received for {self._liveness.silent_ns(now_ns) / NS_PER_S:.1f} s")
 
     # --- what comes in ---------------------------------------------------------------------------------
 
@@ -188,14 +177,14 @@ class Session:
 
     def _take_in(self, message: Message, now_ns: int) -> Iterator[Event]:
         yield from self._handle(message, now_ns)
-        while self.logged_on and self.store.next_in in self._queue:
-            queued = self._queue.pop(self.store.next_in)
-            if queued.msg_type in (b"A", b"2"):  # was answered when it came
+        self._waited = True
+        while self.logged_on and (kept := self._gap.next(self.store.next_in)) is not None:
+            if kept.msg_type in (b"A", b"2"):  # was answered when it came
                 self.store.next_in += 1
             else:
-                yield from self._handle(queued, now_ns)
-        if self._gap_end and self.store.next_in > self._gap_end:
-            self._gap_end = _NO_GAP
+                yield from self._handle(kept, now_ns)
+        self._waited = False
+        self._gap.reached(self.store.next_in)
 
     def _handle(self, message: Message, now_ns: int) -> Iterator[Event]:
         if not self.logged_on and message.msg_type != b"A":
@@ -240,14 +229,14 @@ class Session:
     ) -> Iterator[Event]:
         """Time, identity and number; :attr:`_good` tells whether to go on with the message."""
         self._good = False
-        if not self._time_is_right(message, now_ns):
+        if not self._waited and not self._time_is_right(message, now_ns):
             yield from self._refuse(message, Problem(Reason.SENDING_TIME_ACCURACY), now_ns)
             return
         ids = (message.get(tag_of.SENDER_COMP_ID), message.get(tag_of.TARGET_COMP_ID))
         if ids != self._expected_ids:
             yield from self._refuse(message, Problem(Reason.COMP_ID_PROBLEM), now_ns)
             return
-        self._last_received_ns, self._tests = now_ns, 0
+        self._liveness.heard(now_ns)
         seq_num = message.seq_num
         if high and seq_num > self.store.next_in:
             yield from self._too_high(message, seq_num, now_ns)
@@ -268,14 +257,13 @@ class Session:
 
     def _too_high(self, message: Message, seq_num: int, now_ns: int) -> Iterator[Event]:
         yield Noted(f"gap: expected {self.store.next_in}, received {seq_num}")
-        if len(self._queue) < QUEUE_MESSAGES_MAX:
-            self._queue[seq_num] = message
-        if not self._gap_end:
+        self._gap.keep(seq_num, message)
+        if not self._gap.open:
             self._ask(seq_num - 1, now_ns)
 
     def _ask(self, gap_end: int, now_ns: int) -> None:
         self._out.resend_request(self.store.next_in, now_ns)
-        self._gap_end, self._asked_ns = gap_end, now_ns
+        self._gap.asked(gap_end, now_ns)
 
     def _too_low(self, message: Message, seq_num: int, now_ns: int) -> Iterator[Event]:
         if not message.flag(tag_of.POSS_DUP_FLAG):
@@ -350,7 +338,7 @@ class Session:
             yield from self._reject(message, Problem(Reason.VALUE_INCORRECT), now_ns)
             return
         self.store.next_in = new
-        self._queue = {seq_num: queued for seq_num, queued in self._queue.items() if seq_num >= new}
+        self._gap.skip(new)
 
     def _on_logout(self, message: Message, now_ns: int) -> Iterator[Event]:
         yield from self._verified(message, now_ns, high=False, low=False)
@@ -379,15 +367,14 @@ class Session:
         due = self.configuration.reset_on_logon or self._reset_is_due(now_ns)
         if (reset and not (initiated and self._sent_reset)) or (due and not initiated):
             self.store.reset()
-            self._queue.clear()
-            self._gap_end = _NO_GAP
+            self._gap = Gap()
         self.store.since_ns = self.store.since_ns or now_ns
         yield from self._verified(message, now_ns, high=False)
         if not self._good:
             return
         if not initiated:
             heartbeat_s = message.integer(tag_of.HEART_BT_INT)
-            self._heartbeat_ns = heartbeat_s * NS_PER_S
+            self._liveness = Liveness(heartbeat_s, now_ns)
             self._out.logon(heartbeat_s, reset, now_ns)
         self.logged_on = True
         yield from self._after_logon(message, now_ns)

@@ -98,6 +98,20 @@ def test_gap_that_is_not_filled_is_asked_for_again() -> None:
     assert pair.venue.delivered == ["A", "B"]
 
 
+def test_a_message_that_waited_is_not_late() -> None:
+    """SendingTime is judged when a message comes, not when the gap before it is filled."""
+    pair = Pair(Side(replace(CLIENT, latency_s_max=0)))
+    pair.connect()
+    for name in ("A", "B"):
+        pair.client.session.send(b"D", order(name), pair.now_ns)
+    _, late = messages(pair.client.session.take())
+    pair.venue.act(pair.venue.session.receive(late, pair.now_ns))
+    pair.now_ns += 125 * NS_PER_S
+    pair.pump()
+    assert pair.venue.delivered == ["A", "B"]
+    assert both_up(pair)
+
+
 def test_what_may_not_be_sent_again_is_skipped() -> None:
     """Orders are not resent where the sender does not want it; what follows them still arrives."""
     pair = Pair(Side(CLIENT, may_resend=lambda message: message.msg_type != b"D"))
