@@ -60,6 +60,7 @@ def test_a_number_is_never_used_twice(tmp_path: Path) -> None:
         )
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         task = asyncio.create_task(quiet.run(reader, writer))
+        await until(lambda: quiet.session.logged_on)
         last = max(number for number, _ in quiet.session.store.sent(1, 2**62))
         await until(lambda: bool(listener.numbers) and listener.numbers[-1] == last)
         stored = [number for number, _ in quiet.session.store.sent(1, 2**62)]
