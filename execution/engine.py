@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -21,10 +21,10 @@ from execution.market import MarketState
 from execution.orders import OrderRecord, transition
 from execution.portfolio import Portfolio
 from execution.reports import Effect, effect_of
-from execution.risk import GateState, Refusal, gate, pair_leg
+from execution.risk import DayMark, Level, Refusal, RiskBook, RiskGate, Verdict, pair_leg
 from execution.sizing import OrderIntent, size
 from execution.venues import Report, ReportType
-from tickloom.clock import NS_PER_MS, NS_PER_S, Clock
+from tickloom.clock import NS_PER_DAY, NS_PER_MS, NS_PER_S, Clock
 from tickloom.events import OrderState, Signal
 from tickloom.instruments import Registry
 
@@ -77,24 +77,55 @@ class OrderEngine:
         connected: Callable[[str], bool],
         gateway: str = "simulated",
     ) -> None:
-        self.journal, self.registry, self.limits, self.market = journal, registry, limits, market
+        self.journal, self.registry, self.market = journal, registry, market
         self.clock, self.kill_switch, self.enabled = clock, kill_switch, enabled
         self._connected, self._gateway = connected, gateway
         self.open: dict[str, OrderRecord] = {}
         self.portfolio = Portfolio(journal, market, clock)
+        held = ((one.venue, one.symbol) for _, one in journal.executions())
+        self.risk = RiskBook(registry, limits, also=held)
+        self.gate = RiskGate(self.risk)
+        market.attach(self.risk.market)
+        self._day = -1
+        self._day_marks: set[DayMark] = set()
         self._last_accepted: dict[tuple[str, str, str, str], int] = {}
         self._waiting_since_ns: dict[str, int] = {}
         self._asked: Counter[str] = Counter()  # status requests that are not answered yet
         self._session = ""
         self._report_seq = 0
 
+    @property
+    def limits(self) -> Limits:
+        """The limits in force."""
+        return self.risk.limits_file
+
+    def on_limits(self, limits: Limits, who: str, why: str) -> None:
+        """Put changed limits in force, on the record.
+
+        Raises
+        ------
+        LimitsError
+            They do not follow from those in force, which stay.
+        """
+        self.risk.apply_limits(limits)
+        with self.journal.transaction():
+            text = f"revision {limits.revision}, digest {limits.digest}: {why}"
+            self.journal.risk_action(self.clock.now_ns(), "limits", who, text)
+
     # --- start ---------------------------------------------------------------------------------
 
     def recover(self) -> None:
         """Rebuild orders and positions; what was under way is UNKNOWN until the venue tells."""
         self.portfolio.recover()
+        for rule, execution in self.journal.executions():
+            self.risk.on_fill(rule, execution)
+        for (venue, symbol), mid in self.journal.marks().items():
+            self.risk.set_mark(venue, symbol, mid)
         self._last_accepted = self.journal.last_accepted()
         self.open = {order.order_id: order for order in self.journal.open_orders()}
+        for order in self.open.values():
+            self.risk.on_order(order)
+        self._roll_day()
         self.on_lost("the agent was restarted")
         if self.open:
             _log.info("recovered", open_orders=len(self.open), positions=len(self.portfolio.firm.holdings))
@@ -121,7 +152,7 @@ class OrderEngine:
                 self._advance(source)
             return []
         intents = size(signal, self.registry, self.limits.rules.get(signal.rule), self.market.view)
-        refusals = self._verdicts(intents, signal)
+        refusals = self._refusals(intents, signal)
         now_ns = self.clock.now_ns()
         orders = [_record(intent, refusal, now_ns) for intent, refusal in zip(intents, refusals, strict=True)]
         accepted = not any(refusals)
@@ -138,42 +169,77 @@ class OrderEngine:
         for order in orders:
             self.open[order.order_id] = order
             self._waiting_since_ns[order.order_id] = self.clock.monotonic_ns()
+            self.risk.on_sent(order, now_ns)
         return orders
 
-    def _verdicts(self, intents: list[OrderIntent], signal: Signal) -> list[Refusal | None]:
-        refusals = [gate(intent, self._gate_state(intent, signal)) for intent in intents]
+    def _refusals(self, intents: list[OrderIntent], signal: Signal) -> list[Refusal | None]:
+        """What each leg is refused for. A leg that passes is held while the next one is looked at, so that
+        a pair is within the limits as a whole, and is let go again if another leg is refused."""
+        refusals: list[Refusal | None] = []
+        now_ns = self.clock.now_ns()
+        for intent in intents:
+            refusals.append(self._refusal(intent, self._verdict(intent, signal)))
+            if refusals[-1] is None:
+                self.risk.on_order(_record(intent, None, now_ns))
         for intent, refusal in zip(intents, refusals, strict=True):
-            if refusal is not None:  # both legs or neither
-                return [mine if mine else pair_leg(intent, refusal) for mine in refusals]
+            if refusal is None:
+                continue  # both legs or neither
+            for other, mine in zip(intents, refusals, strict=True):
+                if mine is None:
+                    self.risk.on_order(_record(other, refusal, now_ns))
+            return [mine if mine else pair_leg(intent, refusal) for mine in refusals]
         return refusals
 
-    def _gate_state(self, intent: OrderIntent, signal: Signal, resend: bool = False) -> GateState:
-        open_side = {"buy": 0, "sell": 0}
-        for order in self.open.values():
-            same = order.venue == intent.venue and order.symbol == intent.symbol
-            if same and order.order_id != intent.order_id:
-                open_side[order.side] += order.leaves
+    def _verdict(self, intent: OrderIntent, signal: Signal, resend: bool = False) -> Verdict:
+        self._roll_day()
+        self.risk.set_order_entry(self.enabled)
+        self.risk.halt(self.kill_switch.halted_because())
         repeated = self._last_accepted.get((signal.rule, signal.venue, signal.symbol, signal.side), 0)
-        return GateState(
+        return self.gate.check(
+            intent,
             now_ns=self.clock.now_ns(),
-            enabled=self.enabled,
-            halted_because=self.kill_switch.halted_because(),
-            firm=self.limits.firm,
-            rule=self.limits.rules.get(intent.rule),
-            instrument_limits=self.limits.instrument(intent.venue, intent.symbol),
-            instrument=self.registry.instrument(intent.venue, intent.symbol),
-            view=self.market.view(intent.venue, intent.symbol),
-            venue_connected=self._connected(intent.venue),
-            known_order=not resend and self.journal.order(intent.order_id) is not None,
             ts_signal=signal.ts_signal,
             ts_event=signal.ts_event,
-            last_repeat_ts_event=0 if resend else repeated,
-            position=self.portfolio.firm.quantity(intent.venue, intent.symbol),
-            open_buy=open_side["buy"],
-            open_sell=open_side["sell"],
-            pnl_firm=self.portfolio.day_pnl_firm(),
-            pnl_rule=self.portfolio.day_pnl_rule(intent.rule),
+            ts_repeat=0 if resend else repeated,
+            known=not resend and self.journal.order(intent.order_id) is not None,
+            connected=self._connected(intent.venue),
         )
+
+    def _refusal(self, intent: OrderIntent, verdict: Verdict) -> Refusal | None:
+        if verdict.passed:
+            return None
+        return self.gate.refusal(verdict, intent, self.market.view(intent.venue, intent.symbol))
+
+    def _roll_day(self) -> None:
+        """A UTC day's loss and drawdown are measured from its beginning, also after a restart in it."""
+        now_ns = self.clock.now_ns()
+        day = now_ns // NS_PER_DAY
+        if day == self._day:
+            return
+        self._day = day
+        self.risk.mark()
+        marks = self.journal.risk_marks(day)
+        self.risk.new_day(DayMark(Level(level), name, start, best) for level, name, start, best in marks)
+        self._day_marks = set()
+        self._note_day()
+
+    def sample(self) -> None:
+        """Once a second: mark everything, and keep what loss and drawdown are measured from."""
+        self._roll_day()
+        self.risk.mark()
+        self.risk.refresh_risk()
+        self.portfolio.sample()
+        self._note_day()
+
+    def _note_day(self) -> None:
+        marks = set(self.risk.day_marks())
+        moved = marks - self._day_marks
+        self._day_marks = marks
+        if not moved:
+            return
+        with self.journal.transaction():
+            for mark in moved:
+                self.journal.set_risk_mark(self._day, int(mark.level), mark.name, mark.day_start, mark.best)
 
     def _count(
         self, signal: Signal, orders: list[OrderRecord], refusals: list[Refusal | None], now_ns: int
@@ -233,6 +299,7 @@ class OrderEngine:
     def _apply(self, effect: Effect) -> None:
         order = effect.order
         if order is not None:
+            self.risk.on_order(order)
             if effect.changed:
                 self.journal.update_order(order)
                 metrics.ORDERS.labels(order.state.value).inc()
@@ -247,6 +314,7 @@ class OrderEngine:
         if effect.execution is not None and order is not None:
             self.journal.add_execution(effect.execution, order.rule)
             self.journal.add_fact(self.portfolio.book(order.rule, effect.execution))
+            self.risk.on_fill(order.rule, effect.execution)
             metrics.EXECUTIONS.labels(effect.execution.venue).inc()
         if effect.alert:
             self._alert("order", effect.alert)
@@ -257,12 +325,15 @@ class OrderEngine:
         now_ns = self.clock.now_ns()
         refusal = None
         if signal is not None:
-            refusal = gate(_intent(order), self._gate_state(_intent(order), signal, resend=True))
+            # what it holds already is let go while it is looked at, or it would count twice
+            self.risk.on_order(replace(order, state=OrderState.REJECTED))
+            refusal = self._refusal(_intent(order), self._verdict(_intent(order), signal, resend=True))
         if signal is None or refusal is not None:
             why = refusal.text if refusal else "its signal is not in the journal"
             reason = f"never reached the venue, not sent again: {why}"
             rejected = transition(order, OrderState.REJECTED, now_ns, reason)
             return Effect(rejected, alert=f"order {order.order_id} {reason}", changed=True)
+        self.risk.on_message(order.rule, order.venue, order.symbol, now_ns)
         again = transition(order, OrderState.PENDING_NEW, now_ns, "never reached the venue, sent again")
         return Effect(again, changed=True, resend=True)
 
@@ -300,6 +371,7 @@ class OrderEngine:
             why = f"halted: {halted}" if halted is not None else self._expired(order, clock_ns)
             if why:
                 due.cancel.append(self._set(order, OrderState.PENDING_CANCEL, why))
+                self.risk.on_message(order.rule, order.venue, order.symbol, clock_ns)
         return due
 
     def _expired(self, order: OrderRecord, clock_ns: int) -> str:

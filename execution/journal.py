@@ -27,7 +27,7 @@ from tickloom.events import Execution, Order, OrderState, Position, Signal
 from tickloom.sinks import Fact
 
 SCHEMA_FILE = Path(__file__).with_name("schema.sql")
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_TIMEOUT_MS = 10_000  # a sink moving its cursor holds the write lock for one fsync
 
 _ORDER_COLUMNS = (
@@ -320,6 +320,18 @@ class Journal:
     def set_day_start(self, day: str, scope: str, pnl: int) -> None:
         self._db.execute(
             "INSERT INTO day_starts VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (day, scope, str(pnl))
+        )
+
+    def risk_marks(self, day: int) -> list[tuple[int, str, int, int]]:
+        """(level, name, P&L when the day began, its best since) of a day, counted from 1970; nanos."""
+        rows = self._db.execute("SELECT level, name, day_start, best FROM risk_marks WHERE day = ?", (day,))
+        return rows.fetchall()
+
+    def set_risk_mark(self, day: int, level: int, name: str, day_start: int, best: int) -> None:
+        self._db.execute(
+            "INSERT INTO risk_marks VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET best = excluded.best "
+            "WHERE excluded.best > best",
+            (day, level, name, day_start, best),
         )
 
     def alert(self, ts: int, kind: str, text: str) -> None:

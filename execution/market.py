@@ -21,8 +21,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from execution.risk.market_table import MarketTable
 from tickloom.codec import TickBatch
-from tickloom.events import EventBlock, GapReason, Records, StatusCode
+from tickloom.events import Condition, EventBlock, GapReason, Records, StatusCode
 from tickloom.prices import NO_PRICE
 
 _HALTS = frozenset({StatusCode.HALTED, StatusCode.PAUSED, StatusCode.QUOTATION_ONLY})
@@ -70,6 +71,8 @@ class _Instrument:
     lost_seq: int = -1
     halt: str = ""
     halt_seq: int = -1
+    short_restricted: bool = False
+    short_seq: int = -1
 
 
 class _Venue:
@@ -95,15 +98,31 @@ class MarketState:
     def __init__(self) -> None:
         self._venues: dict[str, _Venue] = {}
         self._lock = threading.Lock()
+        self._table = MarketTable([])
+
+    def attach(self, table: MarketTable) -> None:
+        """Keep ``table`` up to date from now on; what is known already is written to it."""
+        with self._lock:
+            self._table = table
+            for code, venue in self._venues.items():
+                for symbol, item in venue.instruments.items():
+                    if item.quote is not None:
+                        table.quote(code, symbol, item.quote, item.shard)
+                    table.mark(code, symbol, bool(item.lost), bool(item.halt))
+                    table.short_restricted(code, symbol, item.short_restricted)
+                for shard in venue.feed_ts:
+                    _touch(table, code, venue, shard)
 
     def apply(self, batch: TickBatch, appended_ns: int) -> None:
         """Take one batch; ``appended_ns`` is when the broker wrote it (wall clock)."""
         with self._lock:
             venue = self._venues.setdefault(batch.venue, _Venue())
             venue.feed_ts[batch.shard] = max(venue.feed_ts.get(batch.shard, 0), appended_ns)
-            _apply_quotes(venue, batch.block, batch.shard)
-            _apply_statuses(venue, batch.block)
-            _apply_gaps(venue, batch.block)
+            _apply_trades(venue, batch.block, self._table)
+            _apply_quotes(venue, batch.block, batch.shard, self._table)
+            _apply_statuses(venue, batch.block, self._table)
+            _apply_gaps(venue, batch.block, self._table)
+            _touch(self._table, batch.venue, venue, batch.shard)
 
     def view(self, venue: str, symbol: str) -> MarketView | None:
         """What is known now; None if no quote of it has been seen."""
@@ -144,9 +163,21 @@ class MarketState:
         return found
 
 
-def _apply_quotes(venue: _Venue, block: EventBlock, shard: int) -> None:
-    if len(block.trades):
-        venue.ts_event = max(venue.ts_event, int(block.trades["ts_event"].max()))
+def _touch(table: MarketTable, code: str, venue: _Venue, shard: int) -> None:
+    table.touch(code, shard, venue.feed_ts[shard], venue.ts_event, venue.gap_seq, bool(venue.closed))
+
+
+def _apply_trades(venue: _Venue, block: EventBlock, table: MarketTable) -> None:
+    trades = block.trades
+    if not len(trades):
+        return
+    venue.ts_event = max(venue.ts_event, int(trades["ts_event"].max()))
+    for index in np.unique(trades["symbol"]):
+        chosen = trades[(trades["symbol"] == index) & (trades["condition"] != Condition.BROKEN)]
+        table.trades(block.venue, block.symbols.names[index], chosen["ts_event"], chosen["size"])
+
+
+def _apply_quotes(venue: _Venue, block: EventBlock, shard: int, table: MarketTable) -> None:
     quotes = block.quotes
     if not len(quotes):
         return
@@ -158,6 +189,7 @@ def _apply_quotes(venue: _Venue, block: EventBlock, shard: int) -> None:
             names = ("bid_price", "bid_size", "ask_price", "ask_size", "ts_event", "ts_recv", "seq")
             item.quote = tuple(int(row[name]) for name in names)
             item.shard = shard
+            table.quote(block.venue, block.symbols.names[row["symbol"]], item.quote, shard)
 
 
 def _last_of_each(records: Records) -> Records:
@@ -167,7 +199,7 @@ def _last_of_each(records: Records) -> Records:
     return chosen
 
 
-def _apply_statuses(venue: _Venue, block: EventBlock) -> None:
+def _apply_statuses(venue: _Venue, block: EventBlock, table: MarketTable) -> None:
     for row in block.statuses:
         symbol, seq, code = (
             block.symbols.names[row["symbol"]],
@@ -184,9 +216,13 @@ def _apply_statuses(venue: _Venue, block: EventBlock) -> None:
             item.halt_seq, item.halt = seq, code.name.lower() if code in _HALTS else ""
         elif code in (StatusCode.BOOK_LOST, StatusCode.BOOK_SYNCED) and seq >= item.lost_seq:
             item.lost_seq, item.lost = seq, "book lost" if code is StatusCode.BOOK_LOST else ""
+        elif code in (StatusCode.SHORT_SALE_RESTRICTED, StatusCode.SHORT_SALE_FREE) and seq > item.short_seq:
+            item.short_seq, item.short_restricted = seq, code is StatusCode.SHORT_SALE_RESTRICTED
+            table.short_restricted(block.venue, symbol, item.short_restricted)
+        table.mark(block.venue, symbol, bool(item.lost), bool(item.halt))
 
 
-def _apply_gaps(venue: _Venue, block: EventBlock) -> None:
+def _apply_gaps(venue: _Venue, block: EventBlock, table: MarketTable) -> None:
     for row in block.gaps:
         symbol, seq = block.symbols.names[row["symbol"]], int(row["seq"])
         text = f"gap ({GapReason(int(row['reason'])).name.lower()}) at seq {seq}"
@@ -197,3 +233,4 @@ def _apply_gaps(venue: _Venue, block: EventBlock) -> None:
             item = venue.instrument(symbol)
             if seq > item.lost_seq:
                 item.lost_seq, item.lost = seq, text
+            table.mark(block.venue, symbol, bool(item.lost), bool(item.halt))

@@ -91,6 +91,11 @@ CREATE TABLE day_starts (
     day TEXT NOT NULL, scope TEXT NOT NULL, pnl TEXT NOT NULL,
     PRIMARY KEY (day, scope)
 ) WITHOUT ROWID;
+-- What the loss and the drawdown of a day (since 1970) are measured from, by level and name: nanos.
+CREATE TABLE risk_marks (
+    day INTEGER NOT NULL, level INTEGER NOT NULL, name TEXT NOT NULL, day_start INTEGER NOT NULL,
+    best INTEGER NOT NULL, PRIMARY KEY (day, level, name)
+) WITHOUT ROWID;
 
 -- What somebody must look at, and what somebody did.
 CREATE TABLE alerts (id INTEGER PRIMARY KEY AUTOINCREMENT, ts INTEGER NOT NULL, kind TEXT NOT NULL, text TEXT NOT NULL);

@@ -263,7 +263,7 @@ class ExecutionService:
             now_ns = self._clock.monotonic_ns()
             if now_ns - marked_ns > MARK_S * NS_PER_S:
                 marked_ns = now_ns
-                self.engine.portfolio.sample()
+                self.engine.sample()
             if now_ns - pruned_ns > PRUNE_S * NS_PER_S:
                 pruned_ns = now_ns
                 with self.journal.transaction():

@@ -74,9 +74,9 @@ def test_crash_at_every_commit(tmp_path: Path, after: bool) -> None:
         run(directory)
         assert state_of(directory) == expected, f"crash at commit {crashes}"
         assert compare(directory / "journal.db", directory / "exchange.db", VENUE).differences == []
-    # the P&L of the day's start of firm and rule, five signals, and for each of five orders one commit of
-    # the exchange and two reports
-    assert crashes == 2 + 5 + 5 * 3
+    # what the day's loss is measured from, five signals, and for each of five orders one commit of the
+    # exchange and two reports
+    assert crashes == 1 + 5 + 5 * 3
 
 
 def test_crash_in_the_recovery_itself(tmp_path: Path) -> None:

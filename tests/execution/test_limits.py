@@ -78,6 +78,6 @@ def test_missing_file_says_which_setting(tmp_path: Path) -> None:
 
 def test_shipped_file_knows_every_shipped_rule() -> None:
     """Each rule in strategies/rules has limits, so that the demo trades it."""
-    strategies = Path(limits.__file__).parent.parent / "strategies"
+    strategies = Path(limits.__file__).parents[2] / "strategies"
     shipped = limits.load(strategies / "limits.toml", REGISTRY)
     assert {path.stem for path in (strategies / "rules").glob("*.sql")} <= shipped.rules.keys()

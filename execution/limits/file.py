@@ -1,104 +1,43 @@
-"""The limits file in, checked limits out: firm, rule and instrument level. A malformed file is refused whole.
-
-Amounts are decimal text (``"25000"``) and become int64 nanos exactly; TOML floats are refused, because
-a limit must be the number that was written. Every limit is the largest value that still passes.
-"""
+"""The limits file in, checked limits of firm, rules and instruments out. A malformed one is refused whole."""
 
 from __future__ import annotations
 
 import difflib
 import hashlib
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from tickloom.errors import LimitsError, PriceRangeError
+from execution.limits.tables import BreachPlan, FirmLimits, InstrumentLimits, RuleLimits, Table
+from tickloom.errors import LimitsError
 from tickloom.instruments import Registry
-from tickloom.prices import NANOS, parse_nanos
 
 FILE_VERSION = 1
 DEFAULT = "default"
+#: What a breach plan may be declared for.
+BREACHES = ("loss", "drawdown", "var", "position", "dead_feed", "lost_venue", "operator")
 
-
-def _amount(value: Any) -> int:
-    """Decimal text or a whole number as nanos."""
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise ValueError('write amounts as text, such as "2500.50"')
-    try:
-        return parse_nanos(value) if isinstance(value, str) else value * NANOS
-    except PriceRangeError as error:
-        raise ValueError(str(error)) from None
-
-
-Amount = Annotated[int, BeforeValidator(_amount), Field(ge=0)]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-T = TypeVar("T", bound=_Table)
-
-
-class FirmLimits(_Table):
-    """Over everything.
-
-    daily_loss_max: nanos of the quote currency, realised and unrealised since the UTC day began.
-    """
-
-    daily_loss_max: Amount
-
-
-class RuleLimits(_Table):
-    """Of one rule's signals: how they are sized and how old they may be.
-
-    notional: of one signal's (first) leg, nanos. signal_age_ms_max: wall clock since the rule fired.
-    event_age_ms_max: event time of the venue since the match. repeat_ms_min: event time between two
-    orders of the same rule, instrument and side (0: no such check). cancel_after_ms: a resting order
-    is cancelled after that long (0: never).
-    """
-
-    enabled: bool = True
-    notional: Amount
-    time_in_force: Literal["ioc", "day"] = "ioc"
-    slippage_bps: int = Field(10, ge=0, le=1_000)
-    signal_age_ms_max: int = Field(ge=1)
-    event_age_ms_max: int = Field(ge=1)
-    daily_loss_max: Amount
-    repeat_ms_min: int = Field(0, ge=0)
-    cancel_after_ms: int = Field(0, ge=0)
-
-
-class InstrumentLimits(_Table):
-    """Of one instrument. The ``default`` table is complete; others override some of its keys.
-
-    position_max, order_quantity_max: units, nanos; 0 means no limit in units (those in notional hold).
-    collar_bps: of the limit price from the mid. quote_age_ms_max: wall clock since the last quote of
-    the instrument was received. feed_age_ms_max: since anything, a heartbeat included, came of its shard.
-    """
-
-    restricted: bool = False
-    position_max: Amount = 0
-    position_notional_max: Amount
-    order_quantity_max: Amount = 0
-    order_notional_max: Amount
-    collar_bps: int = Field(ge=0, le=10_000)
-    quote_age_ms_max: int = Field(ge=1)
-    feed_age_ms_max: int = Field(ge=1)
+T = TypeVar("T", bound=Table)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """A limits file in force. ``digest``: first 12 hex digits of the SHA-256 of its text."""
+    """A limits file in force.
+
+    ``digest``: first 12 hex digits of the SHA-256 of its text. ``revision``: grows with every change.
+    ``plans``: by kind of breach.
+    """
 
     firm: FirmLimits
     rules: dict[str, RuleLimits]
     default: InstrumentLimits
     instruments: dict[tuple[str, str], InstrumentLimits]
     digest: str
+    revision: int = 0
+    plans: dict[str, BreachPlan] = field(default_factory=dict)
 
     def instrument(self, venue: str, symbol: str) -> InstrumentLimits:
         """Limits of an instrument: its own over the default."""
@@ -136,21 +75,22 @@ def parse(raw: bytes, source: str, registry: Registry) -> Limits:
         raise LimitsError(
             f"{source}: not TOML: {error}. The whole file is refused; mend that line."
         ) from None
-    known = ("version", "firm", "rules", "instruments")
+    known = ("version", "revision", "firm", "rules", "instruments", "breach")
     for name in tables:
         if name not in known:
             _refuse(source, f"unknown key {name!r}{nearest(name, known)}")
     if tables.get("version") != FILE_VERSION:
         _refuse(source, f"version = {tables.get('version')!r}; this program reads version {FILE_VERSION}")
+    revision = tables.get("revision", 0)
+    if isinstance(revision, bool) or not isinstance(revision, int) or revision < 0:
+        _refuse(source, f"revision = {revision!r}; it is a whole number, 0 or more")
     instruments = dict(_table(source, tables, "instruments"))
     default = dict(_table(source, instruments, DEFAULT, "instruments."))
     instruments.pop(DEFAULT, None)
-    return Limits(
+    rules = _table(source, tables, "rules").items()
+    found = Limits(
         firm=_model(source, FirmLimits, "firm", _table(source, tables, "firm")),
-        rules={
-            name: _model(source, RuleLimits, f"rules.{name}", entry)
-            for name, entry in _table(source, tables, "rules").items()
-        },
+        rules={name: _model(source, RuleLimits, f"rules.{name}", entry) for name, entry in rules},
         default=_model(source, InstrumentLimits, "instruments.default", default),
         instruments={
             _instrument_key(source, name, registry): _model(
@@ -162,7 +102,22 @@ def parse(raw: bytes, source: str, registry: Registry) -> Limits:
             for name, entry in instruments.items()
         },
         digest=hashlib.sha256(raw).hexdigest()[:12],
+        revision=revision,
+        plans=_plans(source, tables.get("breach", {})),
     )
+    for names in (found.firm.restricted, *(rule.restricted for rule in found.rules.values())):
+        for name in names:
+            _instrument_key(source, name, registry)
+    return found
+
+
+def _plans(source: str, tables: Any) -> dict[str, BreachPlan]:
+    if not isinstance(tables, dict):
+        _refuse(source, "breach is no table")
+    for name in tables:
+        if name not in BREACHES:
+            _refuse(source, f"[breach.{name}] is no kind of breach{nearest(name, BREACHES)}")
+    return {name: _model(source, BreachPlan, f"breach.{name}", entry) for name, entry in tables.items()}
 
 
 def nearest(name: str, known: Any) -> str:
@@ -187,7 +142,7 @@ def _model(source: str, cls: type[T], where: str, entry: Any) -> T:
         _refuse(source, f"[{where}] " + "; ".join(_findings(cls, error)))
 
 
-def _findings(cls: type[_Table], error: ValidationError) -> list[str]:
+def _findings(cls: type[Table], error: ValidationError) -> list[str]:
     findings = []
     for finding in error.errors():
         key = ".".join(str(part) for part in finding["loc"])

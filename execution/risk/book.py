@@ -1,0 +1,442 @@
+"""Orders, fills, quotes and limits in; the arrays that the gate reads, always up to date, out.
+
+Everything that changes the gate's state goes through here, on the agent's thread. An order holds what it
+may still fill (``OrderRecord.leaves``, so an UNKNOWN one in full) from the moment it is reserved until its
+record is terminal; telling the same record twice changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from execution.limits.file import Limits
+from execution.limits.tables import INSTRUMENT_MESSAGES_MAX, MESSAGES_MAX, LevelLimits
+from execution.orders import OrderRecord
+from execution.risk import exposure
+from execution.risk.arithmetic import RATIO_PER_BPS, UNLIMITED
+from execution.risk.checks import SPECS, Check, Level, Unit
+from execution.risk.layout import (
+    C_OPEN_BUY,
+    C_OPEN_SELL,
+    C_OWN_ASK,
+    C_OWN_BID,
+    C_POSITION,
+    C_RESTRICTED,
+    CELL_COLUMNS,
+    CHECKS,
+    IDENTICAL_COLUMNS,
+    IDENTICAL_ORDERS,
+    K_LOCATE,
+    K_LOT,
+    K_REPEAT,
+    K_SELF_TRADE,
+    K_SHORT_SALE,
+    NO_ASK,
+    R_BEST,
+    R_DAY_START,
+    R_ENTRY_OFF,
+    R_HALTED,
+    R_IDENTICAL_NS,
+    R_MESSAGES,
+    R_OPEN_ORDERS,
+    R_PNL,
+    R_RATIO_FROM,
+    R_REDUCE_ONLY,
+    R_RESTRICTED,
+    R_RING,
+    R_RING_COUNT,
+    R_RING_SIZE,
+    R_TRADES,
+    R_UNKNOWN,
+    R_WINDOW_NS,
+    ROW_COLUMNS,
+    S_ESTIMATED,
+    S_LOT,
+    S_MARGIN_BPS,
+    S_MARK,
+    S_SHORT_RESTRICTED,
+    S_VOLUME_NS,
+    STATIC_COLUMNS,
+)
+from execution.risk.market_table import Key, MarketTable
+from tickloom.clock import NS_PER_MS, NS_PER_S
+from tickloom.errors import LimitsError
+from tickloom.events import Execution
+from tickloom.instruments import Registry
+
+Floats = NDArray[np.float64]
+_RING = MESSAGES_MAX + 240
+_INSTRUMENT_RING = INSTRUMENT_MESSAGES_MAX + 24
+_UNKNOWN_STRATEGY = 1
+_STRATEGIES_SPARE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class DayMark:
+    """What a level's figures of the day are measured from: nanos. name: a rule, "VENUE SYMBOL", or ""."""
+
+    level: Level
+    name: str
+    day_start: int
+    best: int
+
+
+@dataclass(slots=True)
+class _Open:
+    k: int
+    i: int
+    buys: bool
+    leaves: int
+    price: int
+
+
+class RiskBook:
+    """The gate's state. Not thread-safe, but for ``market``, which the feed's thread fills.
+
+    Parameters
+    ----------
+    also : iterable of (venue, symbol)
+        Instruments that are held and that the registry does not know any more.
+    """
+
+    def __init__(self, registry: Registry, limits: Limits, also: Iterable[Key] = ()) -> None:
+        known = list(registry.instruments)
+        self.keys: list[Key] = [
+            *known,
+            *(key for key in dict.fromkeys(also) if key not in registry.instruments),
+        ]
+        self._unknown = set(range(len(known), len(self.keys) + 1))
+        self.market = MarketTable(self.keys)
+        self.index = self.market.index
+        count = self.count = len(self.keys) + 1  # the last one stands for what is not known
+        strategies = 1 + _UNKNOWN_STRATEGY + len(limits.rules) + _STRATEGIES_SPARE
+        self.rows = np.zeros((1 + count + strategies, ROW_COLUMNS), np.int64)
+        self.cells = np.zeros((strategies, count, CELL_COLUMNS), np.int64)
+        self.cells[:, :, C_OWN_ASK] = NO_ASK
+        self.static = np.zeros((count, STATIC_COLUMNS), np.int64)
+        self.identical = np.zeros((count, IDENTICAL_ORDERS, IDENTICAL_COLUMNS), np.int64)
+        self.sigma: Floats = np.zeros(count + 1)
+        self.covariance: Floats = np.zeros((count, count))
+        self.risk: Floats = np.zeros((strategies, count + 1))
+        self.strategies: dict[str, int] = {"": _UNKNOWN_STRATEGY}
+        self.why: dict[tuple[Level, str], str] = {}
+        self._orders: dict[str, _Open] = {}
+        self._by_cell: dict[tuple[int, int], dict[str, _Open]] = {}
+        self._identical_count = np.zeros(count, np.int64)
+        self._marked_version = -1
+        self._rings()
+        for place, key in enumerate(known):
+            self.static[place, S_LOT] = registry.instruments[key].lot
+        self._apply(limits)
+
+    def _rings(self) -> None:
+        sizes = np.full(len(self.rows), _RING, np.int64)
+        sizes[1 : 1 + self.count] = _INSTRUMENT_RING
+        self.rows[:, R_RING_SIZE] = sizes
+        self.rows[:, R_RING] = np.concatenate(([0], np.cumsum(sizes)[:-1]))
+        self.stamps = np.zeros(int(sizes.sum()), np.int64)
+
+    # --- limits --------------------------------------------------------------------------------
+
+    def apply_limits(self, limits: Limits) -> None:
+        """Put other limits in force, all at once.
+
+        Raises
+        ------
+        LimitsError
+            They are older than those in force: revisions only grow.
+        """
+        if limits.revision < self.limits_file.revision or (
+            limits.revision == self.limits_file.revision and limits.digest != self.limits_file.digest
+        ):
+            raise LimitsError(
+                f"limits revision {limits.revision} ({limits.digest}) does not follow revision "
+                f"{self.limits_file.revision} ({self.limits_file.digest}), which stays in force; change "
+                f"limits with `tickloom risk limits`, or write a higher revision"
+            )
+        self._apply(limits)
+
+    def _apply(self, limits: Limits) -> None:
+        self.limits_file = limits
+        for name in limits.rules:
+            self.strategy(name)
+        table = np.full((len(self.rows), CHECKS), UNLIMITED, np.int64)
+        for place, spec in enumerate(SPECS):
+            if spec.unit is Unit.SWITCH:
+                table[:, place] = 0
+        table[:, K_LOT] = 0
+        self.rows[0, R_IDENTICAL_NS] = limits.firm.identical_window_ms * NS_PER_MS
+        self._level(table, 0, limits.firm, Level.FIRM)
+        table[0, K_SELF_TRADE] = UNLIMITED if limits.firm.self_trade_allowed else 0
+        self.cells[:, :, C_RESTRICTED] = 0
+        self._restrict(0, limits.firm.restricted)
+        for name, k in self.strategies.items():
+            self._rule(table, limits, name, k)
+        for place, key in enumerate([*self.keys, ("", "")]):
+            self._instrument(table, limits, place, key)
+        quantile = NormalDist().inv_cdf(limits.firm.var_confidence_bps / 10_000)
+        self.sigma[self.count] = quantile * math.sqrt(limits.firm.var_horizon_days)
+        self.limits = table
+        self.mark(again=True)
+
+    def _rule(self, table: NDArray[np.int64], limits: Limits, name: str, k: int) -> None:
+        rule, row = limits.rules.get(name), self.count + k
+        self.rows[row, R_UNKNOWN] = 0 if rule is not None and rule.enabled else 1
+        if rule is None:
+            return
+        self._level(table, row, rule, Level.STRATEGY)
+        table[row, K_SELF_TRADE] = UNLIMITED if rule.self_trade_allowed else 0
+        if rule.repeat_ms_min:
+            table[row, K_REPEAT] = -rule.repeat_ms_min * NS_PER_MS
+        self._restrict(k, rule.restricted)
+
+    def _instrument(self, table: NDArray[np.int64], limits: Limits, place: int, key: Key) -> None:
+        own, row, static = limits.instrument(*key), 1 + place, self.static[place]
+        self.rows[row, R_UNKNOWN] = int(place in self._unknown)
+        self.rows[row, R_RESTRICTED] = int(own.restricted)
+        self._level(table, row, own, Level.INSTRUMENT)
+        table[row, K_LOCATE] = own.located if own.locate_required else UNLIMITED
+        table[row, K_SHORT_SALE] = -1  # at least one unit above the bid
+        static[S_MARGIN_BPS] = own.margin_bps
+        static[S_SHORT_RESTRICTED] = int(own.short_sale_restricted)
+        static[S_VOLUME_NS] = limits.firm.volume_window_s * NS_PER_S
+        if not static[S_ESTIMATED]:
+            self.sigma[place] = own.volatility_bps / 10_000
+
+    def _level(self, table: NDArray[np.int64], row: int, own: LevelLimits, level: Level) -> None:
+        self.rows[row, R_WINDOW_NS] = own.message_window_ms * NS_PER_MS
+        self.rows[row, R_RATIO_FROM] = own.order_to_trade_from
+        scale = {Unit.TIME: NS_PER_MS, Unit.RATIO: RATIO_PER_BPS}
+        for place, spec in enumerate(SPECS):
+            if level not in spec.levels or not spec.key.endswith(("_max", "_bps", "power")):
+                continue
+            limit = getattr(own, spec.key)
+            if limit is not None:
+                table[row, place] = limit * scale.get(spec.unit, 1)
+
+    def _restrict(self, k: int, names: Iterable[str]) -> None:
+        for name in names:
+            venue, _, symbol = name.partition(".")
+            self.cells[k, self.index[(venue, symbol)], C_RESTRICTED] = 1
+
+    # --- switches ------------------------------------------------------------------------------
+
+    def row(self, level: Level, name: str = "") -> int:
+        """Where a level's row is. name: a rule, "VENUE SYMBOL", or "" for the firm."""
+        if level is Level.FIRM:
+            return 0
+        if level is Level.STRATEGY:
+            return self.count + self.strategy(name)
+        venue, _, symbol = name.partition(" ")
+        return 1 + self.index.get((venue, symbol), self.count - 1)
+
+    def set_order_entry(self, enabled: bool) -> None:
+        """Live order entry on or off."""
+        self.rows[0, R_ENTRY_OFF] = int(not enabled)
+
+    def halt(self, why: str | None, level: Level = Level.FIRM, name: str = "") -> None:
+        """The kill switch of a level; ``why`` None releases it."""
+        self.rows[self.row(level, name), R_HALTED] = int(why is not None)
+        self.why[(level, name)] = why or ""
+
+    def reduce_only(self, why: str | None, level: Level = Level.FIRM, name: str = "") -> None:
+        """Refuse what would not reduce a position of that level; ``why`` None releases it."""
+        self.rows[self.row(level, name), R_REDUCE_ONLY] = int(why is not None)
+        self.why[(level, name)] = why or ""
+
+    def strategy(self, name: str) -> int:
+        """The number of a rule, which gets one if it is new."""
+        found = self.strategies.get(name)
+        if found is None:
+            found = len(self.strategies) + 1
+            if found >= len(self.cells):
+                self._grow()
+            self.strategies[name] = found
+            self.rows[self.count + found, R_UNKNOWN] = 1
+        return found
+
+    def _grow(self) -> None:
+        """Room for as many strategies again; what stands in the arrays keeps its place."""
+        more = len(self.cells)
+        rows = np.zeros((more, ROW_COLUMNS), np.int64)
+        rows[:, R_RING_SIZE] = _RING
+        rows[:, R_RING] = len(self.stamps) + np.arange(more) * _RING
+        self.rows = np.concatenate((self.rows, rows))
+        self.stamps = np.concatenate((self.stamps, np.zeros(more * _RING, np.int64)))
+        cells = np.zeros((more, self.count, CELL_COLUMNS), np.int64)
+        cells[:, :, C_OWN_ASK] = NO_ASK
+        self.cells = np.concatenate((self.cells, cells))
+        self.risk = np.concatenate((self.risk, np.zeros((more, self.count + 1))))
+        if hasattr(self, "limits"):
+            self.limits = np.concatenate((self.limits, np.full((more, CHECKS), UNLIMITED, np.int64)))
+            for place, spec in enumerate(SPECS):
+                if spec.unit is Unit.SWITCH:
+                    self.limits[-more:, place] = 0
+
+    # --- quotes --------------------------------------------------------------------------------
+
+    def mark(self, again: bool = False) -> None:
+        """Mark what was quoted since the last time; costs nothing where nothing was."""
+        version = self.market.version
+        if version == self._marked_version and not again:
+            return
+        self._marked_version = version
+        exposure.mark_all(self.rows, self.cells, self.static, self.market.rows, self.sigma, again)
+
+    def set_mark(self, venue: str, symbol: str, mid: int) -> None:
+        """A mid (nanos) from before a restart, until there is a quote."""
+        place = self.index.get((venue, symbol))
+        if place is not None:
+            self.static[place, S_MARK] = 2 * mid
+            self.mark(again=True)
+
+    # --- orders and fills ----------------------------------------------------------------------
+
+    def on_order(self, order: OrderRecord) -> None:
+        """Hold what ``order`` may still fill, and no more."""
+        held = self._orders.get(order.order_id)
+        leaves = order.leaves
+        if held is None:
+            if leaves:
+                self._open(order, leaves)
+            return
+        if leaves != held.leaves:
+            self._hold(held, leaves - held.leaves)
+        if not leaves:
+            del self._orders[order.order_id]
+            self._count_open(held, -1)
+        if not leaves or order.limit_price != held.price:
+            held.price = order.limit_price
+            for k in (0, held.k):
+                if not leaves:
+                    self._by_cell[(k, held.i)].pop(order.order_id, None)
+                self._own_touch(k, held.i)
+
+    def _open(self, order: OrderRecord, leaves: int) -> None:
+        k, i = self.strategy(order.rule), self.index.get((order.venue, order.symbol), self.count - 1)
+        held = self._orders[order.order_id] = _Open(k, i, order.side == "buy", 0, order.limit_price)
+        self._hold(held, leaves)
+        self._count_open(held, 1)
+        for cell in (0, k):
+            self._by_cell.setdefault((cell, i), {})[order.order_id] = held
+            self._own_touch(cell, i)
+
+    def _hold(self, held: _Open, change: int) -> None:
+        held.leaves += change
+        buys, sells = (change, 0) if held.buys else (0, change)
+        for k in (0, held.k):
+            exposure.set_open(self.rows, self.cells, self.static, self.sigma, k, held.i, buys, sells)
+
+    def _count_open(self, held: _Open, change: int) -> None:
+        self.rows[[0, 1 + held.i, self.count + held.k], R_OPEN_ORDERS] += change
+
+    def _own_touch(self, k: int, i: int) -> None:
+        bid, ask = 0, NO_ASK
+        for one in self._by_cell[(k, i)].values():
+            if one.buys:
+                bid = max(bid, one.price or NO_ASK)  # a market order meets any price
+            else:
+                ask = min(ask, one.price)
+        self.cells[k, i, C_OWN_BID], self.cells[k, i, C_OWN_ASK] = bid, ask
+
+    def on_message(self, rule: str, venue: str, symbol: str, now_ns: int) -> None:
+        """Count one message to a venue: a new order, a cancel, a replace."""
+        i = self.index.get((venue, symbol), self.count - 1)
+        for place in (0, 1 + i, self.count + self.strategy(rule)):
+            row = self.rows[place]
+            at, size, count = int(row[R_RING]), int(row[R_RING_SIZE]), int(row[R_RING_COUNT])
+            last = int(self.stamps[at + (count - 1) % size]) if count else now_ns
+            self.stamps[at + count % size] = max(now_ns, last)  # a wall clock may step back, the ring not
+            row[R_RING_COUNT] += 1
+            row[R_MESSAGES] += 1
+
+    def on_sent(self, order: OrderRecord, now_ns: int) -> None:
+        """Count a new order as a message, and remember it for the check of identical ones."""
+        self.on_message(order.rule, order.venue, order.symbol, now_ns)
+        i = self.index.get((order.venue, order.symbol), self.count - 1)
+        place = int(self._identical_count[i]) % IDENTICAL_ORDERS
+        sign = 1 if order.side == "buy" else -1
+        price, k = order.limit_price, self.strategy(order.rule)
+        self.identical[i, place] = (now_ns, sign, order.quantity, price, k)
+        self._identical_count[i] += 1
+
+    def on_fill(self, rule: str, execution: Execution, fee: int = 0, sign: int = 1) -> None:
+        """Take a fill, or with ``sign`` -1 take a busted one back. fee: nanos, negative for a rebate."""
+        i = self.index.get((execution.venue, execution.symbol), self.count - 1)
+        k, side = self.strategy(rule), 1 if execution.side == "buy" else -1
+        for cell in (0, k):
+            exposure.book_fill(
+                *(self.rows, self.cells, self.static, self.sigma, cell, i),
+                *(sign * side, execution.quantity, execution.price, sign * fee),
+            )
+            value = sign * side * execution.quantity * 1e-9 * (self.static[i, S_MARK] * 0.5e-9)
+            exposure.move_variance(self.risk, self.covariance, cell, i, value)
+        self.rows[[0, 1 + i, self.count + k], R_TRADES] += sign
+
+    # --- the day -------------------------------------------------------------------------------
+
+    def day_marks(self) -> list[DayMark]:
+        """Of the firm and of all that traded, for the journal."""
+        found = [DayMark(Level.FIRM, "", int(self.rows[0, R_DAY_START]), int(self.rows[0, R_BEST]))]
+        names = [(Level.STRATEGY, name) for name in self.strategies if name]
+        names += [(Level.INSTRUMENT, " ".join(key)) for key in self.keys]
+        for level, name in names:
+            row = self.rows[self.row(level, name)]
+            if row[R_PNL] or row[R_DAY_START] or row[R_BEST]:
+                found.append(DayMark(level, name, int(row[R_DAY_START]), int(row[R_BEST])))
+        return found
+
+    def new_day(self, marks: Iterable[DayMark] = ()) -> None:
+        """A UTC day begins, or is gone on with after a restart: then ``marks`` are what was kept of it."""
+        self.rows[:, R_DAY_START] = self.rows[:, R_PNL]
+        for column in (R_BEST, R_MESSAGES, R_TRADES):
+            self.rows[:, column] = 0
+        for mark in marks:
+            row = self.rows[self.row(mark.level, mark.name)]
+            row[R_DAY_START] = mark.day_start
+            row[R_BEST] = max(mark.best, int(row[R_PNL]) - mark.day_start, 0)
+
+    # --- value at risk -------------------------------------------------------------------------
+
+    def set_risk(self, covariance: Floats, estimated: NDArray[np.bool_]) -> None:
+        """Covariance of daily returns, (n, n) in the order of ``keys``, and which instruments are in it."""
+        size = len(self.keys)
+        self.covariance = np.zeros((self.count, self.count))
+        both = np.outer(estimated, estimated)
+        self.covariance[:size, :size] = np.where(both, covariance, 0.0)
+        self.static[:size, S_ESTIMATED] = estimated
+        for place, key in enumerate(self.keys):
+            own = self.limits_file.instrument(*key).volatility_bps / 10_000
+            self.sigma[place] = math.sqrt(covariance[place, place]) if estimated[place] else own
+        self.mark(again=True)
+        self.refresh_risk()
+
+    def refresh_risk(self) -> None:
+        """Variances of firm and strategies at the current marks: O(n^2), so not for every order."""
+        values = self.cells[:, :, C_POSITION] * 1e-9 * (self.static[:, S_MARK] * 0.5e-9)
+        marginal = values @ self.covariance
+        self.risk[:, : self.count] = marginal
+        self.risk[:, self.count] = np.einsum("ij,ij->i", marginal, values)
+
+    def position(self, venue: str, symbol: str, rule: str = "") -> tuple[int, int, int]:
+        """(signed position, open to buy, open to sell) of the firm, or of a rule: nanos."""
+        k = self.strategies.get(rule, _UNKNOWN_STRATEGY) if rule else 0
+        cell = self.cells[k, self.index.get((venue, symbol), self.count - 1)]
+        return int(cell[C_POSITION]), int(cell[C_OPEN_BUY]), int(cell[C_OPEN_SELL])
+
+    def day_pnl(self, level: Level = Level.FIRM, name: str = "") -> int:
+        """P&L of the UTC day at the last marks, nanos, rounded down for each instrument."""
+        row = self.rows[self.row(level, name)]
+        return int(row[R_PNL] - row[R_DAY_START])
+
+
+#: The checks that need no row of the limits file.
+BUILT_IN = frozenset(
+    {Check.LOT, Check.MARKET_DATA, Check.TRUST, Check.HALT, Check.INSTRUMENT, Check.DUPLICATE}
+)
