@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from execution import metrics
 from execution.journal import Journal
 from execution.market import MarketState
-from execution.positions import Holding, PositionBook, value_to_nanos
+from execution.positions import Holding, Pnl, PositionBook, value_to_nanos
 from tickloom.clock import NS_PER_S, Clock
 from tickloom.events import Execution, Position
 from tickloom.prices import NANOS
@@ -33,12 +33,47 @@ class Portfolio:
             self.book(rule, execution)
         self._marks = self._journal.marks()
 
-    def book(self, rule: str, execution: Execution) -> Position:
-        """Take an execution; the position it made."""
-        self.by_rule.setdefault(rule, PositionBook()).book(execution)
-        holding = self.firm.book(execution)
-        metrics.POSITION.labels(execution.venue, execution.symbol).set(holding.quantity / NANOS)
-        return self._position(execution.venue, execution.symbol, holding)
+    def book(self, rule: str, execution: Execution, fee: int = 0) -> Position:
+        """Take an execution and its fee (nanos, negative: a rebate); the position it made."""
+        self.by_rule.setdefault(rule, PositionBook()).book(execution, fee)
+        self.firm.book(execution, fee)
+        return self._changed(execution.venue, execution.symbol)
+
+    def bust(self, rule: str, venue: str, symbol: str, execution_id: str) -> tuple[Execution, Position]:
+        """Take an execution back; what it was, and the position without it.
+
+        Raises
+        ------
+        ExecutionError
+            It is not known; nothing changed.
+        """
+        busted = self.by_rule.setdefault(rule, PositionBook()).bust(venue, symbol, execution_id)
+        self.firm.bust(venue, symbol, execution_id)
+        return busted, self._changed(venue, symbol)
+
+    def correct(
+        self, rule: str, venue: str, symbol: str, execution_id: str, quantity: int, price: int
+    ) -> tuple[Execution, Position]:
+        """Change quantity and price (nanos) of an execution; what it was, and the position it makes now.
+
+        Raises
+        ------
+        ExecutionError
+            It is not known, or would be nothing; nothing changed.
+        """
+        book = self.by_rule.setdefault(rule, PositionBook())
+        was = book.correct(venue, symbol, execution_id, quantity, price)
+        self.firm.correct(venue, symbol, execution_id, quantity, price)
+        return was, self._changed(venue, symbol)
+
+    def figures(self, rule: str | None = None) -> Pnl:
+        """P&L since ever of the firm, or of a rule, at the current mids: units of 1e-18."""
+        book = self.firm if rule is None else self.by_rule.get(rule, PositionBook())
+        return book.figures({key: mid for key in book.holdings if (mid := self._mid(*key)) is not None})
+
+    def figures_of(self, venue: str, symbol: str) -> Pnl:
+        """P&L since ever of one instrument."""
+        return self.firm.pnl_of((venue, symbol), self._mid(venue, symbol))
 
     def positions(self) -> list[Position]:
         """All holdings, flat ones too, marked at the current mid."""
@@ -89,6 +124,11 @@ class Portfolio:
         view = self._market.view(venue, symbol)
         mid = view.mid if view else None
         return mid if mid is not None else self._marks.get((venue, symbol))
+
+    def _changed(self, venue: str, symbol: str) -> Position:
+        holding = self.firm.holdings[(venue, symbol)]
+        metrics.POSITION.labels(venue, symbol).set(holding.quantity / NANOS)
+        return self._position(venue, symbol, holding)
 
     def _position(self, venue: str, symbol: str, holding: Holding) -> Position:
         mid = self._mid(venue, symbol)

@@ -183,7 +183,15 @@ class RiskBook:
         quantile = NormalDist().inv_cdf(limits.firm.var_confidence_bps / 10_000)
         self.sigma[self.count] = quantile * math.sqrt(limits.firm.var_horizon_days)
         self.limits = table
+        self._gather()
         self.mark(again=True)
+
+    def _gather(self) -> None:
+        """``arrays``: what the gate's kernel reads, in its order. Called when one of them is another."""
+        self.arrays = (
+            *(self.rows, self.limits, self.cells, self.static, self.market.rows, self.market.volumes),
+            *(self.stamps, self.identical, self.sigma, self.risk),
+        )
 
     def _rule(self, table: NDArray[np.int64], limits: Limits, name: str, k: int) -> None:
         rule, row = limits.rules.get(name), self.count + k
@@ -278,6 +286,7 @@ class RiskBook:
             for place, spec in enumerate(SPECS):
                 if spec.unit is Unit.SWITCH:
                     self.limits[-more:, place] = 0
+            self._gather()
 
     # --- quotes --------------------------------------------------------------------------------
 

@@ -52,13 +52,10 @@ class RiskGate:
         connected : bool
             There is a session with the venue.
         """
-        book = self.book
-        if book.market.version != book._marked_version:
-            book.mark()
-        out = self._out
+        book, out = self.book, self._out
+        book.mark()
         code = kernel.check(
-            book.rows, book.limits, book.cells, book.static, book.market.rows, book.market.volumes,
-            book.stamps, book.identical, book.sigma, book.risk, out,
+            *book.arrays, out,
             book.strategies.get(intent.rule, 1),
             book.index.get((intent.venue, intent.symbol), book.count - 1),
             1 if intent.side == "buy" else -1, intent.quantity, intent.limit_price,

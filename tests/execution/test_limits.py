@@ -81,3 +81,33 @@ def test_shipped_file_knows_every_shipped_rule() -> None:
     strategies = Path(limits.__file__).parents[2] / "strategies"
     shipped = limits.load(strategies / "limits.toml", REGISTRY)
     assert {path.stem for path in (strategies / "rules").glob("*.sql")} <= shipped.rules.keys()
+
+
+@pytest.mark.parametrize(
+    ("added", "finding"),
+    [
+        ('[breach.lost]\nstages = ["stop_new"]\n', "no kind of breach; did you mean 'loss'?"),
+        ('[breach.loss]\nstages = ["flat", "stop_new"]\n', "in that order"),
+        ('[breach.loss]\nstages = ["cancel_open"]\n', "the first stage is stop_new"),
+        ('[breach.loss]\nstages = ["stop_new", "stop_new"]\n', "in that order"),
+        ('[rules.more]\nrestricted = ["XNAS.NONE"]\n', "notional is missing"),
+    ],
+)
+def test_malformed_plans_and_lists_are_refused_whole(added: str, finding: str) -> None:
+    """Plans go forward only, begin with stopping, and are of kinds that there are."""
+    with pytest.raises(LimitsError) as caught:
+        parse(GOOD + added)
+    assert finding in str(caught.value)
+
+
+def test_restricted_names_are_known_instruments() -> None:
+    """A restricted instrument that does not exist restricts nothing: it is a mistake."""
+    with pytest.raises(LimitsError, match="is no instrument"):
+        parse(GOOD.replace("[firm]\n", '[firm]\nrestricted = ["XNAS.ALFAA"]\n'))
+
+
+def test_amounts_that_arithmetic_could_not_hold_are_refused() -> None:
+    """Above 4 billion there is no exact comparison in 64 bits, so no such limit."""
+    assert parse(GOOD.replace('"100"', '"4000000000"')).firm.daily_loss_max == 4 * 10**18
+    with pytest.raises(LimitsError, match="more than 4000000000"):
+        parse(GOOD.replace('"100"', '"4000000001"'))
