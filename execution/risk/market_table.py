@@ -44,6 +44,8 @@ class MarketTable:
     ----------
     rows : int64 (instruments + 1, MARKET_COLUMNS)
     volumes : int64 (instruments + 1, VOLUME_BUCKETS, VOLUME_COLUMNS)
+    total_volume : int64 (instruments + 1,)
+        Since the table was made, nanos.
     version : int
         Changes with every quote.
     """
@@ -52,6 +54,7 @@ class MarketTable:
         self.index: dict[Key, int] = {key: place for place, key in enumerate(keys)}
         self.rows = np.zeros((len(keys) + 1, MARKET_COLUMNS), np.int64)
         self.volumes = np.zeros((len(keys) + 1, VOLUME_BUCKETS, VOLUME_COLUMNS), np.int64)
+        self.total_volume = np.zeros(len(keys) + 1, np.int64)
         self.version = 0
         self._venues: dict[str, int] = {}
         self.rows[:, M_VENUE] = self.rows[:, M_SHARD] = -1
@@ -83,7 +86,14 @@ class MarketTable:
         """Count trades of one instrument; both int64 (n,), ns and nanos."""
         place = self.index.get((venue, symbol))
         if place is not None:
+            self.total_volume[place] += int(size.sum())
             _add_volume(self.volumes[place], np.ascontiguousarray(ts_event), np.ascontiguousarray(size))
+
+    def recent_volume(self, place: int, window_ns: int) -> int:
+        """What traded in the window that ends with the venue's last event: nanos, by buckets."""
+        since = int(self.rows[place, M_VENUE_TS_EVENT]) - window_ns
+        buckets = self.volumes[place]
+        return int(buckets[buckets[:, V_START] > since, V_SIZE].sum())
 
     def mark(self, venue: str, symbol: str, lost: bool, halted: bool) -> None:
         """The instrument's book is lost, or is not; it is halted, or is not."""

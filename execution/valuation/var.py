@@ -7,8 +7,8 @@ returns are independent (square root of time).
 
 References: J.P. Morgan/Reuters, RiskMetrics Technical Document, 4th edition (1996), sections 5.2
 (exponentially weighted covariance, mean zero, decay 0.94 for daily returns) and 6; Acerbi and Tasche, "On
-the coherence of expected shortfall", Journal of Banking & Finance 26 (2002), definition 2.6; Tasche, "Risk contributions and
-performance measurement" (1999), for components by Euler's theorem.
+the coherence of expected shortfall", Journal of Banking & Finance 26 (2002), definition 2.6; Tasche, "Risk
+contributions and performance measurement" (1999), for components by Euler's theorem.
 """
 
 from __future__ import annotations
