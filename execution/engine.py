@@ -20,11 +20,13 @@ from execution.limits import Limits
 from execution.market import MarketState
 from execution.orders import OrderRecord, transition
 from execution.portfolio import Portfolio
+from execution.pretrade import PreTrade
 from execution.reports import Effect, effect_of
-from execution.risk import DayMark, Level, Refusal, RiskBook, RiskGate, Verdict, pair_leg
+from execution.risk import Refusal, pair_leg
 from execution.sizing import OrderIntent, size
+from execution.unwinder import Unwinder
 from execution.venues import Report, ReportType
-from tickloom.clock import NS_PER_DAY, NS_PER_MS, NS_PER_S, Clock
+from tickloom.clock import NS_PER_MS, NS_PER_S, Clock
 from tickloom.events import OrderState, Signal
 from tickloom.instruments import Registry
 
@@ -79,15 +81,12 @@ class OrderEngine:
     ) -> None:
         self.journal, self.registry, self.market = journal, registry, market
         self.clock, self.kill_switch, self.enabled = clock, kill_switch, enabled
-        self._connected, self._gateway = connected, gateway
+        self._gateway = gateway
         self.open: dict[str, OrderRecord] = {}
         self.portfolio = Portfolio(journal, market, clock)
-        held = ((one.venue, one.symbol) for _, one in journal.executions())
-        self.risk = RiskBook(registry, limits, also=held)
-        self.gate = RiskGate(self.risk)
-        market.attach(self.risk.market)
-        self._day = -1
-        self._day_marks: set[DayMark] = set()
+        self.pretrade = PreTrade(journal, registry, limits, market, clock, kill_switch, connected)
+        self.risk = self.pretrade.book
+        self.unwinder = Unwinder(journal, registry, self.pretrade, market, clock)
         self._last_accepted: dict[tuple[str, str, str, str], int] = {}
         self._waiting_since_ns: dict[str, int] = {}
         self._asked: Counter[str] = Counter()  # status requests that are not answered yet
@@ -117,15 +116,10 @@ class OrderEngine:
     def recover(self) -> None:
         """Rebuild orders and positions; what was under way is UNKNOWN until the venue tells."""
         self.portfolio.recover()
-        for rule, execution in self.journal.executions():
-            self.risk.on_fill(rule, execution)
-        for (venue, symbol), mid in self.journal.marks().items():
-            self.risk.set_mark(venue, symbol, mid)
         self._last_accepted = self.journal.last_accepted()
         self.open = {order.order_id: order for order in self.journal.open_orders()}
-        for order in self.open.values():
-            self.risk.on_order(order)
-        self._roll_day()
+        self.pretrade.recover(self.open.values())
+        self.unwinder.recover(self.open.values())
         self.on_lost("the agent was restarted")
         if self.open:
             _log.info("recovered", open_orders=len(self.open), positions=len(self.portfolio.firm.holdings))
@@ -178,7 +172,7 @@ class OrderEngine:
         refusals: list[Refusal | None] = []
         now_ns = self.clock.now_ns()
         for intent in intents:
-            refusals.append(self._refusal(intent, self._verdict(intent, signal)))
+            refusals.append(self._refusal(intent, signal))
             if refusals[-1] is None:
                 self.risk.on_order(_record(intent, None, now_ns))
         for intent, refusal in zip(intents, refusals, strict=True):
@@ -190,56 +184,15 @@ class OrderEngine:
             return [mine if mine else pair_leg(intent, refusal) for mine in refusals]
         return refusals
 
-    def _verdict(self, intent: OrderIntent, signal: Signal, resend: bool = False) -> Verdict:
-        self._roll_day()
-        self.risk.set_order_entry(self.enabled)
-        self.risk.halt(self.kill_switch.halted_because())
+    def _refusal(self, intent: OrderIntent, signal: Signal, resend: bool = False) -> Refusal | None:
         repeated = self._last_accepted.get((signal.rule, signal.venue, signal.symbol, signal.side), 0)
-        return self.gate.check(
-            intent,
-            now_ns=self.clock.now_ns(),
-            ts_signal=signal.ts_signal,
-            ts_event=signal.ts_event,
-            ts_repeat=0 if resend else repeated,
-            known=not resend and self.journal.order(intent.order_id) is not None,
-            connected=self._connected(intent.venue),
-        )
-
-    def _refusal(self, intent: OrderIntent, verdict: Verdict) -> Refusal | None:
-        if verdict.passed:
-            return None
-        return self.gate.refusal(verdict, intent, self.market.view(intent.venue, intent.symbol))
-
-    def _roll_day(self) -> None:
-        """A UTC day's loss and drawdown are measured from its beginning, also after a restart in it."""
-        now_ns = self.clock.now_ns()
-        day = now_ns // NS_PER_DAY
-        if day == self._day:
-            return
-        self._day = day
-        self.risk.mark()
-        marks = self.journal.risk_marks(day)
-        self.risk.new_day(DayMark(Level(level), name, start, best) for level, name, start, best in marks)
-        self._day_marks = set()
-        self._note_day()
+        verdict = self.pretrade.verdict(intent, signal, self.enabled, repeated, resend)
+        return self.pretrade.refusal(intent, verdict)
 
     def sample(self) -> None:
-        """Once a second: mark everything, and keep what loss and drawdown are measured from."""
-        self._roll_day()
-        self.risk.mark()
-        self.risk.refresh_risk()
+        """Once a second: risk and positions at the current marks, on the record."""
+        self.pretrade.sample()
         self.portfolio.sample()
-        self._note_day()
-
-    def _note_day(self) -> None:
-        marks = set(self.risk.day_marks())
-        moved = marks - self._day_marks
-        self._day_marks = marks
-        if not moved:
-            return
-        with self.journal.transaction():
-            for mark in moved:
-                self.journal.set_risk_mark(self._day, int(mark.level), mark.name, mark.day_start, mark.best)
 
     def _count(
         self, signal: Signal, orders: list[OrderRecord], refusals: list[Refusal | None], now_ns: int
@@ -315,6 +268,7 @@ class OrderEngine:
             self.journal.add_execution(effect.execution, order.rule)
             self.journal.add_fact(self.portfolio.book(order.rule, effect.execution))
             self.risk.on_fill(order.rule, effect.execution)
+            self.unwinder.on_fill(order, effect.execution.quantity)
             metrics.EXECUTIONS.labels(effect.execution.venue).inc()
         if effect.alert:
             self._alert("order", effect.alert)
@@ -327,7 +281,7 @@ class OrderEngine:
         if signal is not None:
             # what it holds already is let go while it is looked at, or it would count twice
             self.risk.on_order(replace(order, state=OrderState.REJECTED))
-            refusal = self._refusal(_intent(order), self._verdict(_intent(order), signal, resend=True))
+            refusal = self._refusal(_intent(order), signal, resend=True)
         if signal is None or refusal is not None:
             why = refusal.text if refusal else "its signal is not in the journal"
             reason = f"never reached the venue, not sent again: {why}"
@@ -370,9 +324,34 @@ class OrderEngine:
                 continue
             why = f"halted: {halted}" if halted is not None else self._expired(order, clock_ns)
             if why:
-                due.cancel.append(self._set(order, OrderState.PENDING_CANCEL, why))
-                self.risk.on_message(order.rule, order.venue, order.symbol, clock_ns)
+                due.cancel.append(self._cancel(order, why))
+        self._unwind(due)
         return due
+
+    def _cancel(self, order: OrderRecord, why: str) -> OrderRecord:
+        self.risk.on_message(order.rule, order.venue, order.symbol, self.clock.now_ns())
+        return self._set(order, OrderState.PENDING_CANCEL, why)
+
+    def _unwind(self, due: Due) -> None:
+        """The next step of every plan: the events first, in one transaction with the orders that reduce."""
+        found = self.unwinder.step(list(self.open.values()), self.enabled)
+        if not found.events and not found.cancel and not found.orders:
+            return
+        with self.journal.transaction():
+            self.unwinder.note(found)
+            for order in found.orders:
+                self.journal.add_order(order, sent=True)
+        for order_id in found.cancel:
+            order = self.open[order_id]
+            if order.state in (OrderState.NEW, OrderState.PARTIALLY_FILLED):
+                due.cancel.append(self._cancel(order, "its level is being unwound"))
+        for order in found.orders:
+            self.open[order.order_id] = order
+            self._waiting_since_ns[order.order_id] = self.clock.monotonic_ns()
+            self.risk.on_order(order)
+            self.risk.on_sent(order, order.ts)
+            metrics.ORDERS.labels(order.state.value).inc()
+        due.send += found.orders
 
     def _expired(self, order: OrderRecord, clock_ns: int) -> str:
         rule = self.limits.rules.get(order.rule)

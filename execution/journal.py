@@ -327,12 +327,20 @@ class Journal:
         rows = self._db.execute("SELECT level, name, day_start, best FROM risk_marks WHERE day = ?", (day,))
         return rows.fetchall()
 
-    def set_risk_mark(self, day: int, level: int, name: str, day_start: int, best: int) -> None:
+    def set_risk_mark(self, day: int, level: int, name: str, day_start: int, best: int, var: int) -> None:
         self._db.execute(
-            "INSERT INTO risk_marks VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET best = excluded.best "
-            "WHERE excluded.best > best",
-            (day, level, name, day_start, best),
+            "INSERT INTO risk_marks VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE "
+            "SET best = max(best, excluded.best), var = excluded.var",
+            (day, level, name, day_start, best, var),
         )
+
+    def risk_days(self, level: int = 0, name: str = "") -> list[tuple[int, int, int]]:
+        """(day, P&L when it began, value at risk as it was last that day) of a level, by day; nanos."""
+        rows = self._db.execute(
+            "SELECT day, day_start, var FROM risk_marks WHERE level = ? AND name = ? ORDER BY day",
+            (level, name),
+        )
+        return rows.fetchall()
 
     def alert(self, ts: int, kind: str, text: str) -> None:
         self._db.execute("INSERT INTO alerts (ts, kind, text) VALUES (?, ?, ?)", (ts, kind, text))

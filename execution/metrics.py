@@ -13,6 +13,13 @@ OPEN_ORDERS = Gauge("tickloom_execution_open_orders", "Orders that may still be 
 UNKNOWN_ORDERS = Gauge("tickloom_execution_unknown_orders", "Orders whose fate is not known")
 POSITION = Gauge("tickloom_execution_position", "Units held, signed", ["venue", "symbol"])
 PNL = Gauge("tickloom_execution_pnl", "Of the UTC day, quote currency", ["scope"])
+VAR = Gauge("tickloom_execution_var", "Value at risk, quote currency", ["scope", "method"])
+EXPECTED_SHORTFALL = Gauge(
+    "tickloom_execution_expected_shortfall", "Beyond the value at risk, quote currency", ["scope", "method"]
+)
+UNWINDING = Gauge(
+    "tickloom_execution_unwinding_stage", "Stage of each unwinding (6: done)", ["breach", "scope"]
+)
 HALTED = Gauge("tickloom_execution_halted", "1 while the kill switch is on")
 CONNECTED = Gauge("tickloom_execution_gateway_connected", "1 while the venue session is up", ["gateway"])
 OUTBOX = Gauge("tickloom_execution_outbox", "Facts that have not reached a sink", ["sink"])

@@ -91,10 +91,11 @@ CREATE TABLE day_starts (
     day TEXT NOT NULL, scope TEXT NOT NULL, pnl TEXT NOT NULL,
     PRIMARY KEY (day, scope)
 ) WITHOUT ROWID;
--- What the loss and the drawdown of a day (since 1970) are measured from, by level and name: nanos.
+-- What the loss and the drawdown of a day (since 1970) are measured from, and the value at risk as it was last
+-- that day, by level (0 firm, 1 rule, 2 instrument) and name: nanos.
 CREATE TABLE risk_marks (
     day INTEGER NOT NULL, level INTEGER NOT NULL, name TEXT NOT NULL, day_start INTEGER NOT NULL,
-    best INTEGER NOT NULL, PRIMARY KEY (day, level, name)
+    best INTEGER NOT NULL, var INTEGER NOT NULL, PRIMARY KEY (day, level, name)
 ) WITHOUT ROWID;
 
 -- What somebody must look at, and what somebody did.

@@ -256,6 +256,8 @@ class ExecutionService:
             if self._feed.failure is not None:
                 raise ServiceError(f"market data cannot be followed: {self._feed.failure}")
             due = self.engine.on_timer(self.gateway.connected)
+            for order in due.send:
+                self.gateway.send(order)
             for order in due.cancel:
                 self.gateway.cancel(order)
             for order in due.ask:

@@ -26,7 +26,10 @@ BPS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class OrderIntent:
-    """What we would like to send. quantity, limit_price: nanos; 0 where they cannot be told."""
+    """What we would like to send. quantity, limit_price: nanos; 0 where they cannot be told.
+
+    ``unwinding``: it takes down a position, so it may leave also if its rule is switched off.
+    """
 
     order_id: str
     signal_id: str
@@ -38,6 +41,7 @@ class OrderIntent:
     quantity: int
     limit_price: int
     time_in_force: str
+    unwinding: bool = False
 
 
 #: (venue, symbol) -> what is known of its market

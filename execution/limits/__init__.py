@@ -9,6 +9,7 @@ from execution.limits.tables import (
     LevelLimits,
     RuleLimits,
 )
+from execution.limits.watch import LimitsWatch, audit_path
 
 __all__ = [
     "FILE_VERSION",
@@ -19,7 +20,9 @@ __all__ = [
     "InstrumentLimits",
     "LevelLimits",
     "Limits",
+    "LimitsWatch",
     "RuleLimits",
+    "audit_path",
     "audit_trail",
     "change_limits",
     "load",

@@ -402,8 +402,12 @@ class RiskBook:
         return found
 
     def new_day(self, marks: Iterable[DayMark] = ()) -> None:
-        """A UTC day begins, or is gone on with after a restart: then ``marks`` are what was kept of it."""
-        self.rows[:, R_DAY_START] = self.rows[:, R_PNL]
+        """A UTC day begins, or is gone on with after a restart: then ``marks`` are what was kept of it.
+
+        What has no mark on a day that has one for the firm had earned nothing when it began.
+        """
+        marks = list(marks)
+        self.rows[:, R_DAY_START] = 0 if marks else self.rows[:, R_PNL]
         for column in (R_BEST, R_MESSAGES, R_TRADES):
             self.rows[:, column] = 0
         for mark in marks:

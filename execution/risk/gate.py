@@ -60,6 +60,7 @@ class RiskGate:
             book.index.get((intent.venue, intent.symbol), book.count - 1),
             1 if intent.side == "buy" else -1, intent.quantity, intent.limit_price,
             now_ns, ts_signal, ts_event, ts_repeat, known, connected,
+            intent.unwinding,
         )  # fmt: skip
         limits = book.limits_file
         return Verdict(code, out.tobytes(), limits.revision, limits.digest)

@@ -118,6 +118,7 @@ _NO_PRICE = -(2**63)
 def check(  # type: ignore[no-untyped-def]
     rows, limits, cells, static, market, volumes, stamps, identical, sigma, risk, out,
     k, i, sign, quantity, price, now_ns, ts_signal, ts_event, ts_repeat, known, connected,
+    unwinding,
 ):  # fmt: skip
     """The verdict: PASSED, or ``place * 3 + level`` of the first check past its limit.
 
@@ -135,6 +136,8 @@ def check(  # type: ignore[no-untyped-def]
         Wall clock, the signal's times, and the event time of the last such order (0: none).
     known, connected : int64
         1: the client order id is known; there is a session with the venue.
+    unwinding : int64
+        1: the order takes down a position; a rule that is switched off may reduce, and no more.
     """
     strategy = static.shape[0] + k
     levels = (0, strategy, 1 + i)
@@ -150,6 +153,7 @@ def check(  # type: ignore[no-untyped-def]
     single(cells, static, market, volumes, out, k, i, sign, quantity, price, paid)
     short_sales(cells, static, market, out, i, sign, quantity, price)
     exposures(rows, cells, static, sigma, risk, out, levels, k, i, sign, quantity)
+    out[2, K_RULE, _STRATEGY] = 1 if unwinding and out[0, K_POSITION, _STRATEGY] <= 0 else 0
     activity(rows, stamps, identical, out, levels, k, i, sign, quantity, price, now_ns)
     for place in range(CHECKS):
         for level in range(3):

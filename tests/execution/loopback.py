@@ -158,6 +158,8 @@ class Loopback:
     def tick(self) -> None:
         """One turn of the timers."""
         due = self.engine.on_timer(self.up)
+        for order in due.send:
+            self.send(order)
         for order in due.cancel:
             self.cancel(order)
         for order in due.ask:

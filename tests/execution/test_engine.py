@@ -6,17 +6,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from execution.engine import ACK_TIMEOUT_NS
 from execution.journal import Journal
 from execution.orders import client_order_id
 from execution.reconcile import compare
+from execution.risk import Level
 from execution.venues import Report, ReportType
 from tests.execution.loopback import Loopback
-from tests.execution.rig import LIMITS, VENUE, make_signal
+from tests.execution.rig import DAY, LIMITS, RULE, VENUE, make_signal
+from tickloom import topics
 from tickloom.clock import NS_PER_S, ReplayClock, SystemClock
-from tickloom.events import OrderState, Signal
+from tickloom.codec import TickBatch
+from tickloom.events import TRADE_DTYPE, EventBlock, OrderState, Signal, SymbolTable, make_seq
 from tickloom.prices import NANOS
 
 RESTING = LIMITS.replace('"ioc"', '"day"')
@@ -358,3 +362,71 @@ def test_old_answer_does_not_reject_what_was_sent_after_it(world: Loopback, cloc
     )
     assert world.engine.on_report(answer) == []
     assert [order.order_id for order in world.engine.on_report(answer)] == world.sent
+
+
+PLAN = """
+[breach.loss]
+stages = ["stop_new", "cancel_open", "flat"]
+participation_bps = 5000
+"""
+
+
+def trade(world: Loopback, symbol: str, size: int) -> None:
+    """The market trades so many of ``symbol``."""
+    symbols = SymbolTable()
+    now_ns = world.clock.now_ns()
+    row = (now_ns, now_ns, make_seq(DAY, 1_000), symbols.index(symbol), NANOS, size * NANOS, 0, 0, 0)
+    block = EventBlock(VENUE, "S", symbols, np.array([row], dtype=TRADE_DTYPE))
+    world.market.apply(TickBatch(topics.shard(symbol, 2), 1, 1, now_ns, block), now_ns)
+
+
+def test_a_breached_loss_limit_is_taken_down_and_stays_stopped(
+    open_world: Callable[..., Loopback], clock: ReplayClock, tmp_path: Path
+) -> None:
+    """65 shares have lost 0.65 of 0.60: half of what the market trades is sold until nothing is left. Each
+    step is in the journal; the rule stays stopped over a restart, until somebody releases it."""
+    limits = LIMITS.replace('daily_loss_max = "1000000"\n[inst', 'daily_loss_max = "0.60"\n[inst') + PLAN
+    world = open_world(limits)
+    consume(world, signal(1))
+    trade(world, "ALFA", 40)
+    for _ in range(3):
+        world.tick()
+    assert world.engine.portfolio.firm.quantity(VENUE, "ALFA") == 45 * NANOS
+    world = open_world(limits)
+    trade(world, "ALFA", 200)
+    for _ in range(3):
+        clock.advance_by(1)
+        world.tick()
+    assert world.engine.portfolio.firm.quantity(VENUE, "ALFA") == 0
+    stages = [why for _, action, _, why in world.journal.risk_actions() if action == "unwinding_stage"]
+    assert stages[0] == "loss of test_rule, 2: stop_new, only orders that reduce may leave"
+    assert stages[-1].endswith("done, the plan is done")
+    assert [kind for _, kind, _ in world.journal.alerts()] == ["breach", "breach"]
+    assert_agrees(world, tmp_path)
+    world = open_world(limits.replace("0.60", "60"))
+    refused, taken = signal(2), signal(3)
+    consume(world, refused)
+    assert reason(world.journal, refused).startswith(
+        "reduce_only: would not reduce a position: loss of test_rule"
+    )
+    world.engine.unwinder.release(Level.STRATEGY, RULE, "ann", "looked at it")
+    consume(world, taken)
+    assert states(world.journal, taken)[-1] is OrderState.FILLED
+
+
+def test_a_slice_that_never_arrived_is_given_up_and_sent_anew(
+    open_world: Callable[..., Loopback], clock: ReplayClock
+) -> None:
+    """The order of an unwinding got lost: it is rejected as the venue never saw it, and another goes."""
+    limits = LIMITS.replace('daily_loss_max = "1000000"\n[inst', 'daily_loss_max = "0.60"\n[inst') + PLAN
+    world = open_world(limits)
+    consume(world, signal(1))
+    trade(world, "ALFA", 1_000)
+    world.lose_orders = True
+    world.tick()
+    world.lose_orders = False
+    for _ in range(4):
+        clock.advance_by(ACK_TIMEOUT_NS + 1)
+        world.tick()
+    assert world.engine.portfolio.firm.quantity(VENUE, "ALFA") == 0
+    assert len({order.order_id for order in world.journal.orders()}) == 3

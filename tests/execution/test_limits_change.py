@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from execution.limits import Change, audit_trail, change_limits, load, unrecorded
+from execution.limits import Change, LimitsWatch, audit_path, audit_trail, change_limits, load, unrecorded
 from execution.limits import change as change_module
 from execution.risk import RiskBook
 from tests.execution.risk.world import limits, registry
@@ -147,3 +147,35 @@ def test_older_limits_do_not_come_into_force_again() -> None:
         with pytest.raises(LimitsError, match="does not follow"):
             book.apply_limits(stale)
     assert book.limits_file is newer
+
+
+def test_a_watch_gives_recorded_changes_once_and_refuses_others(path: Path) -> None:
+    """A change on the record comes with who and why; a hand's edit and a malformed file are told of once."""
+    watch = LimitsWatch(path, REGISTRY, load(path, REGISTRY))
+    assert watch.poll() is None
+    change_limits(
+        path,
+        audit_path(path),
+        REGISTRY,
+        [Change("firm", "open_orders_max", "1")],
+        "ann",
+        "a quiet day",
+        CLOCK,
+    )
+    found = watch.poll()
+    assert found is not None
+    assert (found[0].revision, found[1], found[2]) == (1, "ann", "a quiet day")
+    assert watch.poll() is None
+    for text in (path.read_text().replace("open_orders_max = 1", "open_orders_max = 1000"), "[firm"):
+        path.write_text(text)
+        with pytest.raises(LimitsError):
+            watch.poll()
+        assert watch.poll() is None
+
+
+def test_a_watch_refuses_a_first_edit_by_hand(path: Path) -> None:
+    """Without any record there is nobody to ask why."""
+    watch = LimitsWatch(path, REGISTRY, load(path, REGISTRY))
+    path.write_text(path.read_text() + "# more\n")
+    with pytest.raises(LimitsError, match="nothing is on the record"):
+        watch.poll()

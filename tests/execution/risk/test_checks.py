@@ -490,6 +490,16 @@ def test_what_only_reduces_is_let_out_of_a_loss() -> None:
     assert refused(one.check(intent(100 * NANOS + 1, side="sell", price=BID))) is not None
 
 
+def test_a_rule_that_is_switched_off_may_be_unwound_and_no_more() -> None:
+    """Its position may be taken down by a plan, to nothing; a signal of it still does not trade."""
+    one = world({"rules.rule": {"enabled": "false"}})
+    one.fill("buy", 100 * NANOS, BID)
+    sell = intent(side="sell", price=BID)
+    assert refused(one.check(sell)) == (Check.RULE, RULE)
+    assert refused(one.check(replace(sell, unwinding=True))) is None
+    assert refused(one.check(replace(sell, unwinding=True, quantity=100 * NANOS + 1))) == (Check.RULE, RULE)
+
+
 def test_reduce_only_counts_what_is_open_already() -> None:
     """Long 100 with 40 open to sell: 60 more reduce, 60 and a nano would turn the position."""
     one = world()
