@@ -89,6 +89,7 @@ class OrderEngine:
         self.unwinder = Unwinder(journal, registry, self.pretrade, market, clock)
         self._last_accepted: dict[tuple[str, str, str, str], int] = {}
         self._waiting_since_ns: dict[str, int] = {}
+        self._verdicts: dict[str, bytes] = {}  # until they are journaled
         self._asked: Counter[str] = Counter()  # status requests that are not answered yet
         self._session = ""
         self._report_seq = 0
@@ -155,6 +156,7 @@ class OrderEngine:
             self.journal.add_signal(signal, "accepted" if accepted else "refused", reason, now_ns)
             for order in orders:
                 self.journal.add_order(order, sent=accepted)
+                self._note_verdict(order)
             self._advance(source)
         self._count(signal, orders, refusals, now_ns)
         if not accepted:
@@ -187,7 +189,13 @@ class OrderEngine:
     def _refusal(self, intent: OrderIntent, signal: Signal, resend: bool = False) -> Refusal | None:
         repeated = self._last_accepted.get((signal.rule, signal.venue, signal.symbol, signal.side), 0)
         verdict = self.pretrade.verdict(intent, signal, self.enabled, repeated, resend)
+        self._verdicts[intent.order_id] = verdict.as_json()
         return self.pretrade.refusal(intent, verdict)
+
+    def _note_verdict(self, order: OrderRecord) -> None:
+        verdict = self._verdicts.pop(order.order_id, None)
+        if verdict is not None:
+            self.journal.set_verdict(order.order_id, order.ts, verdict)
 
     def sample(self) -> None:
         """Once a second: risk and positions at the current marks, on the record."""
@@ -253,6 +261,7 @@ class OrderEngine:
         order = effect.order
         if order is not None:
             self.risk.on_order(order)
+            self._note_verdict(order)
             if effect.changed:
                 self.journal.update_order(order)
                 metrics.ORDERS.labels(order.state.value).inc()
@@ -341,6 +350,7 @@ class OrderEngine:
             self.unwinder.note(found)
             for order in found.orders:
                 self.journal.add_order(order, sent=True)
+                self.journal.set_verdict(order.order_id, order.ts, found.verdicts[order.order_id])
         for order_id in found.cancel:
             order = self.open[order_id]
             if order.state in (OrderState.NEW, OrderState.PARTIALLY_FILLED):

@@ -187,6 +187,19 @@ class Journal:
         )
         self._note_revision(order)
 
+    def set_verdict(self, order_id: str, ts: int, verdict: bytes) -> None:
+        """Keep what the gate measured; of an order that is sent again, the last."""
+        self._db.execute(
+            "INSERT INTO verdicts VALUES (?, ?, ?) "
+            "ON CONFLICT DO UPDATE SET ts = excluded.ts, verdict = excluded.verdict",
+            (order_id, ts, verdict.decode()),
+        )
+
+    def verdict(self, order_id: str) -> tuple[int, str] | None:
+        """(when, JSON) of what the gate measured of an order."""
+        row = self._one("SELECT ts, verdict FROM verdicts WHERE order_id = ?", order_id)
+        return (int(row[0]), str(row[1])) if row else None
+
     def update_order(self, order: OrderRecord) -> None:
         """The next revision of a known order."""
         self._db.execute(

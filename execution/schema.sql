@@ -40,6 +40,9 @@ CREATE TABLE orders (
 ) WITHOUT ROWID;
 CREATE INDEX orders_open ON orders (state) WHERE state NOT IN ('filled', 'cancelled', 'rejected', 'expired');
 
+-- What the pre-trade gate measured of an order: every check's value and limit, as JSON.
+CREATE TABLE verdicts (order_id TEXT PRIMARY KEY, ts INTEGER NOT NULL, verdict TEXT NOT NULL) WITHOUT ROWID;
+
 -- Each change of state, kept.
 CREATE TABLE order_revisions (
     order_id TEXT NOT NULL,

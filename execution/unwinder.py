@@ -35,6 +35,7 @@ class Unwound:
     refused: list[str] = field(default_factory=list)
     cancel: list[str] = field(default_factory=list)
     orders: list[OrderRecord] = field(default_factory=list)
+    verdicts: dict[str, bytes] = field(default_factory=dict)
 
 
 class Unwinder:
@@ -86,7 +87,8 @@ class Unwinder:
         signal = Signal(
             *(identity, rule, "unwind", symbol, one.side, 1.0, 0.0, 0, 0, venue, view.venue_ts_event, now_ns)
         )
-        refusal = self._pretrade.refusal(intent, self._pretrade.verdict(intent, signal, enabled))
+        verdict = self._pretrade.verdict(intent, signal, enabled)
+        refusal = self._pretrade.refusal(intent, verdict)
         if refusal is not None:
             if now_ns - self._refused_ns.get(one.key, 0) >= _REFUSED_AGAIN_NS:
                 self._refused_ns[one.key] = now_ns
@@ -94,6 +96,7 @@ class Unwinder:
                 found.refused.append(f"slice of {venue} {symbol} ({rule}) refused: {refusal.text}")
             return
         self._slices.add(intent.order_id)
+        found.verdicts[intent.order_id] = verdict.as_json()
         found.orders.append(
             OrderRecord(
                 *(intent.order_id, identity, 0, rule, venue, symbol, one.side, one.quantity, price, "ioc"),

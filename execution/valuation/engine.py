@@ -1,7 +1,7 @@
 """Stored returns and the risk book's positions in; VaR by firm and strategy, and the gate's covariance, out.
 
 Once a second is cheap: with 500 instruments, 500 stored returns and eight strategies an update takes a few
-milliseconds (``benchmarks/execution.py``), since everything is a handful of matrix products. An
+milliseconds (``execution.risk.update_ms``), since everything is a handful of matrix products. An
 instrument with fewer than :data:`RETURNS_MIN` returns has no estimate: its declared volatility counts in
 full, beside the others (``execution.risk.exposure.open_var``), so that what is not known never hedges.
 """

@@ -31,6 +31,12 @@ daily_calibration = dg.define_asset_job(
     description="Candidate pairs of a venue tested for cointegration over bars up to the end of a day.",
 )
 
+daily_risk = dg.define_asset_job(
+    "daily_risk",
+    selection=dg.AssetSelection.groups("risk"),
+    description="The firm's value at risk of each evening against what was lost on the day after.",
+)
+
 
 def _yesterday(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """One run for each venue that has a capture of the day before."""
@@ -68,3 +74,10 @@ def prove_yesterday(
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """The parity of the day before."""
     yield from _yesterday(context)
+
+
+@dg.schedule(job=daily_risk, cron_schedule="0 1 * * *", execution_timezone="UTC")
+def backtest_yesterday(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """The value at risk of the days up to the day before."""
+    day = (context.scheduled_execution_time - timedelta(days=1)).strftime("%Y-%m-%d")
+    return dg.RunRequest(run_key=day, partition_key=day)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -430,3 +431,21 @@ def test_a_slice_that_never_arrived_is_given_up_and_sent_anew(
         world.tick()
     assert world.engine.portfolio.firm.quantity(VENUE, "ALFA") == 0
     assert len({order.order_id for order in world.journal.orders()}) == 3
+
+
+def test_every_order_s_verdict_is_in_the_journal(world: Loopback) -> None:
+    """Of an order that left, and of one that was refused: each value beside its limit, and whose limits."""
+    taken, refused = signal(1), make_signal(2, "ALFA", rule="stranger")
+    consume(world, taken, refused)
+    for one, verdict in ((taken, None), (refused, ["rule", "strategy"])):
+        kept = world.journal.verdict(client_order_id(one.signal_id, 0))
+        assert kept is not None
+        found = json.loads(kept[1])
+        assert (found["refused"], found["digest"]) == (verdict, world.engine.limits.digest)
+        checks = {(check, level): (value, limit) for check, level, value, limit, _ in found["checks"]}
+        assert checks[("order_notional", "instrument")][1] == 100_000 * NANOS
+    kept = world.journal.verdict(client_order_id(taken.signal_id, 0))
+    assert kept is not None
+    assert ["order_notional", "instrument", 65 * 152_560_000_000, 100_000 * NANOS, True] in json.loads(
+        kept[1]
+    )["checks"]

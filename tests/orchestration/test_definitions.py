@@ -25,6 +25,7 @@ def test_asset_graph_is_as_published() -> None:
         "order_records": ("reconciliation", ["agent_and_exchange_agree"]),
         "rule_parity": ("parity", ["signals_identical"]),
         "pair_calibrations": ("calibration", ["frozen_pairs_still_cointegrated"]),
+        "var_backtest": ("risk", ["var_holds"]),
     }
 
 

@@ -1,0 +1,1 @@
+"""Whether the value at risk holds what it promises."""
