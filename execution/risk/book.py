@@ -10,62 +10,45 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 from execution.limits.file import Limits
-from execution.limits.tables import INSTRUMENT_MESSAGES_MAX, MESSAGES_MAX, LevelLimits
+from execution.limits.tables import INSTRUMENT_MESSAGES_MAX, MESSAGES_MAX
 from execution.orders import OrderRecord
-from execution.risk import exposure
-from execution.risk.arithmetic import RATIO_PER_BPS, UNLIMITED
-from execution.risk.checks import SPECS, Check, Level, Unit
+from execution.risk import exposure, limit_rows
+from execution.risk.checks import Check, Level
 from execution.risk.layout import (
     C_OPEN_BUY,
     C_OPEN_SELL,
     C_OWN_ASK,
     C_OWN_BID,
     C_POSITION,
-    C_RESTRICTED,
     CELL_COLUMNS,
-    CHECKS,
     IDENTICAL_COLUMNS,
     IDENTICAL_ORDERS,
-    K_LOCATE,
-    K_LOT,
-    K_REPEAT,
-    K_SELF_TRADE,
-    K_SHORT_SALE,
     NO_ASK,
     R_BEST,
     R_DAY_START,
     R_ENTRY_OFF,
     R_HALTED,
-    R_IDENTICAL_NS,
     R_MESSAGES,
     R_OPEN_ORDERS,
     R_PNL,
-    R_RATIO_FROM,
     R_REDUCE_ONLY,
-    R_RESTRICTED,
     R_RING,
     R_RING_COUNT,
     R_RING_SIZE,
     R_TRADES,
     R_UNKNOWN,
-    R_WINDOW_NS,
     ROW_COLUMNS,
     S_ESTIMATED,
     S_LOT,
-    S_MARGIN_BPS,
     S_MARK,
-    S_SHORT_RESTRICTED,
-    S_VOLUME_NS,
     STATIC_COLUMNS,
 )
 from execution.risk.market_table import Key, MarketTable
-from tickloom.clock import NS_PER_MS, NS_PER_S
 from tickloom.errors import LimitsError
 from tickloom.events import Execution
 from tickloom.instruments import Registry
@@ -111,7 +94,7 @@ class RiskBook:
             *known,
             *(key for key in dict.fromkeys(also) if key not in registry.instruments),
         ]
-        self._unknown = set(range(len(known), len(self.keys) + 1))
+        self.unknown = set(range(len(known), len(self.keys) + 1))
         self.market = MarketTable(self.keys)
         self.index = self.market.index
         count = self.count = len(self.keys) + 1  # the last one stands for what is not known
@@ -125,7 +108,7 @@ class RiskBook:
         self.covariance: Floats = np.zeros((count, count))
         self.risk: Floats = np.zeros((strategies, count + 1))
         self.strategies: dict[str, int] = {"": _UNKNOWN_STRATEGY}
-        self.why: dict[tuple[Level, str], str] = {}
+        self.why: dict[tuple[Check, Level, str], str] = {}
         self._orders: dict[str, _Open] = {}
         self._by_cell: dict[tuple[int, int], dict[str, _Open]] = {}
         self._identical_count = np.zeros(count, np.int64)
@@ -166,23 +149,7 @@ class RiskBook:
         self.limits_file = limits
         for name in limits.rules:
             self.strategy(name)
-        table = np.full((len(self.rows), CHECKS), UNLIMITED, np.int64)
-        for place, spec in enumerate(SPECS):
-            if spec.unit is Unit.SWITCH:
-                table[:, place] = 0
-        table[:, K_LOT] = 0
-        self.rows[0, R_IDENTICAL_NS] = limits.firm.identical_window_ms * NS_PER_MS
-        self._level(table, 0, limits.firm, Level.FIRM)
-        table[0, K_SELF_TRADE] = UNLIMITED if limits.firm.self_trade_allowed else 0
-        self.cells[:, :, C_RESTRICTED] = 0
-        self._restrict(0, limits.firm.restricted)
-        for name, k in self.strategies.items():
-            self._rule(table, limits, name, k)
-        for place, key in enumerate([*self.keys, ("", "")]):
-            self._instrument(table, limits, place, key)
-        quantile = NormalDist().inv_cdf(limits.firm.var_confidence_bps / 10_000)
-        self.sigma[self.count] = quantile * math.sqrt(limits.firm.var_horizon_days)
-        self.limits = table
+        self.limits = limit_rows.build(self, limits)
         self._gather()
         self.mark(again=True)
 
@@ -192,46 +159,6 @@ class RiskBook:
             *(self.rows, self.limits, self.cells, self.static, self.market.rows, self.market.volumes),
             *(self.stamps, self.identical, self.sigma, self.risk),
         )
-
-    def _rule(self, table: NDArray[np.int64], limits: Limits, name: str, k: int) -> None:
-        rule, row = limits.rules.get(name), self.count + k
-        self.rows[row, R_UNKNOWN] = 0 if rule is not None and rule.enabled else 1
-        if rule is None:
-            return
-        self._level(table, row, rule, Level.STRATEGY)
-        table[row, K_SELF_TRADE] = UNLIMITED if rule.self_trade_allowed else 0
-        if rule.repeat_ms_min:
-            table[row, K_REPEAT] = -rule.repeat_ms_min * NS_PER_MS
-        self._restrict(k, rule.restricted)
-
-    def _instrument(self, table: NDArray[np.int64], limits: Limits, place: int, key: Key) -> None:
-        own, row, static = limits.instrument(*key), 1 + place, self.static[place]
-        self.rows[row, R_UNKNOWN] = int(place in self._unknown)
-        self.rows[row, R_RESTRICTED] = int(own.restricted)
-        self._level(table, row, own, Level.INSTRUMENT)
-        table[row, K_LOCATE] = own.located if own.locate_required else UNLIMITED
-        table[row, K_SHORT_SALE] = -1  # at least one unit above the bid
-        static[S_MARGIN_BPS] = own.margin_bps
-        static[S_SHORT_RESTRICTED] = int(own.short_sale_restricted)
-        static[S_VOLUME_NS] = limits.firm.volume_window_s * NS_PER_S
-        if not static[S_ESTIMATED]:
-            self.sigma[place] = own.volatility_bps / 10_000
-
-    def _level(self, table: NDArray[np.int64], row: int, own: LevelLimits, level: Level) -> None:
-        self.rows[row, R_WINDOW_NS] = own.message_window_ms * NS_PER_MS
-        self.rows[row, R_RATIO_FROM] = own.order_to_trade_from
-        scale = {Unit.TIME: NS_PER_MS, Unit.RATIO: RATIO_PER_BPS}
-        for place, spec in enumerate(SPECS):
-            if level not in spec.levels or not spec.key.endswith(("_max", "_bps", "power")):
-                continue
-            limit = getattr(own, spec.key)
-            if limit is not None:
-                table[row, place] = limit * scale.get(spec.unit, 1)
-
-    def _restrict(self, k: int, names: Iterable[str]) -> None:
-        for name in names:
-            venue, _, symbol = name.partition(".")
-            self.cells[k, self.index[(venue, symbol)], C_RESTRICTED] = 1
 
     # --- switches ------------------------------------------------------------------------------
 
@@ -251,12 +178,12 @@ class RiskBook:
     def halt(self, why: str | None, level: Level = Level.FIRM, name: str = "") -> None:
         """The kill switch of a level; ``why`` None releases it."""
         self.rows[self.row(level, name), R_HALTED] = int(why is not None)
-        self.why[(level, name)] = why or ""
+        self.why[(Check.KILL_SWITCH, level, name)] = why or ""
 
     def reduce_only(self, why: str | None, level: Level = Level.FIRM, name: str = "") -> None:
         """Refuse what would not reduce a position of that level; ``why`` None releases it."""
         self.rows[self.row(level, name), R_REDUCE_ONLY] = int(why is not None)
-        self.why[(level, name)] = why or ""
+        self.why[(Check.REDUCE_ONLY, level, name)] = why or ""
 
     def strategy(self, name: str) -> int:
         """The number of a rule, which gets one if it is new."""
@@ -282,10 +209,7 @@ class RiskBook:
         self.cells = np.concatenate((self.cells, cells))
         self.risk = np.concatenate((self.risk, np.zeros((more, self.count + 1))))
         if hasattr(self, "limits"):
-            self.limits = np.concatenate((self.limits, np.full((more, CHECKS), UNLIMITED, np.int64)))
-            for place, spec in enumerate(SPECS):
-                if spec.unit is Unit.SWITCH:
-                    self.limits[-more:, place] = 0
+            self.limits = np.concatenate((self.limits, limit_rows.empty(more)))
             self._gather()
 
     # --- quotes --------------------------------------------------------------------------------
@@ -447,9 +371,3 @@ class RiskBook:
         """P&L of the UTC day at the last marks, nanos, rounded down for each instrument."""
         row = self.rows[self.row(level, name)]
         return int(row[R_PNL] - row[R_DAY_START])
-
-
-#: The checks that need no row of the limits file.
-BUILT_IN = frozenset(
-    {Check.LOT, Check.MARKET_DATA, Check.TRUST, Check.HALT, Check.INSTRUMENT, Check.DUPLICATE}
-)

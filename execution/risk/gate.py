@@ -76,7 +76,7 @@ class RiskGate:
         instrument = f"{intent.venue} {intent.symbol}"
         scope = ("firm", intent.rule, instrument)[level]
         name = ("", intent.rule, instrument)[level]
-        words = _words(check, self.book.why.get((level, name), ""), intent, view, self.book)
+        words = _words(check, self.book.why.get((check, level, name), ""), intent, view, self.book)
         if words is not None:
             return Refusal(check, words[1], words[0], scope)
         return Refusal(check, _limit_text(check, limit), _value_text(check, value, intent), scope)

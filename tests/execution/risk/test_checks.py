@@ -543,6 +543,36 @@ def test_verdict_keeps_every_value_beside_its_limit() -> None:
     assert b'"refused":null' in world().check().as_json()
 
 
+def test_reasons_of_switches_are_kept_apart() -> None:
+    """A kill switch that is released does not take the reason of a stopped level with it."""
+    one = world()
+    one.book.reduce_only("loss of firm")
+    one.book.halt("drill (ann)")
+    first = one.gate.refusal(one.check(), INTENT)
+    one.book.halt(None)
+    second = one.gate.refusal(one.check(), INTENT)
+    assert first is not None
+    assert second is not None
+    assert (first.value, second.value) == ("halted: drill (ann)", "would not reduce a position: loss of firm")
+
+
+def test_more_rules_than_there_was_room_for() -> None:
+    """The book grows; what stood in it, sums and limits included, is as before."""
+    one = world({"rules.rule": {"order_quantity_max": '"99"'}})
+    one.fill("buy", 10 * NANOS, BID)
+    before = one.check(intent(99 * NANOS)).results()
+    for number in range(100):
+        one.fill("buy", NANOS, BID, "BRVO", f"retired{number}")
+    assert one.book.position("XNAS", "BRVO") == (100 * NANOS, 0, 0)
+    assert one.book.position("XNAS", "BRVO", "retired99") == (NANOS, 0, 0)
+    after = {(each.check, each.level): each for each in one.check(intent(99 * NANOS)).results()}
+    for each in before:
+        if each.level is not FIRM:
+            assert after[(each.check, each.level)] == each
+    assert refused(one.check()) == (Check.ORDER_QUANTITY, RULE)
+    assert refused(one.check(intent(rule="retired99"))) == (Check.RULE, RULE)
+
+
 def test_looking_changes_nothing() -> None:
     """The gate may be asked as often as one likes: state before and after are the same bytes."""
     one = world()
