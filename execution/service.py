@@ -20,7 +20,7 @@ from execution.engine import OrderEngine, Source
 from execution.feed import FeedFollower
 from execution.journal import Journal
 from execution.killswitch import KillSwitch
-from execution.limits import Limits
+from execution.limits import Limits, LimitsWatch
 from execution.market import MarketState
 from execution.outbox import OutboxSender
 from execution.signal_log import SignalLog
@@ -28,7 +28,7 @@ from execution.venues import Gateway, GatewayEvents, Report
 from tickloom import topics
 from tickloom.clock import NS_PER_MS, NS_PER_S, Clock
 from tickloom.codec import TickBatch
-from tickloom.errors import ServiceError
+from tickloom.errors import LimitsError, ServiceError
 from tickloom.events import Signal
 from tickloom.instruments import Registry
 from tickloom.settings import ExecutionSettings, KafkaSettings
@@ -95,6 +95,7 @@ class ExecutionService:
             connected=self._connected,
             gateway=self.gateway.name,
         )
+        self._limits = LimitsWatch(settings.limits_file, registry, limits)
         names = [topics.ticks(venue) for venue in settings.venues]
         self._feed = FeedFollower(kafka, names, FEED_RECORDS_BACK, self._on_batches)
         self._senders = [OutboxSender(path, name, sink) for name, sink in sinks.items()]
@@ -266,10 +267,24 @@ class ExecutionService:
             if now_ns - marked_ns > MARK_S * NS_PER_S:
                 marked_ns = now_ns
                 self.engine.sample()
+                self._poll_limits()
             if now_ns - pruned_ns > PRUNE_S * NS_PER_S:
                 pruned_ns = now_ns
                 with self.journal.transaction():
                     self.journal.prune_outbox(tuple(sender.name for sender in self._senders))
+
+    def _poll_limits(self) -> None:
+        """Take up limits that were changed on the record; whatever else changed is an alert."""
+        try:
+            found = self._limits.poll()
+            if found is not None:
+                self.engine.on_limits(*found)
+                _log.info("limits", revision=found[0].revision, who=found[1], why=found[2])
+        except LimitsError as error:
+            metrics.ALERTS.labels("limits").inc()
+            _log.error("limits_refused", error=str(error))
+            with self.journal.transaction():
+                self.journal.alert(self._clock.now_ns(), "limits", str(error))
 
     async def _watch(self) -> None:
         """End the process if messages wait and nobody delivers them; its successor reads them itself."""

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from execution.risk.arithmetic import UNLIMITED
 from execution.risk.checks import Level
 from execution.risk.layout import (
@@ -85,10 +88,13 @@ def detect(
     lost_venues : iterable of str
         Venues without a session for longer than they may be.
     """
-    rows = [(Level.FIRM, "")]
-    rows += [(Level.STRATEGY, name) for name in book.strategies if name]
-    rows += [(Level.INSTRUMENT, " ".join(key)) for key in book.keys]
-    found = [breach for level, name in rows for breach in _of_row(book, level, name)]
+    suspects = _past(book)
+    found = [
+        breach
+        for level, name in (_levels(book) if suspects.any() else [])
+        if suspects[book.row(level, name)]
+        for breach in _of_row(book, level, name)
+    ]
     for one in levels:
         level = Level.STRATEGY if one.name else Level.FIRM
         limit = int(book.limits[book.row(level, one.name), K_VAR])
@@ -96,6 +102,26 @@ def detect(
         if value > limit:
             found.append(Breach(BreachKind.VAR, level, one.name, value, limit))
     return found + list(_silent(book, now_ns)) + list(_lost(book, set(lost_venues)))
+
+
+def _levels(book: RiskBook) -> list[tuple[Level, str]]:
+    found = [(Level.FIRM, "")]
+    found += [(Level.STRATEGY, name) for name in book.strategies if name]
+    return found + [(Level.INSTRUMENT, " ".join(key)) for key in book.keys]
+
+
+def _past(book: RiskBook) -> NDArray[np.bool_]:
+    """Which rows are past any limit: all of them at once, since this is asked ten times a second."""
+    held = np.abs(book.cells[:, :, C_POSITION])
+    largest = np.zeros(len(book.rows), np.int64)
+    largest[0] = held[0].max()
+    largest[1 : 1 + book.count] = held[0]
+    largest[1 + book.count : book.count + len(held)] = held[1:].max(axis=1)
+    loss = book.rows[:, R_DAY_START] - book.rows[:, R_PNL]
+    found: NDArray[np.bool_] = loss > book.limits[:, K_DAILY_LOSS]
+    found |= loss + book.rows[:, R_BEST] > book.limits[:, K_DRAWDOWN]
+    found |= largest > book.limits[:, K_POSITION]
+    return found
 
 
 def _of_row(book: RiskBook, level: Level, name: str) -> Iterator[Breach]:
@@ -119,19 +145,23 @@ def _of_row(book: RiskBook, level: Level, name: str) -> Iterator[Breach]:
         yield Breach(BreachKind.POSITION, level, name, largest, int(limits[K_POSITION]))
 
 
-def _exposed(book: RiskBook, place: int) -> bool:
-    return bool(book.cells[0, place, [C_POSITION, C_OPEN_BUY, C_OPEN_SELL]].any())
+def _exposed(book: RiskBook) -> NDArray[np.bool_]:
+    """By instrument: something is held or open."""
+    found: NDArray[np.bool_] = book.cells[0, : len(book.keys)][:, [C_POSITION, C_OPEN_BUY, C_OPEN_SELL]].any(
+        axis=1
+    )
+    return found
 
 
 def _silent(book: RiskBook, now_ns: int) -> Iterator[Breach]:
-    for place, key in enumerate(book.keys):
-        limit = int(book.limits[1 + place, K_FEED_AGE])
-        age_ns = now_ns - int(book.market.rows[place, M_FEED_TS])
-        if age_ns > limit and _exposed(book, place):
-            yield Breach(BreachKind.DEAD_FEED, Level.INSTRUMENT, " ".join(key), age_ns, limit)
+    size = len(book.keys)
+    ages, limits = now_ns - book.market.rows[:size, M_FEED_TS], book.limits[1 : 1 + size, K_FEED_AGE]
+    for place in np.flatnonzero((ages > limits) & _exposed(book)):
+        name = " ".join(book.keys[place])
+        yield Breach(BreachKind.DEAD_FEED, Level.INSTRUMENT, name, int(ages[place]), int(limits[place]))
 
 
 def _lost(book: RiskBook, venues: set[str]) -> Iterator[Breach]:
-    for place, key in enumerate(book.keys):
-        if key[0] in venues and _exposed(book, place):
-            yield Breach(BreachKind.LOST_VENUE, Level.INSTRUMENT, " ".join(key), 0, 0)
+    for place in np.flatnonzero(_exposed(book)) if venues else ():
+        if book.keys[place][0] in venues:
+            yield Breach(BreachKind.LOST_VENUE, Level.INSTRUMENT, " ".join(book.keys[place]), 0, 0)

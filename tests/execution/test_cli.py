@@ -9,10 +9,13 @@ from typer.testing import CliRunner
 
 from execution.journal import Journal
 from execution.killswitch import KillSwitch
+from execution.limits import load
 from execution.service import journal_path
 from tests.execution.loopback import Loopback
-from tests.execution.rig import make_signal
+from tests.execution.rig import LIMITS, make_signal
 from tickloom.cli.execution import app
+from tickloom.errors import LimitsError
+from tickloom.instruments import Registry
 
 
 @pytest.fixture
@@ -62,3 +65,50 @@ def test_status_shows_positions_and_halt(data_dir: Path) -> None:
     row = next(line.split() for line in shown.stdout.splitlines() if "ALFA" in line)
     assert row[:4] == ["XNAS", "ALFA", "65", "152.41"]
     assert "no open orders" in shown.stdout
+
+
+@pytest.fixture
+def limits_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "limits.toml"
+    path.write_text(LIMITS)
+    monkeypatch.setenv("TICKLOOM_EXECUTION_LIMITS_FILE", str(path))
+    return path
+
+
+def test_limits_are_shown_with_who_changed_them_and_why(data_dir: Path, limits_file: Path) -> None:
+    """A number with decimals becomes text, a table with dots in its name is found, a key is taken out."""
+    settings = [
+        "firm.drawdown_max=2500.50",
+        'instruments."XNAS.ALFA".restricted=true',
+        "rules.test_rule.slippage_bps=7",
+    ]
+    options = [part for text in settings for part in ("--set", text)]
+    done = CliRunner().invoke(app, ["limits", *options, "--why", "a quiet day", "--who", "ann"])
+    assert done.exit_code == 0, done.exception
+    found = load(limits_file, Registry.load())
+    assert (found.revision, found.firm.drawdown_max) == (1, 2_500_500_000_000)
+    assert found.instrument("XNAS", "ALFA").restricted
+    assert found.rules["test_rule"].slippage_bps == 7
+    gone = CliRunner().invoke(
+        app, ["limits", "--unset", "firm.drawdown_max", "--why", "enough", "--who", "bob"]
+    )
+    assert gone.exit_code == 0, gone.exception
+    assert load(limits_file, Registry.load()).firm.drawdown_max is None
+    shown = CliRunner().invoke(app, ["limits"]).stdout
+    assert "revision 1 by ann: a quiet day" in shown
+    assert '[firm] drawdown_max: "2500.50" to None' in shown
+    assert "attention" not in shown
+    limits_file.write_text(limits_file.read_text() + "# by hand\n")
+    assert "attention" in CliRunner().invoke(app, ["limits"]).stdout
+
+
+def test_limits_want_a_reason_and_a_known_key(data_dir: Path, limits_file: Path) -> None:
+    """Without either nothing is touched, and the message says what is missing."""
+    for options, finding in (
+        (["--set", "firm.drawdown_max=1"], "and why"),
+        (["--set", "firm.draw_max=1", "--why", "x"], "did you mean"),
+    ):
+        done = CliRunner().invoke(app, ["limits", *options])
+        assert isinstance(done.exception, LimitsError)
+        assert finding in str(done.exception)
+    assert limits_file.read_text() == LIMITS

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from tickloom.cli.limits import limits as limits_command
 from tickloom.clock import SystemClock
 from tickloom.instruments import Registry
 from tickloom.prices import NANOS, format_nanos
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from execution.service import ExecutionService
 
 app = typer.Typer(help="Positions, open orders and the kill switch, from the journal.", no_args_is_help=True)
+app.command("limits")(limits_command)
 
 
 def exchange(
