@@ -86,9 +86,10 @@ class OrderEngine:
         self.portfolio = Portfolio(journal, market, clock)
         self.pretrade = PreTrade(journal, registry, limits, market, clock, kill_switch, connected)
         self.risk = self.pretrade.book
-        self.unwinder = Unwinder(journal, registry, self.pretrade, market, clock)
+        self.unwinder = Unwinder(journal, registry, self.pretrade, market, clock, connected)
         self._last_accepted: dict[tuple[str, str, str, str], int] = {}
         self._waiting_since_ns: dict[str, int] = {}
+        self._unwound: set[str] = set()  # orders that a breach plan wants cancelled
         self._verdicts: dict[str, bytes] = {}  # until they are journaled
         self._asked: Counter[str] = Counter()  # status requests that are not answered yet
         self._session = ""
@@ -269,6 +270,7 @@ class OrderEngine:
                 self.journal.set_venue_order_id(order)
             if order.terminal:
                 self.open.pop(order.order_id, None)
+                self._unwound.discard(order.order_id)
                 self._waiting_since_ns.pop(order.order_id, None)
             else:
                 self.open[order.order_id] = order
@@ -313,6 +315,7 @@ class OrderEngine:
             and now_ns - self._waiting_since_ns.get(order.order_id, 0) > ACK_TIMEOUT_NS
         ]
         self._unknown(overdue, "no answer from the venue")
+        self._unwind(due)
         if not connected:
             return due
         due.ask = self._ask(
@@ -332,9 +335,10 @@ class OrderEngine:
             if order.state not in (OrderState.NEW, OrderState.PARTIALLY_FILLED):
                 continue
             why = f"halted: {halted}" if halted is not None else self._expired(order, clock_ns)
+            if order.order_id in self._unwound:
+                why = why or "its level is being unwound"
             if why:
                 due.cancel.append(self._cancel(order, why))
-        self._unwind(due)
         return due
 
     def _cancel(self, order: OrderRecord, why: str) -> OrderRecord:
@@ -344,17 +348,14 @@ class OrderEngine:
     def _unwind(self, due: Due) -> None:
         """The next step of every plan: the events first, in one transaction with the orders that reduce."""
         found = self.unwinder.step(list(self.open.values()), self.enabled)
-        if not found.events and not found.cancel and not found.orders:
+        if not (found.events or found.cancel or found.orders or found.refused or found.over):
             return
         with self.journal.transaction():
             self.unwinder.note(found)
             for order in found.orders:
                 self.journal.add_order(order, sent=True)
                 self.journal.set_verdict(order.order_id, order.ts, found.verdicts[order.order_id])
-        for order_id in found.cancel:
-            order = self.open[order_id]
-            if order.state in (OrderState.NEW, OrderState.PARTIALLY_FILLED):
-                due.cancel.append(self._cancel(order, "its level is being unwound"))
+        self._unwound |= set(found.cancel)  # sent as soon as order and session allow it
         for order in found.orders:
             self.open[order.order_id] = order
             self._waiting_since_ns[order.order_id] = self.clock.monotonic_ns()

@@ -7,7 +7,7 @@ breached then is declared anew. A slice that the gate refuses is an event, and i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from execution import metrics
@@ -18,12 +18,13 @@ from execution.orders import OrderRecord, client_order_id
 from execution.pretrade import PreTrade
 from execution.risk import Level
 from execution.sizing import OrderIntent, marketable_price
-from tickloom.clock import Clock
+from tickloom.clock import NS_PER_S, Clock
 from tickloom.events import OrderState, Signal
 from tickloom.instruments import Registry
 
 PREFIX = "unwind|"
 SLIPPAGE_BPS = 10  # where the rule has no table any more
+LOST_VENUE_NS = 10 * NS_PER_S  # a session that is back before then was a reconnect
 _REFUSED_AGAIN_NS = 1_000_000_000  # the same refusal is an event once a second
 
 
@@ -36,20 +37,28 @@ class Unwound:
     cancel: list[str] = field(default_factory=list)
     orders: list[OrderRecord] = field(default_factory=list)
     verdicts: dict[str, bytes] = field(default_factory=dict)
+    over: list[tuple[Level, str, str]] = field(default_factory=list)
 
 
 class Unwinder:
     """Plans of one agent under way. Not thread-safe."""
 
     def __init__(
-        self, journal: Journal, registry: Registry, pretrade: PreTrade, market: MarketState, clock: Clock
+        self,
+        journal: Journal,
+        registry: Registry,
+        pretrade: PreTrade,
+        market: MarketState,
+        clock: Clock,
+        connected: Callable[[str], bool],
     ) -> None:
         self._journal, self._registry, self._pretrade = journal, registry, pretrade
         self._market, self._clock = market, clock
         self._slices: set[str] = set()
         self._refused_ns: dict[tuple[str, str, str], int] = {}
         self.desk = BreachDesk(pretrade.book, registry, self._slices.__contains__)
-        self.lost_venues: set[str] = set()
+        self._connected = connected
+        self._down_since_ns: dict[str, int] = {}
 
     def recover(self, open_orders: Iterable[OrderRecord]) -> None:
         """Know the slices that are open again."""
@@ -59,14 +68,24 @@ class Unwinder:
         """An order traded so much: nanos."""
         self.desk.on_fill(order, quantity)
 
+    def _lost_venues(self) -> set[str]:
+        """Venues without a session for longer than a reconnect may take."""
+        now_ns = self._clock.monotonic_ns()
+        for venue in self._registry.venues:
+            if self._connected(venue):
+                self._down_since_ns.pop(venue, None)
+            else:
+                self._down_since_ns.setdefault(venue, now_ns)
+        return {venue for venue, since in self._down_since_ns.items() if now_ns - since > LOST_VENUE_NS}
+
     def step(self, orders: list[OrderRecord], enabled: bool) -> Unwound:
         """The next step of every plan, the gate's verdict over each slice included."""
         now_ns = self._clock.now_ns()
         pretrade = self._pretrade
         pretrade.book.mark()
-        breaches = detect(pretrade.book, pretrade.levels, now_ns, self.lost_venues)
+        breaches = detect(pretrade.book, pretrade.levels, now_ns, self._lost_venues())
         actions = self.desk.step(breaches, orders, now_ns)
-        found = Unwound(actions.events, cancel=actions.cancel)
+        found = Unwound(actions.events, cancel=actions.cancel, over=actions.over)
         for one in actions.slices:
             self._order(one, now_ns, enabled, found)
         return found
@@ -116,6 +135,8 @@ class Unwinder:
                 self._journal.alert(event.ts, "breach", breach.text)
             if event.kind == "stage" and event.stage.name == "STOP_NEW":
                 self._pretrade.stop_new(breach.level, breach.name, breach.text)
+        for level, name, why in found.over:
+            self._pretrade.release(level, name, "agent", why)
         for text in found.refused:
             self._journal.risk_action(self._clock.now_ns(), "unwinding_refused", "agent", text)
 

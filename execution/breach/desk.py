@@ -2,7 +2,8 @@
 
 A breach that has a plan starts one unwinding; the same breach again starts none while that is under way. When
 an unwinding is done its level stays on reduce-only until somebody releases it: what broke a limit
-once is looked at by a person before it trades again. The caller makes the events durable, then acts.
+once is looked at by a person before it trades again. An outage (a dead feed, a lost venue) is over by
+itself when it is over. The caller makes the events durable, then acts.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from execution.risk.checks import Level
 from execution.risk.layout import C_POSITION, S_LOT, S_MARK, S_VOLUME_NS
 from tickloom.instruments import Registry
 
+_OUTAGES = (BreachKind.DEAD_FEED, BreachKind.LOST_VENUE)
 Scope = tuple[BreachKind, Level, str]
 #: What an operator's flatten does where the limits file declares nothing else.
 FLATTEN = BreachPlan(stages=("stop_new", "cancel_open", "flat"), participation_bps=10_000)
@@ -29,11 +31,12 @@ FLATTEN = BreachPlan(stages=("stop_new", "cancel_open", "flat"), participation_b
 
 @dataclass(slots=True)
 class DeskActions:
-    """What to do now: events first. cancel: client order ids. slices: with the unwinding's scope."""
+    """What to do now: events first. cancel: client order ids. over: (level, name, why) that trade again."""
 
     events: list[tuple[Breach, UnwindingEvent]] = field(default_factory=list)
     cancel: list[str] = field(default_factory=list)
     slices: list[Slice] = field(default_factory=list)
+    over: list[tuple[Level, str, str]] = field(default_factory=list)
 
 
 class BreachDesk:
@@ -88,11 +91,13 @@ class BreachDesk:
 
     def step(self, breaches: Iterable[Breach], orders: Iterable[OrderRecord], now_ns: int) -> DeskActions:
         """Start what is to be started, and the next step of what is under way."""
+        breaches = list(breaches)
         for breach in breaches:
             plan = self.book.limits_file.plans.get(breach.kind)
             if plan is not None and breach.scope not in self.active:
                 self._start(breach, plan, now_ns)
         found, open_orders, sliced = DeskActions(), list(orders), set[Key]()
+        found.over = self._outages_over({breach.scope for breach in breaches})
         for one in self.active.values():
             if one.done:
                 continue
@@ -104,6 +109,18 @@ class BreachDesk:
             # two breaches of one holding: the first one's slice is enough, the other sees its fill
             found.slices += [each for each in actions.slices if each.key not in sliced]
             sliced |= {each.key for each in actions.slices}
+        return found
+
+    def _outages_over(self, now: set[Scope]) -> list[tuple[Level, str, str]]:
+        """Levels that were stopped for an outage only, which has ended."""
+        found = []
+        for scope, one in list(self.active.items()):
+            if scope[0] not in _OUTAGES or scope in now or not one.done:
+                continue
+            del self.active[scope]
+            if not any(other[1:] == scope[1:] for other in self.active):
+                self.book.reduce_only(None, scope[1], scope[2])
+                found.append((scope[1], scope[2], f"{scope[0]} is over"))
         return found
 
     def _start(self, breach: Breach, plan: BreachPlan, now_ns: int) -> Unwinding:

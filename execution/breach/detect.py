@@ -27,6 +27,7 @@ from execution.risk.layout import (
     K_POSITION,
     K_VAR,
     M_FEED_TS,
+    M_HALTED,
     R_BEST,
     R_DAY_START,
     R_PNL,
@@ -156,7 +157,8 @@ def _exposed(book: RiskBook) -> NDArray[np.bool_]:
 def _silent(book: RiskBook, now_ns: int) -> Iterator[Breach]:
     size = len(book.keys)
     ages, limits = now_ns - book.market.rows[:size, M_FEED_TS], book.limits[1 : 1 + size, K_FEED_AGE]
-    for place in np.flatnonzero((ages > limits) & _exposed(book)):
+    open_now = book.market.rows[:size, M_HALTED] == 0  # a closed venue is silent by right
+    for place in np.flatnonzero((ages > limits) & _exposed(book) & open_now):
         name = " ".join(book.keys[place])
         yield Breach(BreachKind.DEAD_FEED, Level.INSTRUMENT, name, int(ages[place]), int(limits[place]))
 

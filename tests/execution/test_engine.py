@@ -449,3 +449,44 @@ def test_every_order_s_verdict_is_in_the_journal(world: Loopback) -> None:
     assert ["order_notional", "instrument", 65 * 152_560_000_000, 100_000 * NANOS, True] in json.loads(
         kept[1]
     )["checks"]
+
+
+def test_a_lost_venue_is_a_breach_after_ten_seconds_and_over_when_it_is_back(
+    open_world: Callable[..., Loopback], clock: ReplayClock
+) -> None:
+    """With a position and no session its instrument is stopped, on the record; back, it trades again."""
+    world = open_world(LIMITS + '[breach.lost_venue]\nstages = ["stop_new"]\n')
+    consume(world, signal(1))
+    world.drop()
+    for step_ns in (0, 10 * NS_PER_S, 1):
+        clock.advance_by(step_ns)
+        assert world.journal.alerts() == []
+        world.tick()
+    assert [text for _, _, text in world.journal.alerts()] == ["no session with the venue of XNAS ALFA"]
+    world.log_on()
+    world.tick()
+    after = signal(2)
+    consume(world, after)
+    assert states(world.journal, after)[-1] is OrderState.FILLED
+    actions = [action for _, action, _, _ in world.journal.risk_actions()]
+    assert actions.count("stop_new") == actions.count("release") == 1
+
+
+def test_a_plan_cancels_what_rests_even_if_the_session_was_down(
+    open_world: Callable[..., Loopback], clock: ReplayClock, tmp_path: Path
+) -> None:
+    """The breach is seen while there is no session: the resting order is cancelled when there is one."""
+    world = open_world(
+        DEEP.replace('daily_loss_max = "1000000"\n[inst', 'daily_loss_max = "1"\n[inst') + PLAN
+    )
+    resting = signal(1)
+    consume(world, resting)
+    world.drop()
+    world.tick()
+    assert [kind for _, kind, _ in world.journal.alerts()] == ["breach"]
+    world.log_on()
+    for _ in range(3):
+        clock.advance_by(1)
+        world.tick()
+    assert states(world.journal, resting)[-1] is OrderState.CANCELLED
+    assert_agrees(world, tmp_path)

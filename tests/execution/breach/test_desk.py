@@ -203,3 +203,36 @@ def test_the_same_breach_starts_one_unwinding() -> None:
         floor.turn(number)
     assert len(floor.desk.active) == 1
     assert sum("plan:" in text for text in floor.texts) == 1
+
+
+def test_an_outage_is_over_when_it_is_over() -> None:
+    """A dead feed stops its instrument; the feed is back, and it trades again by itself. What is also
+    stopped for a loss stays stopped."""
+    stop = {"stages": '["stop_new", "cancel_open"]'}
+    one = world(
+        {
+            "instruments.default": {"feed_age_ms_max": "10"},
+            'instruments."XNAS.ALFA"': {"daily_loss_max": '"500"'},
+            "breach.dead_feed": stop,
+            "breach.loss": stop,
+        }
+    )
+    floor = Floor(one, registry())
+    one.fill("buy", 10 * NANOS, BID, "BRVO")
+    one.fill("buy", 100 * NANOS, 106 * NANOS)
+    one.book.market.touch("XNAS", 0, NOW - 11 * MS, NOW, 0, False)
+    for number in range(3):
+        floor.turn(number)
+    assert one.check(replace(intent(), symbol="BRVO")).check is Check.REDUCE_ONLY
+    one.book.market.touch("XNAS", 0, NOW, NOW, 0, False)
+    floor.turn(3)
+    assert one.check(replace(intent(), symbol="BRVO")).passed
+    assert one.check().check is Check.REDUCE_ONLY
+
+
+def test_a_closed_venue_is_silent_by_right() -> None:
+    """After the close nothing comes, and that is no breach."""
+    one = world({"instruments.default": {"feed_age_ms_max": "10"}})
+    one.fill("buy", NANOS, BID)
+    one.book.market.touch("XNAS", 0, NOW - 10**12, NOW, 0, True)
+    assert kinds(one) == []
