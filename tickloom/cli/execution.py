@@ -7,12 +7,14 @@ import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import structlog
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from tickloom.cli.limits import limits as limits_command
-from tickloom.clock import SystemClock
+from tickloom.clock import NS_PER_DAY, SystemClock
+from tickloom.errors import ServiceError, StorageError
 from tickloom.instruments import Registry
 from tickloom.prices import NANOS, format_nanos
 from tickloom.settings import (
@@ -27,6 +29,8 @@ from tickloom.telemetry import configure_logging
 if TYPE_CHECKING:
     from execution.journal import Journal
     from execution.service import ExecutionService
+
+RETURN_DAYS = 730  # two years: 500 trading days for the simulation; the covariance forgets far sooner
 
 app = typer.Typer(help="Positions, open orders and the kill switch, from the journal.", no_args_is_help=True)
 app.command("limits")(limits_command)
@@ -65,7 +69,7 @@ def _service(settings: ExecutionSettings, kafka: KafkaSettings, data_dir: Path) 
 
     exchange_settings = ExchangeSettings.load()
     registry = Registry.load()
-    return ExecutionService(
+    service = ExecutionService(
         settings=settings,
         kafka=kafka,
         data_dir=data_dir,
@@ -77,6 +81,26 @@ def _service(settings: ExecutionSettings, kafka: KafkaSettings, data_dir: Path) 
         sinks={"questdb": QuestDbFacts(QuestDbSettings.load()), "kafka": KafkaFacts(kafka)},
         clock=SystemClock(),
     )
+    _estimate(service)
+    return service
+
+
+def _estimate(service: ExecutionService) -> None:
+    """Give value at risk the stored returns; without them, or QuestDB, declared volatilities count."""
+    from storage import QuestDbReader, bars
+
+    log = structlog.get_logger("execution")
+    valuation, now_ns = service.engine.pretrade.valuation, SystemClock().now_ns()
+    try:
+        with QuestDbReader(QuestDbSettings.load()) as reader:
+            returns = bars.read_daily_returns(
+                reader, valuation.book.keys, now_ns - RETURN_DAYS * NS_PER_DAY, now_ns
+            )
+    except (ServiceError, StorageError) as error:
+        log.warning("no_stored_returns", error=str(error))
+        return
+    valuation.set_returns(returns.to_numpy())
+    log.info("stored_returns", days=len(returns), estimated=int(valuation.estimated.sum()))
 
 
 @app.command()
