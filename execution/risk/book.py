@@ -77,6 +77,7 @@ class _Open:
     buys: bool
     leaves: int
     price: int
+    rests: bool  # an IOC, a FOK or a market order never stands in the book: nothing can meet it there
 
 
 class RiskBook:
@@ -253,7 +254,9 @@ class RiskBook:
 
     def _open(self, order: OrderRecord, leaves: int) -> None:
         k, i = self.strategy(order.rule), self.index.get((order.venue, order.symbol), self.count - 1)
-        held = self._orders[order.order_id] = _Open(k, i, order.side == "buy", 0, order.limit_price)
+        held = self._orders[order.order_id] = _Open(
+            k, i, order.side == "buy", 0, order.limit_price, _rests(order)
+        )
         self._hold(held, leaves)
         self._count_open(held, 1)
         for cell in (0, k):
@@ -272,8 +275,10 @@ class RiskBook:
     def _own_touch(self, k: int, i: int) -> None:
         bid, ask = 0, NO_ASK
         for one in self._by_cell[(k, i)].values():
+            if not one.rests:
+                continue
             if one.buys:
-                bid = max(bid, one.price or NO_ASK)  # a market order meets any price
+                bid = max(bid, one.price)
             else:
                 ask = min(ask, one.price)
         self.cells[k, i, C_OWN_BID], self.cells[k, i, C_OWN_ASK] = bid, ask
@@ -371,3 +376,7 @@ class RiskBook:
         """P&L of the UTC day at the last marks, nanos, rounded down for each instrument."""
         row = self.rows[self.row(level, name)]
         return int(row[R_PNL] - row[R_DAY_START])
+
+
+def _rests(order: OrderRecord) -> bool:
+    return order.limit_price > 0 and order.time_in_force not in ("ioc", "fok")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
 import structlog
 import typer
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from execution.service import ExecutionService
 
 RETURN_DAYS = 730  # two years: 500 trading days for the simulation; the covariance forgets far sooner
+RETURNS_WAIT_S = 5.0  # orders are worth more than an estimate: a server that hangs is not waited for
 
 app = typer.Typer(help="Positions, open orders and the kill switch, from the journal.", no_args_is_help=True)
 app.command("limits")(limits_command)
@@ -87,20 +91,28 @@ def _service(settings: ExecutionSettings, kafka: KafkaSettings, data_dir: Path) 
 
 def _estimate(service: ExecutionService) -> None:
     """Give value at risk the stored returns; without them, or QuestDB, declared volatilities count."""
+    log = structlog.get_logger("execution")
+    valuation = service.engine.pretrade.valuation
+    pool = ThreadPoolExecutor(1, "returns")
+    try:
+        returns = pool.submit(_stored_returns, valuation.book.keys).result(RETURNS_WAIT_S)
+    except (ServiceError, StorageError, TimeoutError) as error:
+        log.warning("no_stored_returns", error=str(error) or f"no answer in {RETURNS_WAIT_S} s")
+        return
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+    valuation.set_returns(returns)
+    log.info("stored_returns", days=len(returns), estimated=int(valuation.estimated.sum()))
+
+
+def _stored_returns(keys: list[tuple[str, str]]) -> NDArray[np.float64]:
     from storage import QuestDbReader, bars
 
-    log = structlog.get_logger("execution")
-    valuation, now_ns = service.engine.pretrade.valuation, SystemClock().now_ns()
-    try:
-        with QuestDbReader(QuestDbSettings.load()) as reader:
-            returns = bars.read_daily_returns(
-                reader, valuation.book.keys, now_ns - RETURN_DAYS * NS_PER_DAY, now_ns
-            )
-    except (ServiceError, StorageError) as error:
-        log.warning("no_stored_returns", error=str(error))
-        return
-    valuation.set_returns(returns.to_numpy())
-    log.info("stored_returns", days=len(returns), estimated=int(valuation.estimated.sum()))
+    now_ns = SystemClock().now_ns()
+    with QuestDbReader(QuestDbSettings.load()) as reader:
+        table = bars.read_daily_returns(reader, keys, now_ns - RETURN_DAYS * NS_PER_DAY, now_ns)
+    found: NDArray[np.float64] = table.to_numpy(np.float64)
+    return found
 
 
 @app.command()

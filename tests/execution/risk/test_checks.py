@@ -543,6 +543,14 @@ def test_verdict_keeps_every_value_beside_its_limit() -> None:
     assert b'"refused":null' in world().check().as_json()
 
 
+def test_orders_that_never_rest_cannot_be_met() -> None:
+    """An IOC whose answer is outstanding stands in no book; a day order does."""
+    for time_in_force, expected in (("ioc", None), ("fok", None), ("day", (Check.SELF_TRADE, FIRM))):
+        one = world()
+        one.order(symbol="ALFA", side="sell", limit_price=BID, time_in_force=time_in_force)
+        assert refused(one.check()) == expected
+
+
 def test_reasons_of_switches_are_kept_apart() -> None:
     """A kill switch that is released does not take the reason of a stopped level with it."""
     one = world()
