@@ -21,7 +21,15 @@ from tickloom.prices import format_nanos
 
 ORDER_ID_LENGTH = 20  # the shortest limit among venues (ClOrdID of many FIX venues); 100 bits of hash
 
-TERMINAL = frozenset({OrderState.FILLED, OrderState.CANCELLED, OrderState.REJECTED, OrderState.EXPIRED})
+TERMINAL = frozenset(
+    {
+        OrderState.FILLED,
+        OrderState.CANCELLED,
+        OrderState.REPLACED,  # what is left of it is another order's
+        OrderState.REJECTED,
+        OrderState.EXPIRED,
+    }
+)
 
 _S = OrderState
 #: From each state, where an order may go next. PARTIALLY_FILLED and PENDING_CANCEL may repeat (a fill).
@@ -44,13 +52,22 @@ TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {
             _S.FILLED,
             _S.PENDING_CANCEL,
             _S.CANCELLED,
+            _S.REPLACED,
             _S.REJECTED,  # accepted by the machine, refused by a person (matrix A, New to Rejected)
             _S.EXPIRED,
             _S.UNKNOWN,
         }
     ),
     _S.PARTIALLY_FILLED: frozenset(
-        {_S.PARTIALLY_FILLED, _S.FILLED, _S.PENDING_CANCEL, _S.CANCELLED, _S.EXPIRED, _S.UNKNOWN}
+        {
+            _S.PARTIALLY_FILLED,
+            _S.FILLED,
+            _S.PENDING_CANCEL,
+            _S.CANCELLED,
+            _S.REPLACED,
+            _S.EXPIRED,
+            _S.UNKNOWN,
+        }
     ),
     _S.PENDING_CANCEL: frozenset(
         {
@@ -59,6 +76,7 @@ TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {
             _S.PARTIALLY_FILLED,
             _S.FILLED,
             _S.CANCELLED,
+            _S.REPLACED,
             _S.EXPIRED,
             _S.UNKNOWN,
         }
@@ -71,12 +89,14 @@ TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {
             _S.FILLED,
             _S.PENDING_CANCEL,
             _S.CANCELLED,
+            _S.REPLACED,
             _S.REJECTED,
             _S.EXPIRED,
         }
     ),
     _S.FILLED: frozenset(),
     _S.CANCELLED: frozenset(),
+    _S.REPLACED: frozenset(),
     _S.REJECTED: frozenset(),
     _S.EXPIRED: frozenset(),
 }

@@ -51,6 +51,8 @@ def effect_of(order: OrderRecord | None, report: Report, execution_known: bool, 
     try:
         if report.report_type is ReportType.TRADE:
             return _trade(order, report, execution_known, ts)
+        if report.report_type in (ReportType.TRADE_CANCELLED, ReportType.TRADE_CORRECTED):
+            return Effect(order, alert=_changed_trade(report, said))
         if report.unknown_order:
             return _unknown_order(order, said)
         if report.report_type is ReportType.CANCEL_REJECTED:
@@ -84,6 +86,17 @@ def _trade(order: OrderRecord, report: Report, execution_known: bool, ts: int) -
         f"order {order.order_id} ({order.venue} {order.symbol}): {alert}; the fill is booked" if alert else ""
     )
     return Effect(booked, execution, text, changed=True)
+
+
+def _changed_trade(report: Report, said: str) -> str:
+    """A bust or a correction is a person's decision at the venue, and is looked at by a person here."""
+    now = ""
+    if report.report_type is ReportType.TRADE_CORRECTED:
+        now = f", now {format_nanos(report.last_quantity)} at {format_nanos(report.last_price)}"
+    return (
+        f"{said}: its execution {report.execution_id}{now}; the position still counts it as it was traded. "
+        "Halt, compare with the venue's record, and book the difference by hand"
+    )
 
 
 def _unknown_order(order: OrderRecord, said: str) -> Effect:

@@ -38,7 +38,7 @@ CREATE TABLE orders (
     revision INTEGER NOT NULL,
     sent INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX orders_open ON orders (state) WHERE state NOT IN ('filled', 'cancelled', 'rejected', 'expired');
+CREATE INDEX orders_open ON orders (state) WHERE state NOT IN ('cancelled', 'expired', 'filled', 'rejected', 'replaced');
 
 -- What the pre-trade gate measured of an order: every check's value and limit, as JSON.
 CREATE TABLE verdicts (order_id TEXT PRIMARY KEY, ts INTEGER NOT NULL, verdict TEXT NOT NULL) WITHOUT ROWID;

@@ -10,8 +10,6 @@ from execution.orders import TERMINAL
 from execution.venues import Report, ReportType
 from tickloom.events import OrderState
 
-DEAD = TERMINAL | {OrderState.REPLACED}
-
 
 @dataclass(slots=True)
 class VenueOrder:
@@ -49,7 +47,7 @@ class VenueOrder:
 
     @property
     def leaves(self) -> int:
-        if self.state in DEAD:
+        if self.state in TERMINAL:
             return 0
         return max(0, self.quantity - self.filled_quantity - self.busted_quantity)
 

@@ -330,6 +330,23 @@ def test_impossible_state_is_an_alert_and_the_order_stays(world: Loopback) -> No
     assert "is filled and cannot become rejected" in world.journal.alerts()[0][2]
 
 
+@pytest.mark.parametrize("kind", [ReportType.TRADE_CANCELLED, ReportType.TRADE_CORRECTED])
+def test_changed_trade_is_an_alert(world: Loopback, kind: ReportType) -> None:
+    """A bust or correction moves no position by itself; the alert names the execution and what to do."""
+    one = signal(1)
+    consume(world, one)
+    before = world.engine.portfolio.firm.quantity(VENUE, "ALFA")
+    world.engine.on_report(
+        replace(
+            REPORT, report_type=kind, order_id=client_order_id(one.signal_id, 0), last_quantity=60 * NANOS
+        )
+    )
+    assert world.engine.portfolio.firm.quantity(VENUE, "ALFA") == before
+    ((_, _, text),) = world.journal.alerts()
+    assert f"its execution {REPORT.execution_id}" in text
+    assert "book the difference by hand" in text
+
+
 def test_late_fill_is_booked_and_seen(world: Loopback) -> None:
     """A fill behind a fill: the position has it, because the venue traded it; the alert says overfill."""
     one = signal(1)

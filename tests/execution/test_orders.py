@@ -16,15 +16,16 @@ from tickloom.prices import NANOS
 # Transcribed from the order state change matrices of FIX 4.4 (Volume 4, Appendix D) for the states we
 # have; the last row and column, UNKNOWN, are ours. Columns in the order of the rows.
 MATRIX = """
-pending_new       . x x x x x x x x
-new               . . x x x x x x x
-partially_filled  . . x x x x . x x
-filled            . . . . . . . . .
-pending_cancel    . x x x x x . x x
-cancelled         . . . . . . . . .
-rejected          . . . . . . . . .
-expired           . . . . . . . . .
-unknown           x x x x x x x x .
+pending_new       . x x x x x . x x x
+new               . . x x x x x x x x
+partially_filled  . . x x x x x . x x
+filled            . . . . . . . . . .
+pending_cancel    . x x x x x x . x x
+cancelled         . . . . . . . . . .
+replaced          . . . . . . . . . .
+rejected          . . . . . . . . . .
+expired           . . . . . . . . . .
+unknown           x x x x x x x x x .
 """
 ROWS = [line.split() for line in MATRIX.strip().splitlines()]
 STATES = [OrderState(row[0]) for row in ROWS]

@@ -45,7 +45,7 @@ class _Known:
 
     @property
     def live(self) -> bool:
-        return self.state not in TERMINAL and self.state is not OrderState.REPLACED
+        return self.state not in TERMINAL
 
 
 def shares_of(quantity: int) -> int:
