@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tickloom import prices
 from tickloom.errors import CodecError
 from tickloom.events import (
     DELTA_DTYPE,
@@ -29,6 +28,7 @@ from tickloom.events import (
 from tickloom.wire import (
     EventColumns,
     SymbolBytes,
+    checked_doubles,
     pack_events,
     pack_long,
     pack_rare,
@@ -251,9 +251,7 @@ def _encode_kind(
     count = len(records)
     if count == 0:
         return b"\x00"
-    bits = np.empty((len(doubles), count), dtype=np.int64)
+    values = np.empty((len(doubles), count))
     for row, name in enumerate(doubles):
-        nanos = records[name]
-        prices.check_nanos(nanos)
-        bits[row] = prices.to_double(nanos).view(np.int64)
-    return pack_events(records, table, bits, longs)
+        checked_doubles(records[name], values[row])
+    return pack_events(records, table, values.view(np.int64), longs)

@@ -26,6 +26,8 @@ from tickloom.varint import (
     skip_longs,
 )
 
+_NO_PRICE = prices.NO_PRICE
+_NANOS = float(prices.NANOS)
 _HEADS = ("ts_event", "ts_recv", "seq")
 _ALWAYS = ("ts_event", "seq")
 _NEW_SLOTS = 4_096  # open hash of symbols that the reader does not know; a record has at most half as many
@@ -112,6 +114,33 @@ def _fill_slots(names, offsets, words, lengths, slots):  # type: ignore[no-untyp
         while slots[slot] >= 0:
             slot = (slot + 1) & mask
         slots[slot] = index
+
+
+def checked_doubles(nanos: NDArray[np.int64], out: NDArray[np.float64]) -> None:
+    """Nanos as doubles into ``out``, in one pass: batches are small, and there are thousands a second.
+
+    Raises
+    ------
+    PriceRangeError
+        A value would not survive as a double (:mod:`tickloom.prices`).
+    """
+    if _fill_doubles(nanos, out) < len(nanos):
+        prices.check_nanos(nanos)
+
+
+@njit(cache=True, nogil=True)
+def _fill_doubles(nanos, out):  # type: ignore[no-untyped-def]  # int64 (n,), float64 (n,) -> int64
+    """How many were written: all, or those before the first that would not survive."""
+    for place in range(nanos.size):
+        value = nanos[place]
+        if value == _NO_PRICE:
+            out[place] = np.nan
+            continue
+        double = value / _NANOS
+        if np.int64(np.rint(double * _NANOS)) != value:
+            return place
+        out[place] = double
+    return nanos.size
 
 
 def pack_events(
