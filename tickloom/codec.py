@@ -7,7 +7,7 @@ doubles (see :mod:`tickloom.prices`). The Numba path is held equal to ``fastavro
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,7 @@ from tickloom.wire import (
 )
 
 _LONG, _INT, _DOUBLE, _STRING = "long", "int", "double", "string"
+_NONE: frozenset[str] = frozenset()
 _HEAD = [("symbol", _STRING), ("ts_event", _LONG), ("ts_recv", _LONG), ("seq", _LONG)]
 
 #: Field names and Avro types of one event of a kind, in wire order.
@@ -194,7 +195,7 @@ class ColumnBatch:
 
 
 def decode_columns(
-    raw: bytes, symbols: SymbolTable, wanted: Mapping[str, Container[str]] | None = None
+    raw: bytes, symbols: SymbolTable, wanted: Mapping[str, Set[str]] | None = None
 ) -> ColumnBatch:
     """As :func:`decode`, for readers that compute with doubles; ``symbols`` is extended and used.
 
@@ -209,15 +210,15 @@ def decode_columns(
         Truncated, trailing bytes, or not of this schema.
     """
 
-    def fields(kind: str) -> Container[str] | None:
-        return None if wanted is None else wanted.get(kind, ())
+    def fields(kind: str) -> Set[str] | None:
+        return None if wanted is None else wanted.get(kind, _NONE)
 
     data = np.frombuffer(raw, dtype=np.uint8)
     try:
         batch, pos = read_header(data, symbols)
         trades, pos = read_columns(data, pos, symbols, *_TRADE_FIELDS, fields("trades"))
         quotes, pos = read_columns(data, pos, symbols, *_QUOTE_FIELDS, fields("quotes"))
-        _, pos = read_columns(data, pos, symbols, *_DELTA_FIELDS, ())
+        _, pos = read_columns(data, pos, symbols, *_DELTA_FIELDS, _NONE)
         statuses, pos = read_rare(data, pos, symbols, STATUS_DTYPE, ("status", "reason"))
         gaps, pos = read_rare(data, pos, symbols, GAP_DTYPE, ("first_missing", "last_missing", "reason"))
     except UnicodeDecodeError as error:

@@ -6,7 +6,8 @@ What :mod:`tickloom.codec` and :mod:`tickloom.spread_codec` make their records o
 from __future__ import annotations
 
 import weakref
-from collections.abc import Container
+from collections.abc import Set
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -217,7 +218,7 @@ def read_columns(
     table: SymbolTable,
     doubles: tuple[str, ...],
     longs: tuple[str, ...],
-    wanted: Container[str] | None = None,
+    wanted: Set[str] | None = None,
 ) -> tuple[EventColumns, int]:
     """As :func:`read_events`, a contiguous array a field; doubles stay doubles.
 
@@ -240,7 +241,7 @@ def _chunk(
     table: SymbolTable,
     doubles: tuple[str, ...],
     longs: tuple[str, ...],
-    wanted: Container[str] | None = None,
+    wanted: Set[str] | None = None,
 ) -> tuple[dict[str, NDArray[Any]] | None, int]:
     """One block of an Avro array as columns, and the position behind it; None at the array's end."""
     count, pos = read_long(data, pos)
@@ -253,9 +254,10 @@ def _chunk(
         raise CodecError(f"an array of {count} events does not fit a record of {data.size} bytes")
     known = symbol_bytes(table)
     symbol = np.empty(count, dtype=np.int32)
-    heads, head_rows = _rows(_HEADS, wanted)
-    kept_doubles, bits_rows = _rows(doubles, wanted)
-    kept_longs, tail_rows = _rows(longs, wanted)
+    chosen = None if wanted is None else frozenset(wanted)
+    heads, head_rows = _rows(_HEADS, chosen)
+    kept_doubles, bits_rows = _rows(doubles, chosen)
+    kept_longs, tail_rows = _rows(longs, chosen)
     head = np.empty((len(heads), count), dtype=np.int64)
     bits = np.empty((len(kept_doubles), count), dtype=np.int64)
     tail = np.empty((len(kept_longs), count), dtype=np.int64)
@@ -277,7 +279,8 @@ def _chunk(
     return columns, pos
 
 
-def _rows(names: tuple[str, ...], wanted: Container[str] | None) -> tuple[list[str], NDArray[np.int64]]:
+@cache
+def _rows(names: tuple[str, ...], wanted: frozenset[str] | None) -> tuple[list[str], NDArray[np.int64]]:
     """Those of the names that are wanted, and each one's row among them; -1 where it is not."""
     kept = [name for name in names if wanted is None or name in wanted or name in _ALWAYS]
     return kept, np.array([kept.index(name) if name in kept else -1 for name in names], dtype=np.int64)
