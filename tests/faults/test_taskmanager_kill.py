@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from ingest.capture import CaptureBatch, RecordKind
 from ingest.itch.decoder import ItchDecoder
@@ -84,12 +85,12 @@ def test_killed_taskmanager_loses_and_invents_no_signal(
     for one in list(expected.values()):
         name = f"{one.rule}_compiled"
         identity = signal_id(name, one.version, one.symbol, one.first_seq, one.last_seq)
-        expected[identity] = replace(one, signal_id=identity, rule=name)
+        expected[identity] = structs.replace(one, signal_id=identity, rule=name)
 
     found = _drain(len(expected), configuration)
     assert {one.signal_id for one in found} == set(expected)
-    assert [replace(one, ts_signal=0) for one in found] == [
-        replace(expected[one.signal_id], ts_signal=0) for one in found
+    assert [structs.replace(one, ts_signal=0) for one in found] == [
+        structs.replace(expected[one.signal_id], ts_signal=0) for one in found
     ]
     status = cluster.rule_jobs(details=True)
     assert sorted((job.rule, job.engine, job.state) for job in status) == sorted(

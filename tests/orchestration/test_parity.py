@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from msgspec import structs
 
 from orchestration.defs.parity.assets import rule_parity
 from storage import QuestDbFacts, QuestDbSink, schema, wait_applied
@@ -98,7 +98,7 @@ def test_check_names_what_differs_until_nothing_does(
     (report,) = json.loads((data_dir / "parity" / "2024-09-07.XNAS.json").read_text())["rules"]
     assert (report["rule"], report["agrees"], report["replay"]) == (RULE, True, "compiled")
 
-    raise_live(questdb, [replace(signals[0], rule="retired", signal_id="f" * 64)])
+    raise_live(questdb, [structs.replace(signals[0], rule="retired", signal_id="f" * 64)])
     check, _ = proven()
     assert not check.passed
     assert "rule retired" in (check.description or "")

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from streaming import rules
 from streaming.authoring import cases
@@ -157,7 +158,7 @@ def test_both_engines_in_a_synthetic_session(
         compiled = {one.signal_id: one for one in cases.compiled(rule, block)}
         assert compiled.keys() == {one.signal_id for one in found[rule.name]}
         for one in found[rule.name]:
-            assert replace(one, ts_signal=0) == compiled[one.signal_id]
+            assert structs.replace(one, ts_signal=0) == compiled[one.signal_id]
 
 
 def test_other_rules_are_rare_in_a_synthetic_session(
