@@ -93,6 +93,10 @@ step "compiled decoders (about 1 minute)" \
     "see the lines above; \`$venv/bin/python -m tickloom ingest compile\` does it again" \
     "$venv/bin/python" -m tickloom ingest compile
 
+step "compiled pre-trade gate (about half a minute)" \
+    "see the lines above; \`$venv/bin/python -m tickloom risk compile\` does it again" \
+    "$venv/bin/python" -m tickloom risk compile
+
 step "compiled rules (about half a minute)" \
     "see the lines above; \`$venv/bin/python -m tickloom rules compile\` does it again" \
     "$venv/bin/python" -m tickloom rules compile

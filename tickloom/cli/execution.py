@@ -67,18 +67,23 @@ def agent() -> None:
 def _service(settings: ExecutionSettings, kafka: KafkaSettings, data_dir: Path) -> ExecutionService:
     from execution import limits
     from execution.outbox import KafkaFacts
+    from execution.risk.warm import warm_up
     from execution.service import ExecutionService
     from execution.venues.simulated.gateway import SimulatedGateway
     from storage.facts import QuestDbFacts
 
     exchange_settings = ExchangeSettings.load()
     registry = Registry.load()
+    in_force = limits.load(settings.limits_file, registry)
+    warm_up(
+        registry, in_force
+    )  # else the first signals of the day would wait for a compiler, and grow too old
     service = ExecutionService(
         settings=settings,
         kafka=kafka,
         data_dir=data_dir,
         registry=registry,
-        limits=limits.load(settings.limits_file, registry),
+        limits=in_force,
         gateway=lambda events: SimulatedGateway(
             exchange_settings.host, exchange_settings.port, exchange_settings.venues, events
         ),
@@ -113,6 +118,17 @@ def _stored_returns(keys: list[tuple[str, str]]) -> NDArray[np.float64]:
         table = bars.read_daily_returns(reader, keys, now_ns - RETURN_DAYS * NS_PER_DAY, now_ns)
     found: NDArray[np.float64] = table.to_numpy(np.float64)
     return found
+
+
+@app.command(name="compile")
+def compile_gate() -> None:
+    """Compile the pre-trade gate now, and keep the machine code: set-up calls this."""
+    from execution import limits
+    from execution.risk.warm import warm_up
+
+    registry = Registry.load()
+    warm_up(registry, limits.load(ExecutionSettings.load().limits_file, registry))
+    print("the pre-trade gate is compiled")
 
 
 @app.command()
