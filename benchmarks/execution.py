@@ -20,7 +20,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from execution.limits import parse
 from execution.market import MarketView
@@ -203,8 +202,8 @@ def measure(
 
 
 def update_ms() -> tuple[float, float]:
-    """ms of one update of value at risk by firm and eight rules, and of the same by pandas (``DataFrame.ewm``
-    once, then one quadratic form a level): what a notebook does."""
+    """ms of one update of value at risk by firm and eight rules, and of the same from the returns each time
+    in numpy: the weighted covariance of all instruments, then a quadratic form and a quantile a level."""
     book, _ = _world()
     returns = np.random.default_rng(3).normal(0, 0.01, (RETURNS, INSTRUMENTS))
     engine = RiskEngine(book, returns)
@@ -212,12 +211,12 @@ def update_ms() -> tuple[float, float]:
     for _ in range(20):
         engine.update()
     ours = (time.perf_counter() - began) / 20
-    frame = pd.DataFrame(returns)
     values = [book.cells[k, :INSTRUMENTS, 0] * 1e-9 for k in range(1 + RULES)]
     began = time.perf_counter()
-    covariance = frame.iloc[-120:, :50].ewm(alpha=0.06).cov()  # a tenth of the columns: all take minutes
+    weights = 0.94 ** np.arange(RETURNS)[::-1]
+    covariance = (returns * (weights / weights.sum())[:, None]).T @ returns
     for one in values:
-        np.sqrt(one[:50] @ covariance.iloc[-50:].to_numpy() @ one[:50])
+        np.sqrt(one @ covariance @ one)
         np.quantile(returns @ one, 0.01)
     return ours * 1e3, (time.perf_counter() - began) * 1e3
 
@@ -249,7 +248,7 @@ def main() -> None:
         "value": round(statistics.median(ours for ours, _ in updates), 2),
         "unit": "ms",
         "runs": runs,
-        "baseline": "pandas ewm().cov() of 50 of the 500 instruments, and the same quadratic forms",
+        "baseline": "numpy, from the returns of all 500 instruments each time",
         "ratio": round(statistics.median(theirs / ours for ours, theirs in updates), 2),
     }
     print(json.dumps(line), flush=True)

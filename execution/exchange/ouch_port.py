@@ -162,7 +162,7 @@ class OuchPort:
             return
         order_id = self._order_id(session.client, message.client_order_id, message.user_ref_num)
         kind = self._server.engine.markets.profile(self._venue).kind
-        found: object = words.order_of(message, self._venue, kind, order_id)
+        found = words.order_of(message, self._venue, kind, order_id)
         if session.client in self._disabled:
             found = 0x0C
         elif not self._fits(message.symbol):
@@ -172,7 +172,7 @@ class OuchPort:
             self._say(session.client, ouch.Rejected(ts, message.user_ref_num, found, message.client_order_id))
             return
         self._know(session.client, message.user_ref_num, order_id)
-        self._server.arrive(session, found)  # type: ignore[arg-type]
+        self._server.arrive(session, found)
 
     def _replace(self, session: SoupSession, message: ouch.ReplaceOrder) -> None:
         old_id = self._order_ids.get((session.client, message.original_user_ref_num))
