@@ -117,6 +117,12 @@ class OrderRecord:
 
     ``leg`` numbers the orders of one signal from 0. ``revision`` counts changes from 0.
     ``time_in_force``: "ioc" or "day". ``ts``: of the last change; ``ts_created``: of the intent.
+
+    ``venue`` says whose instrument it is: positions and limits are kept by it. ``destination``
+    (ExDestination, FIX tag 100) says where the order goes if that is elsewhere. A parent order never leaves;
+    its children, which name it in ``parent_id``, do. ``order_type``: OrdType (40), "limit", "market" or
+    "midpoint". ``min_quantity``: MinQty (110), nanos. ``original_order_id``: OrigClOrdID (41) of the
+    order that this one takes the place of.
     """
 
     order_id: str
@@ -137,6 +143,17 @@ class OrderRecord:
     venue_order_id: str = ""
     reason: str = ""
     revision: int = 0
+    parent_id: str = ""
+    destination: str = ""
+    order_type: str = "limit"
+    min_quantity: int = 0
+    post_only: bool = False
+    original_order_id: str = ""
+
+    @property
+    def sent_to(self) -> str:
+        """The destination, or the venue itself."""
+        return self.destination or self.venue
 
     @property
     def terminal(self) -> bool:

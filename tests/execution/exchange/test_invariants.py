@@ -75,7 +75,7 @@ class Exchange(RuleBasedStateMachine):
             min_quantity=least * NANOS if dark else 0, post_only=post_only and tif == "day" and not dark,
         )  # fmt: skip
         self.first_quantity[order.order_id] = order.quantity
-        before = self._resting()
+        before = self._resting(client)
         outcome = self.engine.submit(client, order, 0)
         self._note(outcome, self.twin.submit(client, order, 0))
         self._no_trade_through(order, outcome, before)
@@ -147,11 +147,11 @@ class Exchange(RuleBasedStateMachine):
                 taken_back = self.executions.pop(report.execution_id)
                 self.executed[report.order_id] -= taken_back.last_quantity
 
-    def _resting(self) -> dict[tuple[str, str], int]:
-        """The best price of our resting orders, by venue and side, of each client's counterpart."""
+    def _resting(self, taker: str) -> dict[tuple[str, str], int]:
+        """The best price of the others' resting orders, by venue and side."""
         best: dict[tuple[str, str], int] = {}
         for order in self.engine.orders.values():
-            if order.leaves and order.venue != "DARK":
+            if order.leaves and order.venue != "DARK" and order.client != taker:
                 key = (order.venue, order.side)
                 known = best.get(key, order.price)
                 best[key] = max(known, order.price) if order.side == "buy" else min(known, order.price)
@@ -160,7 +160,10 @@ class Exchange(RuleBasedStateMachine):
     def _no_trade_through(
         self, order: NewOrder, outcome: Outcome, before: dict[tuple[str, str], int]
     ) -> None:
-        """A taker's first execution is no worse than the best resting price that he met."""
+        """A taker's first execution is no worse than the best resting price that he met.
+
+        His own orders are not among them: the venue cancels them or makes them smaller, and he trades behind.
+        """
         best = before.get((order.venue, "sell" if order.side == "buy" else "buy"))
         first = next(
             (
@@ -170,7 +173,7 @@ class Exchange(RuleBasedStateMachine):
             ),
             None,
         )
-        if best is None or first is None or self.policy == "cancel_oldest":
+        if best is None or first is None:
             return
         assert first <= best if order.side == "buy" else first >= best
 
