@@ -155,7 +155,7 @@ class SinkThread(threading.Thread):
                 metrics.HANDED_ON.labels(block.venue, self.sink.name, table).inc(len(records))
 
     def _observe(self, lag_ns: int) -> None:
-        """Metrics, a few times a second: with a write each 2 ms they would be a tenth of the work."""
+        """Metrics, a few times a second: with a write each few ms they would be a tenth of the work."""
         now_ns = self._clock.monotonic_ns()
         if now_ns - self._observed_ns < OBSERVE_NS:
             return

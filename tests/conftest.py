@@ -47,9 +47,9 @@ def hermetic_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
 
 @pytest.fixture(scope="session")
 def stack_configuration(hermetic_settings: Path) -> StackConfiguration:
-    """The session's settings: free ports everywhere, the temporary data directory."""
+    """The session's settings: free ports, the temporary data directory, topics of several shards."""
     return StackConfiguration.load(
-        stack={"data_dir": hermetic_settings, "start_timeout_s": SERVER_START_S}
+        stack={"data_dir": hermetic_settings, "start_timeout_s": SERVER_START_S}, kafka={"tick_partitions": 4}
     ).with_free_ports()
 
 

@@ -154,7 +154,9 @@ class KafkaSettings(ProcessSettings):
     host: str = "127.0.0.1"
     port: Port = 9092
     controller_port: Port = 9093
-    tick_partitions: int = Field(4, ge=1, le=256)
+    # as many as jobs have cores (flink.parallelism): each is a record of its own at every write, and records
+    # are what broker, reader and Python are busy with (docs/decisions/0007)
+    tick_partitions: int = Field(1, ge=1, le=256)
     replication: int = Field(1, ge=1)
     retention_hours: int = Field(48, ge=1)
     heap_mb: int = 512
@@ -177,7 +179,7 @@ class FlinkSettings(ProcessSettings):
     slots: int = Field(8, ge=1)
     parallelism: int = Field(1, ge=1)
     checkpoint_interval_ms: int = Field(5_000, ge=100)
-    watermark_interval_ms: int = Field(2, ge=1)  # as often as an ingester writes
+    watermark_interval_ms: int = Field(2, ge=1)  # no longer than an ingester waits between two writes
     jobmanager_heap_mb: int = Field(512, ge=128)
     taskmanager_heap_mb: int = Field(768, ge=256)
     managed_mb: int = Field(256, ge=64)  # sorters of bounded runs, and Python workers
@@ -197,8 +199,8 @@ class FlinkSettings(ProcessSettings):
 class IngestSettings(ProcessSettings):
     """What every ingester shares; each feed's class adds its own addresses."""
 
-    linger_ms: float = Field(2.0, gt=0)
-    # of book deltas, which are many and which no rule waits for: at 2 ms they cost as much as the ticks
+    linger_ms: float = Field(3.0, gt=0)
+    # of book deltas, which are many and which no rule waits for: in each write they cost what the ticks cost
     book_linger_ms: float = Field(20.0, ge=0)
     batch_events_max: int = Field(1_000, ge=1)
     heartbeat_ms: int = Field(200, ge=10)
