@@ -25,6 +25,7 @@ TERMINAL = frozenset(
     {
         OrderState.FILLED,
         OrderState.CANCELLED,
+        OrderState.DONE_FOR_DAY,  # of a day order as good as expired; nothing of it can be filled any more
         OrderState.REPLACED,  # what is left of it is another order's
         OrderState.REJECTED,
         OrderState.EXPIRED,
@@ -32,73 +33,23 @@ TERMINAL = frozenset(
 )
 
 _S = OrderState
-#: From each state, where an order may go next. PARTIALLY_FILLED and PENDING_CANCEL may repeat (a fill).
+#: What an order may become at any time that it may still be filled.
+_ENDS = frozenset({_S.FILLED, _S.CANCELLED, _S.EXPIRED, _S.DONE_FOR_DAY})
+_WORKING = _ENDS | {
+    *(_S.PARTIALLY_FILLED, _S.PENDING_CANCEL, _S.PENDING_REPLACE, _S.REPLACED, _S.UNKNOWN),
+}
+#: From each state, where an order may go next. PARTIALLY_FILLED and the pending states may repeat (a fill).
 TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {
-    _S.PENDING_NEW: frozenset(
-        {
-            _S.NEW,
-            _S.PARTIALLY_FILLED,  # a venue may let the first fill stand for the acknowledgement
-            _S.FILLED,
-            _S.PENDING_CANCEL,
-            _S.CANCELLED,
-            _S.REJECTED,
-            _S.EXPIRED,
-            _S.UNKNOWN,
-        }
-    ),
-    _S.NEW: frozenset(
-        {
-            _S.PARTIALLY_FILLED,
-            _S.FILLED,
-            _S.PENDING_CANCEL,
-            _S.CANCELLED,
-            _S.REPLACED,
-            _S.REJECTED,  # accepted by the machine, refused by a person (matrix A, New to Rejected)
-            _S.EXPIRED,
-            _S.UNKNOWN,
-        }
-    ),
-    _S.PARTIALLY_FILLED: frozenset(
-        {
-            _S.PARTIALLY_FILLED,
-            _S.FILLED,
-            _S.PENDING_CANCEL,
-            _S.CANCELLED,
-            _S.REPLACED,
-            _S.EXPIRED,
-            _S.UNKNOWN,
-        }
-    ),
-    _S.PENDING_CANCEL: frozenset(
-        {
-            _S.PENDING_CANCEL,
-            _S.NEW,  # the cancel was rejected
-            _S.PARTIALLY_FILLED,
-            _S.FILLED,
-            _S.CANCELLED,
-            _S.REPLACED,
-            _S.EXPIRED,
-            _S.UNKNOWN,
-        }
-    ),
-    _S.UNKNOWN: frozenset(
-        {
-            _S.PENDING_NEW,  # the venue never saw it, and it is sent again
-            _S.NEW,
-            _S.PARTIALLY_FILLED,
-            _S.FILLED,
-            _S.PENDING_CANCEL,
-            _S.CANCELLED,
-            _S.REPLACED,
-            _S.REJECTED,
-            _S.EXPIRED,
-        }
-    ),
-    _S.FILLED: frozenset(),
-    _S.CANCELLED: frozenset(),
-    _S.REPLACED: frozenset(),
-    _S.REJECTED: frozenset(),
-    _S.EXPIRED: frozenset(),
+    # a venue may let the first fill stand for the acknowledgement
+    _S.PENDING_NEW: _ENDS | {_S.NEW, _S.PARTIALLY_FILLED, _S.PENDING_CANCEL, _S.REJECTED, _S.UNKNOWN},
+    # accepted by the machine, refused by a person (matrix A, New to Rejected)
+    _S.NEW: _WORKING | {_S.REJECTED},
+    _S.PARTIALLY_FILLED: _WORKING,
+    _S.PENDING_CANCEL: _WORKING - {_S.PENDING_REPLACE} | {_S.NEW},  # the cancel was rejected
+    _S.PENDING_REPLACE: _WORKING | {_S.NEW},  # the replacement was rejected
+    _S.UNKNOWN: _WORKING - {_S.UNKNOWN}
+    | {_S.NEW, _S.REJECTED, _S.PENDING_NEW},  # pending new: the venue never saw it, and it is sent again
+    **dict.fromkeys(TERMINAL, frozenset()),
 }
 
 
@@ -188,6 +139,8 @@ class OrderRecord:
             reason=self.reason,
             ts=self.ts,
             revision=self.revision,
+            parent_id=self.parent_id,
+            destination=self.destination,
         )
 
 
@@ -239,8 +192,8 @@ def fill(order: OrderRecord, quantity: int, price: int, ts: int) -> tuple[OrderR
         alert = f"fill of {format_nanos(quantity)} on an order that is {order.state} already"
     elif filled >= order.quantity:
         state = OrderState.FILLED
-    elif order.state is OrderState.PENDING_CANCEL:
-        state = OrderState.PENDING_CANCEL  # precedence 12 over 4: the cancel is still under way
+    elif order.state in (OrderState.PENDING_CANCEL, OrderState.PENDING_REPLACE):
+        state = order.state  # precedence 12 and 11 over 4: the request is still under way
     else:
         state = OrderState.PARTIALLY_FILLED
     if filled > order.quantity:

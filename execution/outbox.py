@@ -40,7 +40,7 @@ _TOPICS: dict[type[Any], str] = {
 #: Fields in nanos, which travel as doubles.
 _NANOS_FIELDS = frozenset(
     {
-        *("quantity", "limit_price", "filled_quantity", "average_price", "price"),
+        *("quantity", "limit_price", "filled_quantity", "average_price", "price", "fee"),
         *("realised_pnl", "unrealised_pnl", "mid"),
     }
 )

@@ -47,10 +47,12 @@ class Comparison:
 
 
 def compare(journal: Path, exchange: Path, venue: str) -> Comparison:
-    """Compare orders, executions and positions of one venue.
+    """Compare the orders sent to one venue, what they executed there, and the positions that made.
 
     Parameters
     ----------
+    venue : str
+        The destination of the orders, which is the venue's own name in its record.
     journal : Path
         The agent's journal, ``<data_dir>/execution/journal.db``.
     exchange : Path
@@ -65,8 +67,8 @@ def compare(journal: Path, exchange: Path, venue: str) -> Comparison:
     try:
         return compare_records(
             venue,
-            ours.orders(venue, sent_only=True),
-            [execution for _, execution in ours.executions(venue)],
+            ours.orders_sent_to(venue),
+            [execution for _, execution in ours.executions(destination=venue)],
             theirs.orders(venue),
             theirs.executions(venue),
         )

@@ -41,7 +41,7 @@ def effect_of(order: OrderRecord | None, report: Report, execution_known: bool, 
     said = f"{report.venue} says {report.report_type} ({report.state}) of order {report.order_id}"
     if order is None:
         return Effect(alert=f"{said}, which is not in the journal; nothing was booked")
-    ours = (order.venue, order.symbol, order.side)
+    ours = (order.sent_to, order.symbol, order.side)
     # an order that the venue does not know has no instrument on its side
     if (report.venue, report.symbol, report.side) != ours and not report.unknown_order:
         theirs = f"{report.symbol} {report.side}"
@@ -81,6 +81,9 @@ def _trade(order: OrderRecord, report: Report, execution_known: bool, ts: int) -
         quantity=report.last_quantity,
         ts=report.ts,
         ts_recv=ts,
+        destination=order.sent_to,
+        fee=report.fee,
+        liquidity=report.liquidity,
     )
     text = (
         f"order {order.order_id} ({order.venue} {order.symbol}): {alert}; the fill is booked" if alert else ""
@@ -118,8 +121,10 @@ def _cancel_rejected(order: OrderRecord, report: Report, ts: int) -> Effect:
 
 
 def _state(order: OrderRecord, report: Report, said: str, ts: int) -> Effect:
-    crossed = report.state is OrderState.NEW and order.state is OrderState.PENDING_CANCEL
-    if report.state is order.state or crossed:  # the acknowledgement and our cancel crossed (matrix B.1.e)
+    pending = order.state in (OrderState.PENDING_CANCEL, OrderState.PENDING_REPLACE)
+    crossed = report.state is OrderState.NEW and pending
+    # the acknowledgement and our request to cancel or replace crossed (matrices B.1.e, C.1.c)
+    if report.state is order.state or crossed:
         return Effect(order)
     if report.filled_quantity != order.filled_quantity:
         theirs, ours = format_nanos(report.filled_quantity), format_nanos(order.filled_quantity)

@@ -91,6 +91,7 @@ def _row(fact: Fact) -> Row:
                     "symbol": fact.symbol,
                     "side": fact.side,
                     "state": fact.state.value,
+                    "destination": fact.destination or fact.venue,
                 },
                 {
                     "order_id": fact.order_id,
@@ -101,17 +102,25 @@ def _row(fact: Fact) -> Row:
                     "average_price": _double(fact.average_price),
                     "reason": fact.reason,
                     "revision": fact.revision,
+                    "parent_id": fact.parent_id,
                 },
                 fact.ts,
             )
         case Execution():
             return (
-                {"venue": fact.venue, "symbol": fact.symbol, "side": fact.side},
+                {
+                    "venue": fact.venue,
+                    "symbol": fact.symbol,
+                    "side": fact.side,
+                    "destination": fact.reported_by,
+                    "liquidity": fact.liquidity,
+                },
                 {
                     "execution_id": fact.execution_id,
                     "order_id": fact.order_id,
                     "price": _double(fact.price),
                     "quantity": _double(fact.quantity),
+                    "fee": _double(fact.fee),
                     "ts_recv": TimestampNanos(fact.ts_recv),
                 },
                 fact.ts,

@@ -258,7 +258,9 @@ class OrderState(StrEnum):
     NEW = "new"
     PARTIALLY_FILLED = "partially_filled"
     FILLED = "filled"
+    DONE_FOR_DAY = "done_for_day"
     PENDING_CANCEL = "pending_cancel"
+    PENDING_REPLACE = "pending_replace"
     CANCELLED = "cancelled"
     REPLACED = "replaced"
     REJECTED = "rejected"
@@ -268,7 +270,11 @@ class OrderState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One revision of an order. quantity, prices: nanos. ``revision`` counts state changes from 0."""
+    """One revision of an order. quantity, prices: nanos. ``revision`` counts state changes from 0.
+
+    ``venue``: whose instrument it is. ``destination`` (ExDestination, FIX tag 100): where it goes, if that is
+    elsewhere. ``parent_id``: the order that it is a part of; a parent itself goes nowhere.
+    """
 
     order_id: str
     signal_id: str
@@ -284,11 +290,18 @@ class Order:
     reason: str
     ts: int
     revision: int
+    parent_id: str = ""
+    destination: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """One fill. ``execution_id`` is the venue's and unique on it. price, quantity: nanos."""
+    """One fill. price, quantity, fee: nanos; a fee below 0 is a rebate.
+
+    ``execution_id`` is unique among those of the ``destination`` that reported it (empty: the ``venue``,
+    whose instrument it is). ``liquidity``: "added", "removed" or empty. The same execution with another
+    quantity and price is a correction; with quantity 0 it was taken back.
+    """
 
     execution_id: str
     order_id: str
@@ -299,6 +312,14 @@ class Execution:
     quantity: int
     ts: int
     ts_recv: int
+    destination: str = ""
+    fee: int = 0
+    liquidity: str = ""
+
+    @property
+    def reported_by(self) -> str:
+        """The destination, or the venue itself."""
+        return self.destination or self.venue
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ class ReportType(StrEnum):
     TRADE_CORRECTED = "trade_corrected"
     REJECTED = "rejected"
     EXPIRED = "expired"
+    DONE_FOR_DAY = "done_for_day"
     STATUS = "status"  # the answer to an order status request; nothing happened
     CANCEL_REJECTED = "cancel_rejected"  # OrderCancelReject (9)
 

@@ -6,6 +6,7 @@ import os
 import signal as signals
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -112,18 +113,119 @@ def test_orders_come_back_to_the_unit(tmp_path: Path) -> None:
     again.close()
 
 
-def test_execution_is_unique_on_its_venue(tmp_path: Path) -> None:
-    """The same execution id twice on a venue is one execution; on another venue it is another."""
+def test_execution_is_unique_by_who_reported_it(tmp_path: Path) -> None:
+    """The same execution id twice from a destination is one execution; from another one it is another."""
     journal = Journal(tmp_path / "j.db")
     one = Execution("E1", "ID", "XNAS", "ALFA", "buy", NANOS, NANOS, 1, 2)
+    elsewhere = replace(one, destination="EDGX", fee=-7, liquidity="added")
     with journal.transaction():
         assert journal.add_execution(one, "rule")
         assert not journal.add_execution(one, "rule")
-        other = Execution("E1", "ID", "BINANCE", "BTC-USDT", "buy", NANOS, NANOS, 1, 2)
-        assert journal.add_execution(other, "rule")
-    assert len(journal.executions()) == 2
+        assert not journal.add_execution(replace(one, destination="XNAS"), "rule")
+        assert journal.add_execution(elsewhere, "rule")
+    assert [found for _, found in journal.executions()] == [replace(one, destination="XNAS"), elsewhere]
+    assert [found for _, found in journal.executions(destination="EDGX")] == [elsewhere]
     assert len(journal.facts_after(0, 10)) == 2
     journal.close()
+
+
+def test_busts_and_corrections_say_what_stands(tmp_path: Path) -> None:
+    """The first report is kept; what stands is what the venue said last; each change is a fact."""
+    journal = Journal(tmp_path / "j.db")
+    first = Execution("E1", "ID", "XNAS", "ALFA", "buy", 5 * NANOS, 10 * NANOS, 1, 2, "XNAS")
+    second = replace(first, execution_id="E2")
+    with journal.transaction():
+        journal.add_execution(first, "rule")
+        journal.add_execution(second, "rule")
+        journal.change_execution(3, "XNAS", "E1", 8 * NANOS, 4 * NANOS, "clearly erroneous")
+        journal.change_execution(4, "XNAS", "E2", 0, 0, "")
+    corrected = replace(first, quantity=8 * NANOS, price=4 * NANOS)
+    assert journal.executions() == [("rule", corrected)]
+    assert journal.execution("XNAS", "E2") == ("rule", replace(second, quantity=0))
+    assert journal.execution("EDGX", "E2") is None
+    assert [found for _, found in journal.executions_as_traded()] == [first, second]
+    kinds = [(one.number, one.kind, one.quantity, one.price) for one in journal.execution_changes()]
+    assert kinds == [(1, "correction", 8 * NANOS, 4 * NANOS), (2, "bust", 0, 0)]
+    facts = [fact for _, fact in journal.facts_after(0, 10)]
+    assert facts == [first, second, corrected, replace(second, quantity=0)]
+    journal.close()
+
+
+def test_parents_children_and_routes(tmp_path: Path) -> None:
+    """Children come back in the order in which they were made, decisions with their numbers."""
+    journal = Journal(tmp_path / "j.db")
+    parent = replace(order("P"), state=OrderState.NEW)
+    children = [
+        replace(
+            order(name),
+            parent_id="P",
+            destination=name,
+            post_only=True,
+            min_quantity=3,
+            order_type="midpoint",
+        )
+        for name in ("Z", "A")
+    ]
+    with journal.transaction():
+        journal.add_order(parent, sent=False)
+        for child in children:
+            assert journal.add_route("P", 7, b'{"why":"test"}') in (0, 1)
+            journal.add_order(child, sent=True)
+    assert journal.children("P") == children
+    assert journal.children("") == []
+    assert journal.orders_sent_to("A") == [children[1]]
+    assert journal.open_parents() == [parent]
+    assert [(one.number, one.ts, one.decision) for one in journal.routes("P")] == [
+        (0, 7, '{"why":"test"}'),
+        (1, 7, '{"why":"test"}'),
+    ]
+    assert journal.parents() == ["P"]
+    journal.close()
+
+
+def test_a_journal_of_version_2_is_brought_up_to_date(tmp_path: Path) -> None:
+    """Orders, executions and the order in which they were booked stay; the old venue is who reported them."""
+    path = tmp_path / "j.db"
+    with sqlite3.connect(path) as db:
+        for table, columns in OLD_TABLES.items():
+            db.execute(f"CREATE TABLE {table} ({columns})")
+        db.execute("CREATE INDEX orders_open ON orders (state)")
+        db.execute(
+            "INSERT INTO orders VALUES ('ID', 's', 0, 'rule', 'XNAS', 'ALFA', 'buy', 9, 1, 'ioc', 'new', "
+            "1, 1, 0, '0', '', '', 0, 1)"
+        )
+        for number in (2, 1):
+            db.execute(
+                f"INSERT INTO executions VALUES ({number}, 'XNAS', 'E{number}', 'ID', 'rule', 'ALFA', 'buy', "
+                "5, 3, 1, 2)"
+            )
+        db.execute("PRAGMA user_version = 2")
+    with pytest.raises(JournalError, match="version 2"):
+        Journal(path, read_only=True)
+    journal = Journal(path)
+    (found,) = journal.open_orders()
+    assert (found.order_id, found.sent_to, found.order_type, found.post_only) == (
+        "ID",
+        "XNAS",
+        "limit",
+        False,
+    )
+    assert [(one.execution_id, one.destination, one.fee) for _, one in journal.executions()] == [
+        ("E1", "XNAS", 0),
+        ("E2", "XNAS", 0),
+    ]
+    assert journal.routes("ID") == []
+    journal.close()
+    Journal(path).close()
+
+
+OLD_TABLES = {
+    "orders": "order_id TEXT PRIMARY KEY, signal_id, leg, rule, venue, symbol, side, quantity, limit_price, "
+    "time_in_force, state, ts_created, ts, filled_quantity, filled_value, venue_order_id, reason, revision, "
+    "sent",
+    "executions": "number INTEGER PRIMARY KEY AUTOINCREMENT, venue, execution_id, order_id, rule, symbol, "
+    "side, price, quantity, ts, ts_recv, UNIQUE (venue, execution_id)",
+}
 
 
 def test_failed_transaction_leaves_nothing(tmp_path: Path) -> None:

@@ -16,16 +16,18 @@ from tickloom.prices import NANOS
 # Transcribed from the order state change matrices of FIX 4.4 (Volume 4, Appendix D) for the states we
 # have; the last row and column, UNKNOWN, are ours. Columns in the order of the rows.
 MATRIX = """
-pending_new       . x x x x x . x x x
-new               . . x x x x x x x x
-partially_filled  . . x x x x x . x x
-filled            . . . . . . . . . .
-pending_cancel    . x x x x x x . x x
-cancelled         . . . . . . . . . .
-replaced          . . . . . . . . . .
-rejected          . . . . . . . . . .
-expired           . . . . . . . . . .
-unknown           x x x x x x x x x .
+pending_new       . x x x x x . x . x x x
+new               . . x x x x x x x x x x
+partially_filled  . . x x x x x x x . x x
+filled            . . . . . . . . . . . .
+done_for_day      . . . . . . . . . . . .
+pending_cancel    . x x x x x . x x . x x
+pending_replace   . x x x x x x x x . x x
+cancelled         . . . . . . . . . . . .
+replaced          . . . . . . . . . . . .
+rejected          . . . . . . . . . . . .
+expired           . . . . . . . . . . . .
+unknown           x x x x x x x x x x x .
 """
 ROWS = [line.split() for line in MATRIX.strip().splitlines()]
 STATES = [OrderState(row[0]) for row in ROWS]
@@ -88,10 +90,11 @@ def test_fills_up_to_the_quantity() -> None:
     assert full.average_price == 10_400_000_000
 
 
-def test_fill_while_a_cancel_is_pending() -> None:
-    """A partial fill leaves a pending cancel pending; the last one fills the order."""
-    part, _ = fill(order(OrderState.PENDING_CANCEL), 60 * NANOS, 10 * NANOS, 2_000)
-    assert part.state is OrderState.PENDING_CANCEL
+@pytest.mark.parametrize("state", [OrderState.PENDING_CANCEL, OrderState.PENDING_REPLACE])
+def test_fill_while_a_request_is_pending(state: OrderState) -> None:
+    """A partial fill leaves a pending cancel or replace pending; the last one fills the order."""
+    part, _ = fill(order(state), 60 * NANOS, 10 * NANOS, 2_000)
+    assert part.state is state
     full, _ = fill(part, 40 * NANOS, 10 * NANOS, 3_000)
     assert full.state is OrderState.FILLED
 

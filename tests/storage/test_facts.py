@@ -48,7 +48,10 @@ def facts_of(venue: str) -> list[Signal | Order | Execution | Position]:
     fill = Execution(
         "E1", order.order_id, venue, "ALFA", "buy", 10_240_000_000, 60 * 10**9, TS + 8, TS + 8_001
     )
-    other = replace(fill, execution_id="E2", quantity=40 * 10**9)  # of the same nanosecond
+    # of the same nanosecond, and taken for a rebate elsewhere
+    other = replace(
+        fill, execution_id="E2", quantity=40 * 10**9, destination="EDGX", fee=-80_000_000, liquidity="added"
+    )
     position = Position(venue, "ALFA", -100 * 10**9, 10_240_000_000, -1_500_000_000, 0, int(NO_PRICE), TS + 9)
     return [fill, signal, order, other, filled, position]
 
@@ -85,12 +88,28 @@ def test_facts_are_stored_once(tables: QuestDbSettings, reader: QuestDbReader, v
     assert (filled["state"], filled["average_price"], filled["revision"]) == ("filled", 10.24, 1)
     assert filled["reason"] == "price collar: limit 5, value 'x' ö"
     assert new["limit_price"] == 10.250000001
-    assert {(row["execution_id"], row["quantity"]) for row in found["executions"]} == {
-        ("E1", 60.0),
-        ("E2", 40.0),
+    columns = ("execution_id", "quantity", "destination", "fee", "liquidity")
+    assert {tuple(row[name] or None for name in columns) for row in found["executions"]} == {
+        ("E1", 60.0, venue, None, None),
+        ("E2", 40.0, "EDGX", -0.08, "added"),
     }
+    assert {(row["destination"], row["parent_id"]) for row in found["orders"]} == {(venue, "")}
     (position,) = found["positions"]
     assert (position["quantity"], position["realised_pnl"], position["mid"]) == (-100.0, -1.5, None)
+
+
+def test_a_bust_takes_the_place_of_its_execution(
+    tables: QuestDbSettings, reader: QuestDbReader, venue: str
+) -> None:
+    """The same execution with quantity 0 is stored in the place of the one that was traded."""
+    fill = Execution("E1", "T", venue, "ALFA", "buy", 10_240_000_000, 60 * 10**9, TS + 8, TS + 9, "EDGX")
+    sink = QuestDbFacts(tables)
+    sink.write_facts([fill])
+    sink.write_facts([replace(fill, quantity=0)])
+    sink.close()
+    wait_applied(tables, TABLES)
+    (row,) = reader.query("SELECT quantity FROM executions WHERE venue = %s", [venue]).to_pylist()
+    assert row["quantity"] == 0.0
 
 
 def test_dead_server_leaves_the_facts_to_the_caller(free_port: int, venue: str) -> None:

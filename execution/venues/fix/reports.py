@@ -23,23 +23,25 @@ _STATES = {
     "0": OrderState.NEW,
     "1": OrderState.PARTIALLY_FILLED,
     "2": OrderState.FILLED,
-    "3": OrderState.EXPIRED,  # done for the day: it can no longer be filled
+    "3": OrderState.DONE_FOR_DAY,
     "4": OrderState.CANCELLED,
     "6": OrderState.PENDING_CANCEL,
     "8": OrderState.REJECTED,
     "A": OrderState.PENDING_NEW,
     "C": OrderState.EXPIRED,
+    "E": OrderState.PENDING_REPLACE,
 }
 #: ExecType to the name of what is told; a pending state is told as a state like any other.
 _EXEC_TYPES = {
     "0": "new",
-    "3": "expired",
+    "3": "done_for_day",
     "4": "cancelled",
     "5": "replaced",
     "6": "new",
     "8": "rejected",
     "A": "new",
     "C": "expired",
+    "E": "new",
     "F": "trade",
     "G": "trade_corrected",
     "H": "trade_cancelled",

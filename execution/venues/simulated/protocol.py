@@ -31,15 +31,18 @@ _STATES = {
     "0": OrderState.NEW,
     "1": OrderState.PARTIALLY_FILLED,
     "2": OrderState.FILLED,
+    "3": OrderState.DONE_FOR_DAY,
     "4": OrderState.CANCELLED,
     "5": OrderState.REPLACED,
     "6": OrderState.PENDING_CANCEL,
     "8": OrderState.REJECTED,
     "A": OrderState.PENDING_NEW,
     "C": OrderState.EXPIRED,
+    "E": OrderState.PENDING_REPLACE,
 }
 _EXEC_TYPES = {
     "0": ReportType.NEW,
+    "3": ReportType.DONE_FOR_DAY,
     "F": ReportType.TRADE,
     "4": ReportType.CANCELLED,
     "5": ReportType.REPLACED,

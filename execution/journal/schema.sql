@@ -16,7 +16,8 @@ CREATE TABLE signals (
     payload TEXT NOT NULL
 ) WITHOUT ROWID;
 
--- The current revision of each order. sent: 1 if it may have left, so the venue may know it.
+-- The current revision of each order. sent: 1 if it may have left, so the venue may know it. venue: whose
+-- instrument it is; destination: where it went, if that is elsewhere. child_number: counts the orders of parent_id.
 CREATE TABLE orders (
     order_id TEXT PRIMARY KEY,
     signal_id TEXT NOT NULL,
@@ -36,9 +37,27 @@ CREATE TABLE orders (
     venue_order_id TEXT NOT NULL,
     reason TEXT NOT NULL,
     revision INTEGER NOT NULL,
-    sent INTEGER NOT NULL
+    sent INTEGER NOT NULL,
+    parent_id TEXT NOT NULL DEFAULT '',
+    destination TEXT NOT NULL DEFAULT '',
+    order_type TEXT NOT NULL DEFAULT 'limit',
+    min_quantity INTEGER NOT NULL DEFAULT 0,
+    post_only INTEGER NOT NULL DEFAULT 0,
+    original_order_id TEXT NOT NULL DEFAULT '',
+    child_number INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
-CREATE INDEX orders_open ON orders (state) WHERE state NOT IN ('cancelled', 'expired', 'filled', 'rejected', 'replaced');
+CREATE INDEX orders_open ON orders (state) WHERE state NOT IN
+    ('cancelled', 'done_for_day', 'expired', 'filled', 'rejected', 'replaced');
+CREATE INDEX orders_children ON orders (parent_id, child_number) WHERE parent_id != '';
+
+-- What the router decided for a parent, and the books it saw, as JSON; committed with the orders it makes.
+CREATE TABLE routes (
+    parent_id TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    ts INTEGER NOT NULL,
+    decision TEXT NOT NULL,
+    PRIMARY KEY (parent_id, number)
+) WITHOUT ROWID;
 
 -- What the pre-trade gate measured of an order: every check's value and limit, as JSON.
 CREATE TABLE verdicts (order_id TEXT PRIMARY KEY, ts INTEGER NOT NULL, verdict TEXT NOT NULL) WITHOUT ROWID;
@@ -54,10 +73,12 @@ CREATE TABLE order_revisions (
     PRIMARY KEY (order_id, revision)
 ) WITHOUT ROWID;
 
--- number: the order in which they were booked; positions are rebuilt in it.
+-- number: the order in which they were booked; positions are rebuilt in it. destination: who reported it. fee:
+-- nanos, below 0 for a rebate. A row is as it was first reported.
 CREATE TABLE executions (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     venue TEXT NOT NULL,
+    destination TEXT NOT NULL,
     execution_id TEXT NOT NULL,
     order_id TEXT NOT NULL,
     rule TEXT NOT NULL,
@@ -67,8 +88,24 @@ CREATE TABLE executions (
     quantity INTEGER NOT NULL CHECK (quantity > 0),
     ts INTEGER NOT NULL,
     ts_recv INTEGER NOT NULL,
-    UNIQUE (venue, execution_id)
+    fee INTEGER NOT NULL,
+    liquidity TEXT NOT NULL,
+    UNIQUE (destination, execution_id)
 );
+CREATE INDEX executions_of_order ON executions (order_id);
+
+-- Busts and corrections. The last of an execution says what it is now; quantity 0: it was taken back.
+CREATE TABLE execution_changes (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    ts INTEGER NOT NULL,
+    destination TEXT NOT NULL,
+    execution_id TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('bust', 'correction')),
+    quantity INTEGER NOT NULL CHECK (quantity >= 0),
+    price INTEGER NOT NULL,
+    text TEXT NOT NULL
+);
+CREATE INDEX execution_changes_of ON execution_changes (destination, execution_id);
 
 -- Where each partition of the signals topic goes on: the journal, not Kafka, is what the agent believes.
 CREATE TABLE offsets (

@@ -1,0 +1,46 @@
+"""Signals that were consumed, what became of each, and where every partition of their topic goes on."""
+
+from __future__ import annotations
+
+import msgspec
+
+from execution.journal.outbox import OutboxTables
+from tickloom.events import Signal
+
+
+class SignalTables(OutboxTables):
+    """Tables ``signals`` and ``offsets``."""
+
+    def has_signal(self, signal_id: str) -> bool:
+        return self._one("SELECT 1 FROM signals WHERE signal_id = ?", signal_id) is not None
+
+    def add_signal(self, signal: Signal, verdict: str, reason: str, ts: int) -> None:
+        payload = msgspec.json.encode(signal).decode()
+        self._db.execute(
+            "INSERT INTO signals VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(signal.signal_id, ts, signal.ts_event, signal.rule, signal.venue, signal.symbol),
+                *(signal.side, verdict, reason, payload),
+            ),
+        )
+        self.add_fact(signal)
+
+    def signal(self, signal_id: str) -> Signal | None:
+        row = self._one("SELECT payload FROM signals WHERE signal_id = ?", signal_id)
+        return msgspec.json.decode(row[0], type=Signal) if row else None
+
+    def signals(self) -> list[tuple[str, str, str]]:
+        """(signal_id, verdict, reason) of all, by id."""
+        return self._db.execute("SELECT signal_id, verdict, reason FROM signals ORDER BY 1").fetchall()
+
+    def next_offsets(self, topic: str) -> dict[int, int]:
+        """Partition to the offset of the first message whose effect is not in here."""
+        rows = self._db.execute("SELECT partition, next_offset FROM offsets WHERE topic = ?", (topic,))
+        return dict(rows.fetchall())
+
+    def set_next_offset(self, topic: str, partition: int, next_offset: int) -> None:
+        self._db.execute(
+            "INSERT INTO offsets VALUES (?, ?, ?) "
+            "ON CONFLICT DO UPDATE SET next_offset = excluded.next_offset",
+            (topic, partition, next_offset),
+        )
