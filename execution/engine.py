@@ -121,7 +121,7 @@ class OrderEngine:
         self._last_accepted = self.journal.last_accepted()
         self.open = {order.order_id: order for order in self.journal.open_orders()}
         self.pretrade.recover(self.open.values())
-        self.unwinder.recover(self.open.values())
+        self.unwinder.recover()
         self.on_lost("the agent was restarted")
         if self.open:
             _log.info("recovered", open_orders=len(self.open), positions=len(self.portfolio.firm.holdings))
@@ -302,6 +302,10 @@ class OrderEngine:
         again = transition(order, OrderState.PENDING_NEW, now_ns, "never reached the venue, sent again")
         return Effect(again, changed=True, resend=True)
 
+    def withdraw(self, order: OrderRecord, why: str) -> None:
+        """An order that is durable, has not left, and will not: it never reaches its venue."""
+        self._set(order, OrderState.REJECTED, f"never sent: {why}")
+
     # --- time ----------------------------------------------------------------------------------
 
     def on_timer(self, connected: bool) -> Due:
@@ -348,7 +352,7 @@ class OrderEngine:
     def _unwind(self, due: Due) -> None:
         """The next step of every plan: the events first, in one transaction with the orders that reduce."""
         found = self.unwinder.step(list(self.open.values()), self.enabled)
-        if not (found.events or found.cancel or found.orders or found.refused or found.over):
+        if not found:
             return
         with self.journal.transaction():
             self.unwinder.note(found)

@@ -16,12 +16,15 @@ import msgspec
 import structlog
 
 from execution import metrics
+from execution.control import Inbox
 from execution.engine import OrderEngine, Source
 from execution.feed import FeedFollower
 from execution.journal import Journal
 from execution.killswitch import KillSwitch
 from execution.limits import Limits, LimitsWatch
 from execution.market import MarketState
+from execution.operations import Operations
+from execution.orders import OrderRecord
 from execution.outbox import OutboxSender
 from execution.signal_log import SignalLog
 from execution.venues import Gateway, GatewayEvents, Report
@@ -35,6 +38,7 @@ from tickloom.settings import ExecutionSettings, KafkaSettings
 from tickloom.sinks import FactSink
 
 TIMER_S = 0.1
+OPERATIONS_S = 0.005  # a look at the kill switch and the inbox costs 20 us
 MARK_S = 1.0
 PRUNE_S = 10.0
 STALL_CHECK_S = 5.0
@@ -95,6 +99,10 @@ class ExecutionService:
             connected=self._connected,
             gateway=self.gateway.name,
         )
+        self._last_order_ns = 0
+        self._operations = Operations(
+            self.engine, Inbox(path.parent), self._turn, lambda: self._last_order_ns
+        )
         self._limits = LimitsWatch(settings.limits_file, registry, limits)
         names = [topics.ticks(venue) for venue in settings.venues]
         self._feed = FeedFollower(kafka, names, FEED_RECORDS_BACK, self._on_batches)
@@ -131,6 +139,7 @@ class ExecutionService:
         await self.gateway.start()
         await self.gateway.wait_connected(LOGON_WAIT_S)
         self._spawn(self._timers(), "timers")
+        self._spawn(self._operate(), "operations")
         await self.catch_up()
         self._spawn(self._watch(), "watch")
 
@@ -203,8 +212,7 @@ class ExecutionService:
             self.engine.on_malformed(f"{error} in {value[:200]!r}", source)
         else:
             await self._wait_for_venue(signal)
-            for order in self.engine.on_signal(signal, source):
-                self.gateway.send(order)
+            self._send(self.engine.on_signal(signal, source))
         self._next[partition] = offset + 1
 
     async def _wait_for_venue(self, signal: Signal) -> None:
@@ -225,6 +233,19 @@ class ExecutionService:
         metrics.ALERTS.labels("signal").inc()
         _log.error("signals_lost", text=text)
 
+    def _send(self, orders: list[OrderRecord]) -> None:
+        """The last thing before an order leaves: the kill switch, once more. It may have been thrown while
+        the intent was made durable."""
+        if not orders:
+            return
+        halted = self.engine.kill_switch.halted_because()
+        for order in orders:
+            if halted is not None:
+                self.engine.withdraw(order, f"halted: {halted}")
+                continue
+            self._last_order_ns = self._clock.now_ns()
+            self.gateway.send(order)
+
     # --- what others call ----------------------------------------------------------------------
 
     def _on_batches(self, batches: list[tuple[TickBatch, int]]) -> None:
@@ -232,8 +253,7 @@ class ExecutionService:
             self.market.apply(batch, appended_ns)
 
     def _on_report(self, report: Report) -> None:
-        for order in self.engine.on_report(report):
-            self.gateway.send(order)
+        self._send(self.engine.on_report(report))
 
     def _on_session(self, session: str) -> None:
         for order in self.engine.on_session(session):
@@ -256,13 +276,7 @@ class ExecutionService:
             await asyncio.sleep(TIMER_S)
             if self._feed.failure is not None:
                 raise ServiceError(f"market data cannot be followed: {self._feed.failure}")
-            due = self.engine.on_timer(self.gateway.connected)
-            for order in due.send:
-                self.gateway.send(order)
-            for order in due.cancel:
-                self.gateway.cancel(order)
-            for order in due.ask:
-                self.gateway.status(order)
+            self._turn()
             now_ns = self._clock.monotonic_ns()
             if now_ns - marked_ns > MARK_S * NS_PER_S:
                 marked_ns = now_ns
@@ -272,6 +286,20 @@ class ExecutionService:
                 pruned_ns = now_ns
                 with self.journal.transaction():
                     self.journal.prune_outbox(tuple(sender.name for sender in self._senders))
+
+    def _turn(self) -> None:
+        """Do what is due by now."""
+        due = self.engine.on_timer(self.gateway.connected)
+        self._send(due.send)
+        for order in due.cancel:
+            self.gateway.cancel(order)
+        for order in due.ask:
+            self.gateway.status(order)
+
+    async def _operate(self) -> None:
+        while True:
+            self._operations.turn()
+            await asyncio.sleep(OPERATIONS_S)
 
     def _poll_limits(self) -> None:
         """Take up limits that were changed on the record; whatever else changed is an alert."""

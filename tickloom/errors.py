@@ -20,7 +20,9 @@
     └── ExecutionError           orders and risk
         ├── OrderStateError      a transition that FIX does not know
         ├── JournalError         the order journal cannot be read or written
-        └── LimitsError          a limits file that is refused whole
+        │   └── FencedError      ... because another agent has taken over
+        ├── LimitsError          a limits file that is refused whole
+        └── ControlError         an operator's command that cannot be given, or carried out
 
 An error carries its evidence as attributes and its message ends with what to do next.
 """
@@ -153,3 +155,11 @@ class JournalError(ExecutionError):
 
 class LimitsError(ExecutionError):
     """A limits file that is refused whole."""
+
+
+class ControlError(ExecutionError):
+    """An operator's command that cannot be given to the agent, or that it cannot carry out."""
+
+
+class FencedError(JournalError):
+    """Another agent has taken over: this one may not write, and may not send, any more."""

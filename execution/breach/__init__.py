@@ -15,6 +15,7 @@ from execution.breach.unwinding import (
     Stage,
     Unwinding,
     UnwindingEvent,
+    UnwindingState,
 )
 
 __all__ = [
@@ -30,5 +31,6 @@ __all__ = [
     "Stage",
     "Unwinding",
     "UnwindingEvent",
+    "UnwindingState",
     "detect",
 ]

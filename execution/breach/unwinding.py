@@ -14,9 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Any
 
-from execution.breach.detect import Breach
+import msgspec
+
+from execution.breach.detect import Breach, BreachKind
 from execution.limits.tables import BreachPlan
+from execution.risk.checks import Level
 from tickloom.clock import NS_PER_MS
 from tickloom.prices import NANOS, format_nanos
 
@@ -94,6 +98,28 @@ class UnwindingEvent:
     text: str
 
 
+class UnwindingState(msgspec.Struct, frozen=True):
+    """All that a successor of this process needs to go on exactly here. Keys of JSON objects are text, so
+    what is kept by holding is a list of (key, nanos).
+
+    volume: of the market, that counted towards participation when this was noted. traded_from: what slices
+    had filled when the unwinding began. cancelled: client order ids whose cancel was asked for.
+    """
+
+    value: int
+    limit: int
+    plan: dict[str, int | list[str]]
+    start: list[tuple[Key, int]]
+    stage: int
+    number: int
+    paused: bool
+    since_ns: int
+    timed_out: bool
+    cancelled: list[str]
+    volume: list[tuple[Key, int]] = []
+    traded_from: list[tuple[Key, int]] = []
+
+
 @dataclass(slots=True)
 class Actions:
     """What to do now, and the events that say why; the events are made durable first."""
@@ -119,6 +145,7 @@ class Unwinding:
         self.since_ns = now_ns
         self._timed_out = False
         self._cancelled: set[str] = set()
+        self._again: list[str] = []  # cancels of before a restart
         self._number = 0
         self._pending = [self._event(now_ns, "declared", f"{breach.text}; plan: {', '.join(plan.stages)}")]
 
@@ -142,15 +169,46 @@ class Unwinding:
         """Who asked for it, and why."""
         self._pending.append(self._event(now_ns, "requested", f"{why} ({who})"))
 
-    def restore(self, stage: Stage, number: int, paused: bool, now_ns: int) -> None:
-        """Where the journal says it was before a restart. number: of the last event."""
-        self.stage, self._number, self.paused, self.since_ns = stage, number, paused, now_ns
-        self._pending = []
+    def state(
+        self, volume: dict[Key, int] | None = None, traded_from: dict[Key, int] | None = None
+    ) -> UnwindingState:
+        """What is to be kept of it, with the desk's figures: nanos."""
+        plan = self.plan.model_dump()
+        return UnwindingState(
+            value=self.breach.value,
+            limit=self.breach.limit,
+            plan={**plan, "stages": list(self.plan.stages)},
+            start=sorted(self.start.items()),
+            stage=int(self.stage),
+            number=self._number,
+            paused=self.paused,
+            since_ns=self.since_ns,
+            timed_out=self._timed_out,
+            cancelled=sorted(self._cancelled),
+            volume=sorted((volume or {}).items()),
+            traded_from=sorted((traded_from or {}).items()),
+        )
+
+    @classmethod
+    def restored(cls, scope: tuple[BreachKind, Level, str], state: UnwindingState) -> Unwinding:
+        """Where the journal says it was before a restart, under the plan that it was declared with.
+
+        Cancels that were asked for are asked for again in the next step; that is no event.
+        """
+        # the values were checked when the file was read; amounts are nanos by now, and text in the file
+        values: dict[str, Any] = {**state.plan, "stages": tuple(_texts(state.plan["stages"]))}
+        plan = BreachPlan.model_construct(None, **values)
+        found = cls(Breach(*scope, state.value, state.limit), plan, dict(state.start), state.since_ns)
+        found.stage, found.paused = Stage(state.stage), state.paused
+        found._timed_out, found._number = state.timed_out, state.number
+        found._cancelled, found._again = set(state.cancelled), list(state.cancelled)
+        found._pending = []
+        return found
 
     def step(self, holdings: Holdings, now_ns: int) -> Actions:
         """What is to be done now. To be called whenever something changed, and by a timer."""
-        actions = Actions(events=self._pending)
-        self._pending = []
+        actions = Actions(events=self._pending, cancel=self._again)
+        self._pending, self._again = [], []
         if self.paused:
             return actions
         while self._finished(holdings):
@@ -194,12 +252,15 @@ class Unwinding:
             actions.events.append(self._event(now_ns, "slow", text))
 
     def _cancel(self, holdings: Holdings, actions: Actions, now_ns: int) -> None:
-        for order in holdings.orders:
-            if not order.unwinding and order.order_id not in self._cancelled:
-                self._cancelled.add(order.order_id)
-                actions.cancel.append(order.order_id)
-        if actions.cancel:
-            text = f"{len(actions.cancel)} open orders are cancelled"
+        found = [
+            order.order_id
+            for order in holdings.orders
+            if not order.unwinding and order.order_id not in self._cancelled
+        ]
+        self._cancelled.update(found)
+        actions.cancel += found
+        if found:
+            text = f"{len(found)} open orders are cancelled"
             actions.events.append(self._event(now_ns, "cancel", text))
 
     # --- slices --------------------------------------------------------------------------------
@@ -292,6 +353,10 @@ _ABOUT = {
     Stage.FLAT: "positions are taken down to nothing under the cap on participation",
     Stage.DONE: "the plan is done",
 }
+
+
+def _texts(value: int | list[str]) -> list[str]:
+    return value if isinstance(value, list) else []
 
 
 def _capacity(key: Key, holdings: Holdings, plan: BreachPlan) -> int:

@@ -19,11 +19,14 @@ from execution.journal.orders import OrderTables
 from execution.journal.outbox import OutboxTables
 from execution.journal.routes import Route, RouteTables
 from execution.journal.signals import SignalTables
+from execution.journal.unwindings import UnwindingTables
 
 __all__ = ["SCHEMA_VERSION", "Database", "ExecutionChange", "Journal", "Route"]
 
 
-class Journal(SignalTables, OrderTables, RouteTables, ExecutionTables, MarkTables, OutboxTables):
+class Journal(
+    SignalTables, OrderTables, RouteTables, ExecutionTables, MarkTables, UnwindingTables, OutboxTables
+):
     """The order journal in one file: what is done to its tables is in this package's modules.
 
     Parameters

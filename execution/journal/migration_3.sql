@@ -54,3 +54,8 @@ CREATE INDEX execution_changes_of ON execution_changes (destination, execution_i
 INSERT INTO executions SELECT number, venue, venue, execution_id, order_id, rule, symbol, side, price, quantity, ts,
     ts_recv, 0, '' FROM executions_2 ORDER BY number;
 DROP TABLE executions_2;
+
+CREATE TABLE unwindings (
+    kind TEXT NOT NULL, level INTEGER NOT NULL, name TEXT NOT NULL, ts INTEGER NOT NULL, state TEXT NOT NULL,
+    PRIMARY KEY (kind, level, name)
+) WITHOUT ROWID;

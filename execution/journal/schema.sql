@@ -138,6 +138,12 @@ CREATE TABLE risk_marks (
     best INTEGER NOT NULL, var INTEGER NOT NULL, PRIMARY KEY (day, level, name)
 ) WITHOUT ROWID;
 
+-- Plans of breaches that are under way, or are done and were not released: all that a successor goes on with.
+CREATE TABLE unwindings (
+    kind TEXT NOT NULL, level INTEGER NOT NULL, name TEXT NOT NULL, ts INTEGER NOT NULL, state TEXT NOT NULL,
+    PRIMARY KEY (kind, level, name)
+) WITHOUT ROWID;
+
 -- What somebody must look at, and what somebody did.
 CREATE TABLE alerts (id INTEGER PRIMARY KEY AUTOINCREMENT, ts INTEGER NOT NULL, kind TEXT NOT NULL, text TEXT NOT NULL);
 CREATE TABLE risk_actions (

@@ -1,20 +1,26 @@
-"""``tickloom risk``: works on the journal alone, with no server anywhere."""
+"""``tickloom risk``: works with no server anywhere; a running agent is asked through a file."""
 
 from __future__ import annotations
 
+import json
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from execution.control import Inbox
 from execution.journal import Journal
 from execution.killswitch import KillSwitch
 from execution.limits import load
+from execution.operations import Operations
 from execution.service import journal_path
 from tests.execution.loopback import Loopback
 from tests.execution.rig import LIMITS, make_signal
-from tickloom.cli.execution import app
-from tickloom.errors import LimitsError
+from tickloom.cli.risk import app
+from tickloom.errors import ControlError, LimitsError
 from tickloom.instruments import Registry
 
 
@@ -65,6 +71,70 @@ def test_status_shows_positions_and_halt(data_dir: Path) -> None:
     row = next(line.split() for line in shown.stdout.splitlines() if "ALFA" in line)
     assert row[:4] == ["XNAS", "ALFA", "65", "152.41"]
     assert "no open orders" in shown.stdout
+
+
+@pytest.fixture
+def agent(data_dir: Path) -> Iterator[None]:
+    """An agent that holds 65 ALFA, on a thread of its own, with the lock of its journal and its inbox."""
+    ready, stop = threading.Event(), threading.Event()
+
+    def run() -> None:
+        directory = journal_path(data_dir).parent
+        world = Loopback(directory)
+        world.journal.lock()
+        world.take([make_signal(1, "ALFA")])
+        operations = Operations(world.engine, Inbox(directory), world.tick)
+        ready.set()
+        while not stop.wait(0.005):
+            operations.turn()
+        world.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert ready.wait(60)
+    yield
+    stop.set()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def answered(*command: str) -> tuple[int, dict[str, Any]]:
+    """Exit code, and the JSON that was printed."""
+    done = CliRunner().invoke(app, [*command, "--json"])
+    return done.exit_code, json.loads(done.stdout.splitlines()[-1])  # before it the log of the agent
+
+
+def test_a_running_agent_answers(data_dir: Path, agent: None) -> None:
+    """Flatten, pause, resume, release, status and halt: the agent answers each, and says what it did."""
+    assert answered("flatten", "--instrument", "XNAS ALFA", "--why", "x")[1]["outcome"] == "done"
+    assert answered("pause", "--why", "x") == (
+        0,
+        {"number": 2, "outcome": "done", "text": "1 unwindings are paused; what is open stays open"},
+    )
+    found = answered("status")[1]
+    assert found["agent"] == "running"
+    assert [(one["stage"], one["paused"]) for one in found["unwindings"]] == [("flat", True)]
+    assert answered("resume", "--unwindings", "--why", "x")[1]["text"] == "1 unwindings go on"
+    code, refused = answered("release", "XNAS ALFA", "--why", "x")
+    assert (code, refused["outcome"]) == (1, "refused")
+    shown = CliRunner().invoke(app, ["status"]).stdout
+    assert "agent: running, live order entry on" in shown
+    assert "reduce only: XNAS ALFA, taken down by request: XNAS ALFA" in shown
+    halted = answered("halt", "--why", "fire drill", "--who", "ann")[1]
+    assert (halted["open_at_halt"], halted["left_open"]) == (0, 0)
+    assert halted["acknowledged_ms"] < halted["cancelled_ms"] + 1
+
+
+def test_without_an_agent_it_says_so(data_dir: Path) -> None:
+    """What lets trading go on is refused; what takes risk away waits in the inbox; a halt holds anyway."""
+    done = CliRunner().invoke(app, ["release", "firm", "--why", "x"])
+    assert isinstance(done.exception, ControlError)
+    assert "no agent is running" in str(done.exception)
+    code, kept = answered("flatten", "--why", "x")
+    assert (code, kept["outcome"]) == (1, "waiting")
+    assert "taken when it is back" in kept["text"]
+    assert "No agent is running" in CliRunner().invoke(app, ["halt", "--why", "x"]).stdout
+    assert KillSwitch(data_dir / "execution").halted_because() is not None
 
 
 @pytest.fixture

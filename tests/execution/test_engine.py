@@ -402,7 +402,8 @@ def test_a_breached_loss_limit_is_taken_down_and_stays_stopped(
     open_world: Callable[..., Loopback], clock: ReplayClock, tmp_path: Path
 ) -> None:
     """65 shares have lost 0.65 of 0.60: half of what the market trades is sold until nothing is left. Each
-    step is in the journal; the rule stays stopped over a restart, until somebody releases it."""
+    step is in the journal. After a restart the plan goes on where it was, and sells nothing beyond its share;
+    the rule stays stopped until somebody releases it."""
     limits = LIMITS.replace('daily_loss_max = "1000000"\n[inst', 'daily_loss_max = "0.60"\n[inst') + PLAN
     world = open_world(limits)
     consume(world, signal(1))
@@ -411,6 +412,15 @@ def test_a_breached_loss_limit_is_taken_down_and_stays_stopped(
         world.tick()
     assert world.engine.portfolio.firm.quantity(VENUE, "ALFA") == 45 * NANOS
     world = open_world(limits)
+    for _ in range(3):
+        clock.advance_by(1)
+        world.tick()
+    assert world.engine.portfolio.firm.quantity(VENUE, "ALFA") == 45 * NANOS
+    trade(world, "ALFA", 60)
+    for _ in range(3):
+        clock.advance_by(1)
+        world.tick()
+    assert world.engine.portfolio.firm.quantity(VENUE, "ALFA") == 15 * NANOS
     trade(world, "ALFA", 200)
     for _ in range(3):
         clock.advance_by(1)
@@ -419,7 +429,9 @@ def test_a_breached_loss_limit_is_taken_down_and_stays_stopped(
     stages = [why for _, action, _, why in world.journal.risk_actions() if action == "unwinding_stage"]
     assert stages[0] == "loss of test_rule, 2: stop_new, only orders that reduce may leave"
     assert stages[-1].endswith("done, the plan is done")
-    assert [kind for _, kind, _ in world.journal.alerts()] == ["breach", "breach"]
+    names = [text.split(": ")[1].split(",")[0] for text in stages]
+    assert names == ["stop_new", "cancel_open", "flat", "done"]
+    assert [kind for _, kind, _ in world.journal.alerts()] == ["breach"]
     assert_agrees(world, tmp_path)
     world = open_world(limits.replace("0.60", "60"))
     refused, taken = signal(2), signal(3)

@@ -46,7 +46,7 @@ _GROUPS: dict[str, str] = {
     "schema": "tickloom.cli.storage",
     "rules": "tickloom.cli.rules",
     "pairs": "tickloom.cli.pairs",
-    "risk": "tickloom.cli.execution",
+    "risk": "tickloom.cli.risk",
     "synthetic": "tickloom.cli.synthetic",
 }
 

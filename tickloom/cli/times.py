@@ -36,3 +36,8 @@ def day_of(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise SettingsError(f"{text!r} is no day such as 2026-11-20") from None
+
+
+def utc(ts: int) -> str:
+    """ns since the epoch as people read it, to the second; UTC."""
+    return datetime.fromtimestamp(ts // 1_000_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -89,7 +89,7 @@ class Floor:
 
     def __init__(self, one: World, known: Registry) -> None:
         self.one = one
-        self.desk = BreachDesk(one.book, known, lambda order_id: order_id.startswith("U"))
+        self.desk = BreachDesk(one.book, known, lambda order: order.order_id.startswith("U"))
         self.resting: list[OrderRecord] = []
         self.texts: list[str] = []
         self.slices: list[tuple[str, str, int]] = []

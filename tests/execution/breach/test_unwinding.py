@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from execution.breach import Breach, BreachKind, Holdings, OpenOrder, PairLegs, Stage, Unwinding
+from execution.breach import (
+    Breach,
+    BreachKind,
+    Holdings,
+    OpenOrder,
+    PairLegs,
+    Stage,
+    Unwinding,
+    UnwindingState,
+)
 from execution.breach.unwinding import Key
 from execution.limits import BreachPlan
 from execution.risk import Level
@@ -263,7 +273,12 @@ def test_after_a_restart_it_goes_on_in_its_stage(stage: Stage) -> None:
     """Restored from its journaled events it declares nothing anew, and numbers on."""
     positions = {A: 0, B: 0, C: 100 * NANOS}
     unwinding, venue = unwind(positions), Venue(dict(positions), volume=10**6 * NANOS)
-    unwinding.restore(stage, 7, False, 0)
+    # through the text that the journal keeps, with a declared plan of amounts and stages
+    state = msgspec.structs.replace(unwinding.state(), stage=int(stage), number=7)
+    kept = msgspec.json.decode(msgspec.json.encode(state), type=UnwindingState)
+    before, unwinding = unwinding, Unwinding.restored(unwinding.breach.scope, kept)
+    assert (unwinding.plan, unwinding.start, unwinding.breach) == (before.plan, before.start, before.breach)
+    assert unwinding.state() == state
     run_to(unwinding, venue)
     assert unwinding.done
     assert venue.events[0].number == 8
