@@ -12,13 +12,10 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import re
-import struct
 import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -26,26 +23,39 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ingest.capture_format import (
+    MAGIC,
+    RECORD_HEAD,
+    SEGMENT_HEAD,
+    SUFFIX,
+    RecordKind,
+    segments,
+    session_path,
+    usable_session,
+)
 from ingest.capture_scan import HEAD_BYTES, RECORD_BYTES_MAX, SCAN_BAD, Scan, record_behind, scan_records
 from tickloom.clock import Clock, SystemClock
 from tickloom.errors import CaptureError
 
-SUFFIX = ".tlcap"
-MAGIC = b"TLCAP1\r\n"
-SEGMENT_HEAD = struct.Struct("<8sq")
-RECORD_HEAD = struct.Struct("<IqB3x")  # behind the CRC: length, ts_recv, kind
+__all__ = [
+    "MAGIC",
+    "RECORD_HEAD",
+    "SEGMENT_HEAD",
+    "SUFFIX",
+    "CaptureBatch",
+    "CaptureReader",
+    "CaptureRecord",
+    "CaptureWriter",
+    "Notification",
+    "RecordKind",
+    "segments",
+    "session_path",
+    "usable_session",
+]
+
 READ_BYTES = 1 << 20  # what a reader takes at once: large enough for speed, small enough for latency
 POLL_S = 0.01  # how often a reader in another process looks for more
 WRITE_VECTORS_MAX = 512  # of one writev; the kernel's limit is 1,024
-_SESSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-
-
-class RecordKind(IntEnum):
-    """What a record holds."""
-
-    DATA = 0  # bytes off the wire
-    CONTROL = 1  # JSON about the connection: opened, closed, a gap given up
-    SNAPSHOT = 2  # the answer to a REST request
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,21 +140,6 @@ class Notification:
         """Return when the version is not ``seen`` any more, or when the time is up."""
         with self._condition:
             self._condition.wait_for(lambda: self.version != seen, timeout_s)
-
-
-def session_path(data_dir: Path, venue: str, session: str) -> Path:
-    """Directory of a session's capture."""
-    return data_dir / "capture" / venue / session
-
-
-def usable_session(text: str) -> bool:
-    """Whether a session's name may be a directory's name: letters, digits, dot, dash, underscore."""
-    return _SESSION.fullmatch(text) is not None
-
-
-def segments(path: Path) -> list[Path]:
-    """Segments of a capture in order."""
-    return sorted(path.glob(f"*{SUFFIX}"))
 
 
 class CaptureWriter:

@@ -15,7 +15,7 @@ from streaming import derived, engines, rules
 from streaming.authoring import linter
 from streaming.compiled import program as compiled_program
 from streaming.compiled.warm import warm_up
-from streaming.live import batch_job, client, origin, runs
+from streaming.live import batch_job, client, origin, runs, texts
 from streaming.live.batch_job import BatchJob
 from streaming.live.client import JobOptions
 from streaming.live.cluster import Cluster, RuleJob
@@ -26,7 +26,7 @@ from streaming.stored import proven
 from tickloom import topics
 from tickloom.clock import SystemClock
 from tickloom.errors import ServiceError
-from tickloom.settings import FlinkSettings, KafkaSettings
+from tickloom.settings import FlinkSettings, KafkaSettings, StackSettings
 
 BUFFER_TIMEOUT_MS = 0  # a row is sent on at once; any other value wakes a thread each time, idle or not
 
@@ -95,6 +95,7 @@ def submit(
     for rule, which, program, path in zip(wanted, chosen, programs, savepoints, strict=True):
         identity = identity_of(rule, which)
         begin = origin.find(identity, source_topic(rule), kafka, flink, start=start, savepoint=path)
+        texts.keep(StackSettings.load().data_dir, rule, SystemClock().now_ns())
         if program is None:
             options = live_options(rule, flink, begin, signal_topic)
             job_id = client.submit(rule, options, flink, kafka)

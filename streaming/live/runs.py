@@ -50,15 +50,17 @@ def stopped(job_id: str, at_ns: int) -> None:
     _append({"event": "stopped", "job_id": job_id, "at_ns": at_ns})
 
 
-def known(rule: str | None = None) -> list[Run]:
+def known(rule: str | None = None, data_dir: Path | None = None) -> list[Run]:
     """Rules that ran, in the order in which they were submitted; of one rule, or all.
+
+    ``data_dir``: where it is not that of the settings.
 
     Raises
     ------
     SettingsError
         The file cannot be read.
     """
-    path, found = _file(), dict[str, dict[str, Any]]()
+    path, found = _file(data_dir), dict[str, dict[str, Any]]()
     try:
         lines = path.read_text().splitlines() if path.exists() else []
         for raw in lines:
@@ -72,8 +74,8 @@ def known(rule: str | None = None) -> list[Run]:
         raise SettingsError(f"{path} cannot be read ({error}); move it away to begin a new one") from None
 
 
-def _file() -> Path:
-    return StackSettings.load().data_dir / "rules" / "runs.jsonl"
+def _file(data_dir: Path | None = None) -> Path:
+    return (data_dir or StackSettings.load().data_dir) / "rules" / "runs.jsonl"
 
 
 def _append(line: dict[str, Any]) -> None:

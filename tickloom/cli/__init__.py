@@ -40,6 +40,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "exchange": ("tickloom.cli.execution", "exchange"),
     "agent": ("tickloom.cli.execution", "agent"),
     "fault": ("tickloom.cli.fault", "fault"),
+    "explain": ("tickloom.cli.explain", "explain"),
 }
 _GROUPS: dict[str, str] = {
     "ingest": "tickloom.cli.ingest",

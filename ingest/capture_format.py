@@ -1,0 +1,41 @@
+"""What a capture looks like on disk: names, heads and kinds of record, without what reads or writes it.
+
+A segment is a head (magic, number of its first record) and records: CRC-32, length, receive time, kind,
+payload, little-endian. See :mod:`ingest.capture`.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from enum import IntEnum
+from pathlib import Path
+
+SUFFIX = ".tlcap"
+MAGIC = b"TLCAP1\r\n"
+SEGMENT_HEAD = struct.Struct("<8sq")
+RECORD_HEAD = struct.Struct("<IqB3x")  # behind the CRC: length, ts_recv, kind
+_SESSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class RecordKind(IntEnum):
+    """What a record holds."""
+
+    DATA = 0  # bytes off the wire
+    CONTROL = 1  # JSON about the connection: opened, closed, a gap given up
+    SNAPSHOT = 2  # the answer to a REST request
+
+
+def session_path(data_dir: Path, venue: str, session: str) -> Path:
+    """Directory of a session's capture."""
+    return data_dir / "capture" / venue / session
+
+
+def usable_session(text: str) -> bool:
+    """Whether a session's name may be a directory's name: letters, digits, dot, dash, underscore."""
+    return _SESSION.fullmatch(text) is not None
+
+
+def segments(path: Path) -> list[Path]:
+    """Segments of a capture in order."""
+    return sorted(path.glob(f"*{SUFFIX}"))
