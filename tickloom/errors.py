@@ -24,6 +24,10 @@
         ├── LimitsError          a limits file that is refused whole
         └── ControlError         an operator's command that cannot be given, or carried out
 
+
+        ├── LimitsError          a limits file that is refused whole
+        └── DestinationsError    a destinations file that is refused whole, or leads nowhere
+
 An error carries its evidence as attributes and its message ends with what to do next.
 """
 
@@ -163,3 +167,7 @@ class ControlError(ExecutionError):
 
 class FencedError(JournalError):
     """Another agent has taken over: this one may not write, and may not send, any more."""
+
+
+class DestinationsError(ExecutionError):
+    """A destinations file that is refused whole, or a gateway whose other end is not there."""

@@ -256,6 +256,9 @@ class ExchangeSettings(ProcessSettings):
     venues: tuple[str, ...] = ("XNAS", "BINANCE")
     latency_ms: float = Field(0.0, ge=0)
     metrics_port: Port = 9404
+    # further exchanges, a file of venues and ports each; their names are the files'
+    instances: tuple[Path, ...] = ()
+    free_ports: bool = False  # of those: take free ones, whatever their files say
 
 
 class ExecutionSettings(ProcessSettings):
@@ -265,6 +268,11 @@ class ExecutionSettings(ProcessSettings):
     enabled: bool = False  # live order entry is off until somebody switches it on
     venues: tuple[str, ...] = ("XNAS", "BINANCE")
     limits_file: Path = Path("strategies/limits.toml")
+    # where orders go; none: each venue's to the exchange of [exchange]
+    destinations_file: Path | None = None
+    drop_copy_wait_ms: int = Field(
+        500, ge=0
+    )  # how long the order's own session may take to report a copied fill
     web_port: Port = 6066
     metrics_port: Port = 9403
 

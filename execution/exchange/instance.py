@@ -1,29 +1,35 @@
 """One running exchange: its venues and ports from a TOML file, opened and closed together.
 
 The file has a table ``[venues.NAME]`` for each venue (:mod:`execution.exchange.profile`), in it
-``ports = { ouch = 26510, feed = 26520, rerequest = 26521 }`` where it is to speak, and at the top
-``control_port``, ``drop_copy_port`` and ``password`` of SoupBinTCP logins. What is not named is not
-opened; 0 takes a free port. All bind to the exchange's host.
+``ports = { fix = 26530, ouch = 26510, feed = 26520, rerequest = 26521 }`` where it is to speak and
+``quotes = true`` if its best bid and offer go to ``ticks.NAME``; at the top ``port`` (of the exchange's own
+protocol), ``control_port``, ``drop_copy_port``, ``metrics_port``, ``password`` of logins, and
+``fix_clients``, the CompIDs of who may log on to the FIX ports. What is not named is not opened; 0 takes a
+free port, the same one again after a restart (:mod:`execution.exchange.opened`). All bind to the exchange's
+host.
 """
 
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
 from execution.exchange.control import ControlPort
 from execution.exchange.drop_copy import DropCopy
+from execution.exchange.fix_port import FixPort
 from execution.exchange.itch import PRICE_UNIT
 from execution.exchange.market import Markets
 from execution.exchange.market_data import FeedWriter
 from execution.exchange.mold_publisher import MoldPublisher
 from execution.exchange.orders import Outcome
 from execution.exchange.ouch_port import OuchPort
-from execution.exchange.profile import VenueProfile, parse
+from execution.exchange.profile import DARK, VenueProfile, parse
+from execution.exchange.quote_publisher import QuotePublisher
 from execution.exchange.record import ExchangeRecord
 from execution.exchange.server import ExchangeServer
 from tickloom.clock import Clock
@@ -31,7 +37,10 @@ from tickloom.errors import SettingsError
 from tickloom.instruments import Registry
 from tickloom.prices import NANOS
 
-_PORTS = ("ouch", "feed", "rerequest")
+_PORTS = ("fix", "ouch", "feed", "rerequest")
+_OWN_PORTS = ("port", "control_port", "drop_copy_port", "metrics_port")
+_KEYS = (*_OWN_PORTS, "password", "fix_clients")
+FIX_CLIENTS = ("TICKLOOM",)
 _TIMEZONE = "America/New_York"  # of a venue whose feed the registry does not know
 
 _log = structlog.get_logger("exchange")
@@ -39,13 +48,18 @@ _log = structlog.get_logger("exchange")
 
 @dataclass(frozen=True, slots=True)
 class InstanceSettings:
-    """What the file says. ports: venue to the names and numbers of its ports."""
+    """What the file says. ports: venue to the names and numbers of its ports. quoted: venues whose best bid
+    and offer are published."""
 
     profiles: dict[str, VenueProfile] = field(default_factory=dict)
     ports: dict[str, dict[str, int]] = field(default_factory=dict)
+    port: int | None = None
     control_port: int | None = None
     drop_copy_port: int | None = None
+    metrics_port: int | None = None
     password: str = ""
+    fix_clients: tuple[str, ...] = FIX_CLIENTS
+    quoted: tuple[str, ...] = ()
 
     def feeds(self) -> tuple[str, ...]:
         """The feeds that its venues follow."""
@@ -67,10 +81,10 @@ class InstanceSettings:
         except tomllib.TOMLDecodeError as error:
             raise SettingsError(f"{path}: not TOML: {error}. Mend that line.") from None
         venues: dict[str, dict[str, Any]] = tables.pop("venues", {})
-        unknown = set(tables) - {"control_port", "drop_copy_port", "password"}
+        unknown = set(tables) - set(_KEYS)
         if unknown or not venues:
             what = f"unknown: {', '.join(sorted(unknown))}" if unknown else "no [venues.NAME]"
-            raise SettingsError(f"{path}: {what}; it has venues, control_port, drop_copy_port and password")
+            raise SettingsError(f"{path}: {what}; it has venues, {', '.join(_KEYS)}")
         ports = {name: entry.pop("ports", {}) for name, entry in venues.items()}
         for name, numbers in ports.items():
             wrong = [key for key, value in numbers.items() if key not in _PORTS or not _is_port(value)]
@@ -78,23 +92,60 @@ class InstanceSettings:
                 raise SettingsError(
                     f"{path}: venue {name}: {wrong[0]} is no port; it has {', '.join(_PORTS)}"
                 )
-        for key in ("control_port", "drop_copy_port"):
+        for key in _OWN_PORTS:
             if key in tables and not _is_port(tables[key]):
                 raise SettingsError(f"{path}: {key} is no port number; give one from 0 to 65535")
-        return cls(parse(str(path), venues), ports, **tables)
+        clients = tables.pop("fix_clients", list(FIX_CLIENTS))
+        if not isinstance(clients, list) or not all(isinstance(name, str) and name for name in clients):
+            raise SettingsError(f"{path}: fix_clients is a list of CompIDs")
+        quotes = {name: entry.pop("quotes", False) for name, entry in venues.items()}
+        profiles = parse(str(path), venues)
+        for name, on in quotes.items():
+            if not isinstance(on, bool) or (on and profiles[name].kind == DARK):
+                raise SettingsError(f"{path}: venue {name}: quotes is true or false, and a dark one has none")
+        quoted = tuple(name for name, on in quotes.items() if on)
+        return cls(profiles, ports, fix_clients=tuple(clients), quoted=quoted, **tables)
+
+    def any_port(self) -> InstanceSettings:
+        """The same on free ports, where it opens any."""
+        free = {
+            venue: {key: number if key == "feed" else 0 for key, number in numbers.items()}
+            for venue, numbers in self.ports.items()  # a feed's is where it sends to
+        }
+        return replace(
+            self,
+            ports=free,
+            port=None if self.port is None else 0,
+            control_port=None if self.control_port is None else 0,
+            drop_copy_port=None if self.drop_copy_port is None else 0,
+            metrics_port=None if self.metrics_port is None else 0,
+        )
 
 
 def _is_port(value: Any) -> bool:
-    return isinstance(value, int) and 0 <= value <= 65_535
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 65_535
+
+
+class _Door(Protocol):
+    """Something that listens."""
+
+    async def start(self, host: str, port: int) -> int: ...
 
 
 class Instance:
-    """The ports of a running exchange, besides that of its own protocol.
+    """The ports of a running exchange, besides that of its own protocol, and what it publishes.
+
+    Parameters
+    ----------
+    quotes : QuotePublisher, optional
+        Tells the best bids and offers of its quoted venues.
+    again : callable
+        (name, port) of what is to be opened to the port that it shall have.
 
     Attributes
     ----------
     opened : dict of str to int
-        What listens where: "control", "drop_copy", and "ouch" and "rerequest" behind the venue's name.
+        What listens where: "control", "drop_copy", and "fix", "ouch" and "rerequest" behind the venue's name.
     """
 
     def __init__(
@@ -104,7 +155,10 @@ class Instance:
         record: ExchangeRecord,
         registry: Registry,
         clock: Clock,
+        quotes: QuotePublisher | None = None,
+        again: Callable[[str, int], int] = lambda name, port: port,
     ) -> None:
+        self._quotes, self._again = quotes, again
         self._settings, self._server, self._clock = settings, server, clock
         self._record, self._registry = record, registry
         # from the first outcome on, whether somebody listens or not: the stream is part of the record
@@ -113,6 +167,11 @@ class Instance:
         self._ouch = {
             venue: OuchPort(server, record, clock, venue, self._timezone(venue), settings.password)
             for venue in settings.profiles
+        }
+        self._fix = {
+            venue: FixPort(server, record, clock, venue, settings.fix_clients, settings.password)
+            for venue, ports in settings.ports.items()
+            if "fix" in ports
         }
         self._feeds: dict[str, tuple[FeedWriter, MoldPublisher]] = {}
         self.opened: dict[str, int] = {}
@@ -127,18 +186,28 @@ class Instance:
         """
         settings = self._settings
         for venue, ports in settings.ports.items():
-            if "ouch" in ports:
-                self.opened[f"{venue} ouch"] = await self._ouch[venue].start(host, ports["ouch"])
+            protocols: tuple[tuple[str, Mapping[str, _Door]], ...] = (
+                ("fix", self._fix),
+                ("ouch", self._ouch),
+            )
+            for protocol, doors in protocols:
+                if protocol in ports:
+                    await self._open(doors[venue], f"{venue} {protocol}", host, ports[protocol])
             if "feed" in ports:
                 await self._start_feed(host, venue, ports)
-        if self._feeds:
+        if self._feeds or self._quotes is not None:
             self._server.engine.markets.take_changed()
             self._server.watch(self._publish)
+        if self._quotes is not None:
+            self._quotes.start()
         if settings.drop_copy_port is not None:
-            self.opened["drop_copy"] = await self._drop_copy.start(host, settings.drop_copy_port)
+            await self._open(self._drop_copy, "drop_copy", host, settings.drop_copy_port)
         if settings.control_port is not None:
-            self.opened["control"] = await self._control.start(host, settings.control_port)
+            await self._open(self._control, "control", host, settings.control_port)
         _log.info("ports_open", **{name.replace(" ", "_"): port for name, port in self.opened.items()})
+
+    async def _open(self, door: _Door, name: str, host: str, port: int) -> None:
+        self.opened[name] = await door.start(host, self._again(name, port))
 
     async def _start_feed(self, host: str, venue: str, ports: dict[str, int]) -> None:
         markets = self._server.engine.markets
@@ -156,9 +225,13 @@ class Instance:
             symbols = [symbol for name, symbol in changed if name == venue]
             ts = self._server.engine.markets.time(venue, self._clock.now_ns())
             publisher.publish(writer.step(outcome, symbols, ts))
+        if self._quotes is not None:
+            self._quotes.on_changed(outcome, changed)
 
     async def close(self) -> None:
-        """The OUCH ports are closed with the server's other ports."""
+        """The order entry ports are closed by the server."""
+        if self._quotes is not None:
+            await self._quotes.close()
         await self._control.close()
         await self._drop_copy.close()
         for _, publisher in self._feeds.values():

@@ -60,20 +60,31 @@ class ReplaceOrder:
 
 @dataclass(frozen=True, slots=True)
 class CancelRequest:
-    """Cancel what is left of ``order_id``, or all above ``quantity`` (with what was executed; nanos)."""
+    """Cancel what is left of ``order_id``, or all above ``quantity`` (with what was executed; nanos).
+
+    ``client_order_id``: ClOrdID of the request itself, where the protocol gives it one.
+    """
 
     order_id: str
     venue: str
     symbol: str
     side: str
     quantity: int = 0
+    client_order_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class StatusRequest:
-    """Tell the state of ``order_id``."""
+    """Tell the state of ``order_id``.
+
+    ``client_order_id``: ClOrdID where it is not ``order_id``. ``request_id``, ``mass_request_id``:
+    OrdStatusReqID and MassStatusReqID, where the protocol has them.
+    """
 
     order_id: str
     venue: str
     symbol: str
     side: str
+    client_order_id: str = ""
+    request_id: str = ""
+    mass_request_id: str = ""

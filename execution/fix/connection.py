@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import structlog
@@ -62,10 +62,23 @@ class Application(Protocol):
 
 
 class Connection:
-    """A session, its application, and a socket where there is one."""
+    """A session, its application, and a socket where there is one.
 
-    def __init__(self, session: Session, application: Application, clock: Clock) -> None:
+    Parameters
+    ----------
+    may_write : Callable[[], bool], optional
+        While it is false nothing is written; what there is to say waits, and goes out with the next timer.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        application: Application,
+        clock: Clock,
+        may_write: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.session, self._application, self._clock = session, application, clock
+        self._may_write = may_write
         self._writer: asyncio.StreamWriter | None = None
         self._ended = ""
         self._was_up = self._acting = False
@@ -85,6 +98,11 @@ class Connection:
         seq_num = self.session.send(msg_type, body, self._clock.now_ns())
         self._flush()
         return seq_num
+
+    def cut(self) -> None:
+        """End the connection at once, without a word."""
+        if self._writer is not None:
+            self._writer.transport.abort()
 
     def log_out(self, text: str = "") -> None:
         """Begin to end the session."""
@@ -174,6 +192,8 @@ class Connection:
         if self._acting:
             return
         self.session.store.commit()
+        if self._writer is not None and not self._may_write():
+            return
         data = self.session.take()
         if self._writer is None or not data or self._writer.is_closing():
             return

@@ -16,6 +16,7 @@ from execution.fix.codec import Message
 from execution.fix.orders import (
     DAY,
     ORDER_STATUS,
+    RESTATED,
     TRADE,
     TRADE_CANCEL,
     TRADE_CORRECT,
@@ -129,8 +130,10 @@ def _report_body(report: ExecutionReport, old: bool) -> str:
     quantity = f"38={_decimal(report.quantity)}\x01" if report.quantity else ""
     price = f"44={_decimal(report.price)}\x01" if report.price else ""
     when = f"60={_time(report.ts)}\x01" if report.ts else ""
+    commission = f"12={_decimal(report.commission)}\x0113=3\x01" if report.commission else ""  # 3: absolute
     body = (
-        f"6={_decimal(report.average_price)}\x01{_text(11, report.cl_ord_id)}14={_decimal(report.filled)}\x01"
+        f"6={_decimal(report.average_price)}\x01{_text(11, report.cl_ord_id)}{commission}"
+        f"14={_decimal(report.filled)}\x01"
         f"17={report.exec_id}\x01{_text(19, report.exec_ref_id)}"
     )
     if old:
@@ -141,7 +144,12 @@ def _report_body(report: ExecutionReport, old: bool) -> str:
         f"{_text(58, report.text)}{when}{_text(103, report.reject_reason)}150={exec_type}\x01"
         f"151={_decimal(report.leaves)}\x01{_text(207, report.venue)}"
     )
-    return body if old else f"{body}{_text(584, report.mass_request_id)}{_text(790, report.request_id)}"
+    if old:
+        return body
+    if report.exec_type == RESTATED:
+        body += "378=5\x01"  # partial decline of OrderQty
+    body += f"{_text(584, report.mass_request_id)}{_text(790, report.request_id)}"
+    return f"{body}{_text(851, report.liquidity)}"
 
 
 def _cancel_reject_body(reject: OrderCancelReject) -> str:
@@ -160,8 +168,11 @@ def _cancel_reject_body(reject: OrderCancelReject) -> str:
 _OLD_TRANSACTIONS = {TRADE: "0", TRADE_CANCEL: "1", TRADE_CORRECT: "2", ORDER_STATUS: "3"}
 _OLD_EXEC_TYPES = {"1": TRADE_CANCEL, "2": TRADE_CORRECT, "3": ORDER_STATUS}
 # in the order of ExecutionReport's fields: texts, time, decimals; the time is picked last
-_TEXTS = 14
-_REPORT_TAGS = (37, 17, 150, 39, 55, 54, 11, 41, 19, 207, 58, 103, 790, 584, 151, 14, 6, 38, 44, 32, 31, 60)
+_TEXTS = 15
+_REPORT_TAGS = (
+    *(37, 17, 150, 39, 55, 54, 11, 41, 19, 207, 58, 103, 790, 584, 851),
+    *(151, 14, 6, 38, 44, 32, 31, 12, 60),
+)
 _SEPARATOR = b"\x01"
 DECIMALS_MAX = 65_536  # prices and sizes come again and again: 0.07 us to remember one, 0.35 us to convert it
 

@@ -15,8 +15,11 @@ MARKET, LIMIT, PEGGED = "1", "2", "P"  # OrdType (40)
 DAY, IOC, FOK = "0", "3", "4"  # TimeInForce (59)
 POST_ONLY, MID_PEG = "6", "M"  # ExecInst (18): participate don't initiate; mid-price peg
 TRADE, TRADE_CORRECT, TRADE_CANCEL, ORDER_STATUS = "F", "G", "H", "I"  # ExecType (150)
-UNKNOWN_ORDER = "5"  # OrdRejReason (103)
-CANCEL_UNKNOWN_ORDER = "1"  # CxlRejReason (102)
+REPLACED, RESTATED = "5", "D"  # of ExecType: by request, and by the venue itself
+UNKNOWN_SYMBOL, EXCHANGE_CLOSED, UNKNOWN_ORDER, DUPLICATE_ORDER = "1", "2", "5", "6"  # OrdRejReason (103)
+UNSUPPORTED_ORDER, INCORRECT_QUANTITY, OTHER_REASON = "11", "13", "99"
+CANCEL_TOO_LATE, CANCEL_UNKNOWN_ORDER = "0", "1"  # CxlRejReason (102)
+ADDED_LIQUIDITY, REMOVED_LIQUIDITY = "1", "2"  # LastLiquidityInd (851)
 ALL_ORDERS = "7"  # MassStatusReqType (585)
 
 
@@ -90,7 +93,8 @@ class OrderMassStatusRequest:
 
 
 class ExecutionReport(NamedTuple):
-    """8. ``exec_ref_id``: the execution that a bust or a correction is about.
+    """8. ``exec_ref_id``: the execution that a bust or a correction is about. ``commission``: of the
+    execution, in currency; below 0: a rebate.
 
     A tuple, because there are many: it is made in a fifth of the time of a frozen dataclass.
     """
@@ -109,6 +113,7 @@ class ExecutionReport(NamedTuple):
     reject_reason: str = ""
     request_id: str = ""
     mass_request_id: str = ""
+    liquidity: str = ""
     ts: int = 0
     leaves: int = 0
     filled: int = 0
@@ -117,11 +122,12 @@ class ExecutionReport(NamedTuple):
     price: int = 0
     last_quantity: int = 0
     last_price: int = 0
+    commission: int = 0
 
     @property
     def texts(self) -> tuple[str, ...]:
         """The fields that are text: all before ``ts``."""
-        return cast(tuple[str, ...], self[:14])
+        return cast(tuple[str, ...], self[:15])
 
 
 @dataclass(frozen=True, slots=True)

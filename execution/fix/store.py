@@ -15,14 +15,14 @@ from typing import Protocol
 
 from tickloom.errors import JournalError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_TIMEOUT_MS = 10_000
 READ_ROWS = 500
 _SCHEMA = (
     # epoch names the numbering: a reset to 1 begins another
     # since_ns: when it began, ns; 0: it has not
     "CREATE TABLE sessions (name TEXT PRIMARY KEY, epoch TEXT NOT NULL, next_in INTEGER NOT NULL, "
-    "next_out INTEGER NOT NULL, since_ns INTEGER NOT NULL) WITHOUT ROWID",
+    "next_out INTEGER NOT NULL, since_ns INTEGER NOT NULL, mark INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE messages (name TEXT NOT NULL, seq_num INTEGER NOT NULL, raw BLOB NOT NULL, "
     "PRIMARY KEY (name, seq_num)) WITHOUT ROWID",
 )
@@ -31,13 +31,15 @@ _SCHEMA = (
 class Store(Protocol):
     """next_in, next_out: MsgSeqNum expected, and to be used next. epoch: another one after each reset.
 
-    since_ns: when this numbering was first used; 0: not yet.
+    since_ns: when this numbering was first used; 0: not yet. mark: a number of the application's, durable
+    together with what it sent: how much of what it has to say has been said. A reset leaves it as it is.
     """
 
     epoch: str
     next_in: int
     next_out: int
     since_ns: int
+    mark: int
 
     def put(self, seq_num: int, raw: bytes) -> None:
         """Keep what was sent under a number."""
@@ -66,7 +68,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self.epoch = secrets.token_hex(8)
         self.next_in = self.next_out = 1
-        self.since_ns = 0
+        self.since_ns = self.mark = 0
         self._sent: dict[int, bytes] = {}
 
     def put(self, seq_num: int, raw: bytes) -> None:
@@ -110,13 +112,13 @@ class SqliteStore:
             self._db.execute("BEGIN IMMEDIATE")
             self._prepare()
             row = self._db.execute(
-                "SELECT epoch, next_in, next_out, since_ns FROM sessions WHERE name = ?", (name,)
+                "SELECT epoch, next_in, next_out, since_ns, mark FROM sessions WHERE name = ?", (name,)
             ).fetchone()
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             raise JournalError(f"{path}: {error}; mend the disk, or move the file away") from error
-        self._durable: tuple[str, int, int, int] = row
-        self.epoch, self.next_in, self.next_out, self.since_ns = self._durable
+        self._durable: tuple[str, int, int, int, int] = row
+        self.epoch, self.next_in, self.next_out, self.since_ns, self.mark = self._durable
         self._open = False
 
     def _prepare(self) -> None:
@@ -130,7 +132,7 @@ class SqliteStore:
                 f"{self.path}: version {version}, this program has {SCHEMA_VERSION}; move it away"
             )
         self._db.execute(
-            "INSERT OR IGNORE INTO sessions VALUES (?, ?, 1, 1, 0)", (self.name, secrets.token_hex(8))
+            "INSERT OR IGNORE INTO sessions VALUES (?, ?, 1, 1, 0, 0)", (self.name, secrets.token_hex(8))
         )
 
     def _write(self, statement: str, *values: object) -> None:
@@ -174,10 +176,11 @@ class SqliteStore:
         JournalError
             It could not be written.
         """
-        now = (self.epoch, self.next_in, self.next_out, self.since_ns)
+        now = (self.epoch, self.next_in, self.next_out, self.since_ns, self.mark)
         if now != self._durable:
             self._write(
-                "UPDATE sessions SET epoch = ?, next_in = ?, next_out = ?, since_ns = ? WHERE name = ?",
+                "UPDATE sessions SET epoch = ?, next_in = ?, next_out = ?, since_ns = ?, mark = ? "
+                "WHERE name = ?",
                 *now,
                 self.name,
             )
@@ -196,7 +199,7 @@ class SqliteStore:
             with contextlib.suppress(sqlite3.Error):
                 self._db.execute("ROLLBACK")
             self._open = False
-        self.epoch, self.next_in, self.next_out, self.since_ns = self._durable
+        self.epoch, self.next_in, self.next_out, self.since_ns, self.mark = self._durable
 
     def close(self) -> None:
         """What was not committed is gone, as after a crash."""

@@ -34,16 +34,19 @@ RETURNS_WAIT_S = 5.0  # orders are worth more than an estimate: a server that ha
 def exchange(
     name: Annotated[str, typer.Option(help="Of this instance; its record has the name.")] = "exchange",
     venues: Annotated[Path | None, typer.Option(help="TOML file of its venues and ports.")] = None,
-    port: Annotated[int | None, typer.Option(help="Of its own protocol, if not exchange.port.")] = None,
-    metrics_port: Annotated[int | None, typer.Option(help="If not exchange.metrics_port.")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Of its own protocol, if not the file's or exchange.port.")
+    ] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="If not the file's or exchange.metrics_port.")
+    ] = None,
 ) -> None:
     """Run the simulated exchange: it fills orders against the live book of the feed."""
     from execution.exchange.process import run
 
     configure_logging(name)
-    ports = {"port": port, "metrics_port": metrics_port}
-    settings = ExchangeSettings.load(**{key: value for key, value in ports.items() if value is not None})
-    asyncio.run(run(settings, KafkaSettings.load(), StackSettings.load().data_dir, name, venues))
+    settings, kafka, data_dir = ExchangeSettings.load(), KafkaSettings.load(), StackSettings.load().data_dir
+    asyncio.run(run(settings, kafka, data_dir, name, venues, port, metrics_port))
 
 
 def agent() -> None:

@@ -32,6 +32,7 @@ from execution.fix.orders import (
     FromClient,
     OrderCancelReject,
     OrderMassStatusRequest,
+    OrderStatusRequest,
 )
 from execution.fix.session import Session
 from execution.fix.store import SqliteStore
@@ -130,7 +131,7 @@ class FixGateway:
             self._connection.send(*encode(message_of(order), self._session.configuration.begin_string))
 
     def _remember(self, order: OrderRecord) -> None:
-        self._instruments[order.order_id] = (order.venue, order.symbol, order.side)
+        self._instruments[order.order_id] = (order.sent_to, order.symbol, order.side)
         if len(self._instruments) > ORDERS_MAX:
             del self._instruments[next(iter(self._instruments))]
 
@@ -175,6 +176,9 @@ class FixGateway:
         if isinstance(said, ExecutionReport):
             if reports.is_answer(said) and message.flag(tags.POSS_DUP_FLAG):
                 return  # an answer from an earlier connection says nothing about now
+            if reports.is_duplicate(said):
+                self._ask_for(said)
+                return
             self._events.on_report(reports.of_execution(said, self.venues[0], message.seq_num))
         elif isinstance(said, OrderCancelReject):
             order = self._instruments.get(said.orig_cl_ord_id, (self.venues[0], "", ""))
@@ -182,6 +186,16 @@ class FixGateway:
         elif isinstance(said, BusinessMessageReject):
             text = f"business reject {said.reason}: {said.text}"
             self._refused(said.ref_seq_num, text, message.seq_num)
+
+    def _ask_for(self, said: ExecutionReport) -> None:
+        """The venue has an order of that ClOrdID: what became of that is the answer."""
+        _log.error("duplicate_order", order=said.cl_ord_id, text=said.text)
+        request = OrderStatusRequest(
+            *(said.cl_ord_id, said.symbol, said.side),
+            request_id=client_order_id(f"{said.cl_ord_id}|duplicate", 0),
+            venue=said.venue,
+        )
+        self._connection.send(*encode(request, self._session.configuration.begin_string))
 
     def _refused(self, ref_seq_num: int, text: str, seq_num: int) -> None:
         """The venue could not use what we sent under ``ref_seq_num``."""

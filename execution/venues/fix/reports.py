@@ -19,6 +19,8 @@ from tickloom.events import OrderState
 _SIDE_CODES = {"buy": fix.BUY, "sell": fix.SELL}
 _SIDES = {fix.BUY: "buy", fix.SELL: "sell", fix.SELL_SHORT: "sell"}
 _TIMES_IN_FORCE = {"day": fix.DAY, "ioc": fix.IOC, "fok": fix.FOK}
+_ORDER_TYPES = {"limit": fix.LIMIT, "market": fix.MARKET, "midpoint": fix.PEGGED}
+_LIQUIDITY = {fix.ADDED_LIQUIDITY: "added", fix.REMOVED_LIQUIDITY: "removed"}
 _STATES = {
     "0": OrderState.NEW,
     "1": OrderState.PARTIALLY_FILLED,
@@ -41,6 +43,7 @@ _EXEC_TYPES = {
     "8": "rejected",
     "A": "new",
     "C": "expired",
+    "D": "replaced",  # restated: made smaller in its place
     "E": "new",
     "F": "trade",
     "G": "trade_corrected",
@@ -58,10 +61,18 @@ def new_order(order: OrderRecord) -> NewOrderSingle:
         side=_SIDE_CODES[order.side],
         quantity=order.quantity,
         ts=order.ts_created,
-        price=order.limit_price,
+        order_type=_ORDER_TYPES[order.order_type],
+        price=0 if order.order_type == "market" else order.limit_price,
         time_in_force=_TIMES_IN_FORCE[order.time_in_force],
-        venue=order.venue,
+        exec_inst=exec_inst(order),
+        venue=order.sent_to,
+        min_quantity=order.min_quantity,
     )
+
+
+def exec_inst(order: OrderRecord) -> str:
+    """ExecInst: how a pegged order is pegged, or that it must rest."""
+    return fix.MID_PEG if order.order_type == "midpoint" else fix.POST_ONLY if order.post_only else ""
 
 
 def cancel_request(order: OrderRecord) -> OrderCancelRequest:
@@ -73,7 +84,7 @@ def cancel_request(order: OrderRecord) -> OrderCancelRequest:
         side=_SIDE_CODES[order.side],
         quantity=order.quantity,
         ts=order.ts,
-        venue=order.venue,
+        venue=order.sent_to,
     )
 
 
@@ -83,8 +94,13 @@ def status_request(order: OrderRecord) -> OrderStatusRequest:
         symbol=order.symbol,
         side=_SIDE_CODES[order.side],
         request_id=client_order_id(f"{order.order_id}|status", order.revision),
-        venue=order.venue,
+        venue=order.sent_to,
     )
+
+
+def is_duplicate(report: ExecutionReport) -> bool:
+    """Whether it refuses a ClOrdID that the venue has already: it says nothing of the order that it names."""
+    return report.exec_type == "8" and report.reject_reason == fix.DUPLICATE_ORDER
 
 
 def is_answer(report: ExecutionReport) -> bool:
@@ -103,7 +119,8 @@ def of_execution(said: ExecutionReport, default_venue: str, seq_num: int) -> Rep
     kind = _report_type(said)
     bust = said.exec_type in (fix.TRADE_CANCEL, fix.TRADE_CORRECT)
     # a cancel's reports carry the id of the request to cancel, and behind it the order's
-    replaced = said.exec_type == "5"
+    replaced = said.exec_type == fix.REPLACED
+    changed = replaced or said.exec_type == fix.RESTATED
     traded = said.exec_type in (fix.TRADE, fix.TRADE_CORRECT)
     return Report(
         report_type=kind,
@@ -121,6 +138,11 @@ def of_execution(said: ExecutionReport, default_venue: str, seq_num: int) -> Rep
         ts=said.ts,
         report_seq=0 if kind is ReportType.STATUS else seq_num,
         unknown_order=said.reject_reason == fix.UNKNOWN_ORDER and said.ord_status == "8",
+        original_order_id=said.orig_cl_ord_id if replaced else said.cl_ord_id if changed else "",
+        quantity=said.quantity if changed else 0,
+        price=said.price if changed else 0,
+        liquidity=_LIQUIDITY.get(said.liquidity, "") if traded else "",
+        fee=said.commission if traded else 0,
     )
 
 

@@ -18,6 +18,7 @@ import contextlib
 import random
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -34,6 +35,7 @@ from execution.venues.ouch.orders import OuchOrders, shares_of
 from tickloom.clock import NS_PER_S, Clock, SystemClock
 from tickloom.errors import DecodeError, ExecutionError, PriceRangeError
 from tickloom.events import OrderState
+from tickloom.prices import NANOS
 
 CONNECT_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 1.0
@@ -56,9 +58,11 @@ class OuchGateway:
         Ids of our orders at the venue that it may name: a new process must put whole ids to the 14
         characters that the venue has.
     midpoint : bool
-        Every order is a peg to the midpoint with a limit: for a dark pool.
+        Every order is a peg to the midpoint with a limit: for a dark pool whose callers do not say so.
     midnight_ns : callable, optional
         Midnight of the session's day in the venue's time zone, ns since the epoch; by default of today.
+    fees : (int, int)
+        Maker's and taker's, nanos of currency a share: OUCH does not say what an execution cost.
     """
 
     def __init__(
@@ -74,10 +78,13 @@ class OuchGateway:
         timezone: str = "America/New_York",
         midnight_ns: Callable[[], int] | None = None,
         clock: Clock | None = None,
+        name: str = "",
+        fees: tuple[int, int] = (0, 0),
     ) -> None:
-        self.name, self.venues = f"ouch:{venue}", (venue,)
+        self.name, self.venues = name or f"ouch:{venue}", (venue,)
         self._host, self._port, self._venue, self._events = host, port, venue, events
         self._username, self._password, self._order_ids = username, password, order_ids
+        self._maker_fee, self._taker_fee = fees
         self._midpoint, self._zone = midpoint, ZoneInfo(timezone)
         self._clock = clock or SystemClock()
         self._midnight_ns = midnight_ns or self._todays_midnight_ns
@@ -145,16 +152,14 @@ class OuchGateway:
     def _enter(self, order: OrderRecord) -> None:
         try:
             self._orders.sends(order.order_id, order.symbol, order.side)
-            quantity, price = shares_of(order.quantity), values.price_of(order.limit_price)
+            quantity, price = shares_of(order.quantity), _price_of(order)
+            options = self._options(order, quantity)
         except (ValueError, PriceRangeError, ExecutionError) as error:
             self._refuse(order, str(error))
             return
         if self._orders.knows(order.order_id) or order.order_id in self._sent:
             self._answer(order, ReportType.STATUS, "duplicate ClOrdID: this is its state, nothing was sent")
             return
-        options: list[tuple[str, int | str]] = [("price_type", "M")] if self._midpoint else []
-        if order.time_in_force == "fok":
-            options.append(("min_qty", quantity))
         ref = self._sent[order.order_id] = self._orders.take_ref()
         self._say(
             ouch.EnterOrder(
@@ -164,14 +169,30 @@ class OuchGateway:
                 symbol=order.symbol,
                 price=price,
                 time_in_force="0" if order.time_in_force == "day" else "3",
-                display="N" if self._midpoint else "Y",
+                display="N" if self._pegged(order) else "Y",
                 capacity="P",
                 intermarket_sweep="N",
                 cross_type="N",
                 client_order_id=order.order_id[: values.CLIENT_ORDER_ID_LENGTH],
-                appendage=tuple(options),
+                appendage=options,
             )
         )
+
+    def _pegged(self, order: OrderRecord) -> bool:
+        return self._midpoint or order.order_type == "midpoint"
+
+    def _options(self, order: OrderRecord, quantity: int) -> tuple[tuple[str, int | str], ...]:
+        """What the fixed fields have no place for. Fill or kill is the whole as the least quantity."""
+        options: list[tuple[str, int | str]] = []
+        if order.time_in_force == "fok":
+            options.append(("min_qty", quantity))
+        elif order.min_quantity:
+            options.append(("min_qty", shares_of(order.min_quantity)))
+        if order.post_only:
+            options.append(("post_only", "P"))
+        if self._pegged(order):
+            options.append(("price_type", "M"))
+        return tuple(options)
 
     def _replace(self, original: OrderRecord, order: OrderRecord) -> None:
         old = self._orders.user_ref(original.order_id)
@@ -192,7 +213,7 @@ class OuchGateway:
                 quantity=quantity,
                 price=price,
                 time_in_force="0" if order.time_in_force == "day" else "3",
-                display="N" if self._midpoint else "Y",
+                display="N" if self._pegged(original) else "Y",
                 intermarket_sweep="N",
                 client_order_id=order.order_id[: values.CLIENT_ORDER_ID_LENGTH],
             )
@@ -345,7 +366,7 @@ class OuchGateway:
         if report is not None:
             session, durable = self._events.last_report()
             if session != self._stream or event.sequence > durable:
-                self._events.on_report(report)
+                self._events.on_report(self._with_fee(report))
         elif isinstance(message, ouch.AccountQueryResponse) and event.sequence > end and self._queries:
             asked = self._queries.popleft()
             if asked is not None:
@@ -353,6 +374,12 @@ class OuchGateway:
                 self._answer(asked, ReportType.STATUS, "")
             elif not self.connected:
                 self._caught_up()
+
+    def _with_fee(self, report: Report) -> Report:
+        if report.report_type not in (ReportType.TRADE, ReportType.TRADE_CORRECTED):
+            return report
+        fee = self._maker_fee if report.liquidity == "added" else self._taker_fee
+        return replace(report, fee=(2 * report.last_quantity * fee + NANOS) // (2 * NANOS))
 
     def _caught_up(self) -> None:
         self._up.set()
@@ -386,6 +413,10 @@ class OuchGateway:
         now = datetime.fromtimestamp(self._clock.now_ns() // NS_PER_S, self._zone)
         midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
         return int(midnight.timestamp()) * NS_PER_S
+
+
+def _price_of(order: OrderRecord) -> int:
+    return values.MARKET_PRICE if order.order_type == "market" else values.price_of(order.limit_price)
 
 
 async def _answered(soup: ClientSession, reader: asyncio.StreamReader, clock: Clock) -> Up:

@@ -13,7 +13,7 @@ import random
 import structlog
 
 from execution import metrics
-from execution.exchange.requests import CancelRequest, NewOrder, StatusRequest
+from execution.exchange.requests import CancelRequest, NewOrder, OrderType, StatusRequest
 from execution.orders import OrderRecord
 from execution.venues import GatewayEvents, Report
 from execution.venues.simulated import protocol
@@ -41,10 +41,15 @@ _log = structlog.get_logger("gateway")
 class SimulatedGateway:
     """A session with the simulated exchange; see :class:`execution.venues.Gateway`."""
 
-    name = "simulated"
-
-    def __init__(self, host: str, port: int, venues: tuple[str, ...], events: GatewayEvents) -> None:
-        self.venues = venues
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        venues: tuple[str, ...],
+        events: GatewayEvents,
+        name: str = "simulated",
+    ) -> None:
+        self.name, self.venues = name, venues
         self._host, self._port, self._events = host, port, events
         self._writer: asyncio.StreamWriter | None = None
         self._up = asyncio.Event()
@@ -81,20 +86,23 @@ class SimulatedGateway:
         self._write(
             NewOrder(
                 order_id=order.order_id,
-                venue=order.venue,
+                venue=order.sent_to,
                 symbol=order.symbol,
                 side=order.side,
                 quantity=order.quantity,
-                price=order.limit_price,
+                price=0 if order.order_type == OrderType.MARKET else order.limit_price,
                 time_in_force=order.time_in_force,
+                order_type=OrderType(order.order_type),
+                min_quantity=order.min_quantity,
+                post_only=order.post_only,
             )
         )
 
     def cancel(self, order: OrderRecord) -> None:
-        self._write(CancelRequest(order.order_id, order.venue, order.symbol, order.side))
+        self._write(CancelRequest(order.order_id, order.sent_to, order.symbol, order.side))
 
     def status(self, order: OrderRecord) -> None:
-        self._write(StatusRequest(order.order_id, order.venue, order.symbol, order.side))
+        self._write(StatusRequest(order.order_id, order.sent_to, order.symbol, order.side))
 
     def _write(self, message: Message) -> None:
         """Hand a line to the connection; without one it is dropped, and on_lost has told or will tell."""
