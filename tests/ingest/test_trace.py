@@ -1,4 +1,4 @@
-"""From a seq back to captured bytes, over captures whose bytes are made here and looked up in the file itself."""
+"""From a seq back to captured bytes, over captures made here; the bytes are looked up in the file itself."""
 
 from __future__ import annotations
 
@@ -22,7 +22,13 @@ HEAD_BYTES = 4 + RECORD_HEAD.size
 def order(reference: int) -> bytes:
     """An AddOrder message that is told apart by its reference."""
     return LAYOUTS["A"].pack(
-        stock_locate=7, timestamp=reference, reference=reference, side="B", shares=100, stock="ALFA", price=1_234_500
+        stock_locate=7,
+        timestamp=reference,
+        reference=reference,
+        side="B",
+        shares=100,
+        stock="ALFA",
+        price=1_234_500,
     )
 
 

@@ -35,7 +35,9 @@ def test_rows_between_two_seqs_are_counted_and_their_ends_shown(
     found = by_seq.read_range(tables, block.venue, symbols, ["quotes", "trades"], first, last, ends=4)
     for table in ("quotes", "trades"):
         records = block.kinds()[table]
-        inside = records[(records["seq"] >= first) & (records["seq"] <= last) & np.isin(records["symbol"], [1, 2])]
+        inside = records[
+            (records["seq"] >= first) & (records["seq"] <= last) & np.isin(records["symbol"], [1, 2])
+        ]
         assert found.counts[table] == len(inside)
         events = [one for one in found.events if one.table == table]
         expected = [*inside[:4], *inside[-4:]]

@@ -355,4 +355,4 @@ def test_what_has_no_meaning_here_is_not_booked() -> None:
     with pytest.raises(FieldError, match="39"):
         of_execution(report(order, "0", "9"), "XNAS", 5)
     with pytest.raises(FieldError, match="150"):
-        of_execution(report(order, "D", "0"), "XNAS", 5)
+        of_execution(report(order, "B", "0"), "XNAS", 5)
