@@ -48,6 +48,7 @@ def stack(tmp_path: Path) -> Iterator[tuple[Stack, StackConfiguration]]:
     """A broker and a cluster of this test's own, which checkpoints twice a second."""
     configuration = StackConfiguration.load(
         stack={"data_dir": tmp_path, "start_timeout_s": START_TIMEOUT_S},
+        kafka={"tick_partitions": 4},
         flink={"checkpoint_interval_ms": 500, "restart_delay_ms": 200, "slots": SLOTS},
     ).with_free_ports()
     data = configuration.stack.data_dir
