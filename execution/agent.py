@@ -100,8 +100,14 @@ def run(
     settings: ExecutionSettings,
     kafka: KafkaSettings,
     data_dir: Path,
+    feeds: tuple[str, ...],
 ) -> None:
     """Run until SIGTERM (exit code 0), or until something fails (nonzero). Does not return.
+
+    Parameters
+    ----------
+    feeds : tuple of str
+        The venues whose ticks it follows.
 
     Raises
     ------
@@ -110,7 +116,7 @@ def run(
     """
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    service = loop.run_until_complete(_started(make_service, settings, kafka))
+    service = loop.run_until_complete(_started(make_service, feeds, kafka))
     service.failed.add_done_callback(_end)
     for name in ("faust", "mode", "aiokafka"):
         logging.getLogger(name).setLevel(
@@ -149,11 +155,11 @@ class _OncePerWhile(logging.Filter):
 
 
 def _started(
-    make_service: Callable[[], ExecutionService], settings: ExecutionSettings, kafka: KafkaSettings
+    make_service: Callable[[], ExecutionService], feeds: tuple[str, ...], kafka: KafkaSettings
 ) -> Coroutine[Any, Any, ExecutionService]:
     async def start() -> ExecutionService:
         names = [topics.SIGNALS, topics.ORDERS, topics.EXECUTIONS, topics.POSITIONS]
-        names += [topics.ticks(venue) for venue in settings.venues]
+        names += [topics.ticks(venue) for venue in feeds]
         await asyncio.to_thread(topics.ensure_topics, names, kafka)
         service = make_service()
         await service.start()

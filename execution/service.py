@@ -17,8 +17,10 @@ import structlog
 
 from execution import metrics
 from execution.control import Inbox
+from execution.destinations import Connectivity
 from execution.engine import OrderEngine, Source
 from execution.feed import FeedFollower
+from execution.gateways import Gateways, GatewaysEvents, OrderIds
 from execution.journal import Journal
 from execution.killswitch import KillSwitch
 from execution.limits import Limits, LimitsWatch
@@ -27,7 +29,7 @@ from execution.operations import Operations
 from execution.orders import OrderRecord
 from execution.outbox import OutboxSender
 from execution.signal_log import SignalLog
-from execution.venues import Gateway, GatewayEvents, Report
+from execution.venues import Report
 from tickloom import topics
 from tickloom.clock import NS_PER_MS, NS_PER_S, Clock
 from tickloom.codec import TickBatch
@@ -51,8 +53,8 @@ LOGON_WAIT_S = 10.0
 
 _log = structlog.get_logger("execution")
 
-#: Makes the gateway once it is known whom to tell.
-GatewayFactory = Callable[[GatewayEvents], Gateway]
+#: Makes the gateways once it is known whom to tell, and which ids orders at a destination have.
+GatewaysFactory = Callable[[GatewaysEvents, OrderIds], Gateways]
 
 
 def journal_path(data_dir: Path) -> Path:
@@ -76,7 +78,7 @@ class ExecutionService:
         data_dir: Path,
         registry: Registry,
         limits: Limits,
-        gateway: GatewayFactory,
+        gateways: GatewaysFactory,
         sinks: dict[str, FactSink],
         clock: Clock,
     ) -> None:
@@ -85,8 +87,9 @@ class ExecutionService:
         self.journal = Journal(path)
         self.journal.lock()
         self.market = MarketState()
-        self.gateway = gateway(
-            GatewayEvents(self._on_report, self._on_session, self._on_lost, self._last_report)
+        self.gateway = gateways(
+            GatewaysEvents(self._on_report, self._on_session, self._on_lost, self._last_report),
+            self._order_ids,
         )
         self.engine = OrderEngine(
             journal=self.journal,
@@ -96,15 +99,15 @@ class ExecutionService:
             clock=clock,
             kill_switch=KillSwitch(path.parent),
             enabled=settings.enabled,
-            connected=self._connected,
-            gateway=self.gateway.name,
+            connected=self.gateway.trades,
+            gateway=self.gateway.names[0],
         )
         self._last_order_ns = 0
         self._operations = Operations(
             self.engine, Inbox(path.parent), self._turn, lambda: self._last_order_ns
         )
         self._limits = LimitsWatch(settings.limits_file, registry, limits)
-        names = [topics.ticks(venue) for venue in settings.venues]
+        names = [topics.ticks(venue) for venue in feeds(settings, self.gateway.connectivity)]
         self._feed = FeedFollower(kafka, names, FEED_RECORDS_BACK, self._on_batches)
         self._senders = [OutboxSender(path, name, sink) for name, sink in sinks.items()]
         self._log = SignalLog(kafka, topics.SIGNALS)
@@ -218,11 +221,11 @@ class ExecutionService:
     async def _wait_for_venue(self, signal: Signal) -> None:
         """A venue that is away may be back before the signal is too old; the gate has the last word."""
         rule = self.engine.limits.rules.get(signal.rule)
-        if rule is None or not self.settings.enabled or self.gateway.connected:
+        if rule is None or not self.settings.enabled or self.gateway.trades(signal.venue):
             return
         left_ns = signal.ts_signal + rule.signal_age_ms_max * NS_PER_MS - self._clock.now_ns()
         if left_ns > 0:
-            await self.gateway.wait_connected(left_ns / NS_PER_S)
+            await self.gateway.wait_market(signal.venue, left_ns / NS_PER_S)
 
     def _lost(self, partition: int, start: int, low: int) -> None:
         text = (
@@ -252,21 +255,22 @@ class ExecutionService:
         for batch, appended_ns in batches:  # on the feed's thread; MarketState has a lock
             self.market.apply(batch, appended_ns)
 
-    def _on_report(self, report: Report) -> None:
+    def _on_report(self, report: Report, gateway: str) -> None:
         self._send(self.engine.on_report(report))
 
-    def _on_session(self, session: str) -> None:
+    def _on_session(self, gateway: str, session: str) -> None:
         for order in self.engine.on_session(session):
             self.gateway.status(order)
 
-    def _on_lost(self, why: str) -> None:
+    def _on_lost(self, gateway: str, why: str) -> None:
         self.engine.on_lost(why)
 
-    def _last_report(self) -> tuple[str, int]:
+    def _last_report(self, gateway: str) -> tuple[str, int]:
         return self.engine.last_report()
 
-    def _connected(self, venue: str) -> bool:
-        return venue in self.gateway.venues and self.gateway.connected
+    def _order_ids(self, destination: str) -> list[str]:
+        sent = self.journal.orders(sent_only=True)
+        return [order.order_id for order in sent if order.sent_to == destination]
 
     # --- time ----------------------------------------------------------------------------------
 
@@ -276,6 +280,8 @@ class ExecutionService:
             await asyncio.sleep(TIMER_S)
             if self._feed.failure is not None:
                 raise ServiceError(f"market data cannot be followed: {self._feed.failure}")
+            if self.gateway.failure is not None:
+                raise self.gateway.failure
             self._turn()
             now_ns = self._clock.monotonic_ns()
             if now_ns - marked_ns > MARK_S * NS_PER_S:
@@ -333,6 +339,11 @@ class ExecutionService:
                 stalled[partition] = (at, count)
                 if count >= STALL_CHECKS_MAX:
                     raise ServiceError(f"signals/{partition} waits at offset {at} and is not delivered")
+
+
+def feeds(settings: ExecutionSettings, connectivity: Connectivity) -> tuple[str, ...]:
+    """The venues whose ticks the agent follows: its markets, and the books of their destinations."""
+    return tuple(dict.fromkeys((*settings.venues, *connectivity.destinations.books())))
 
 
 def parse_signal(value: bytes) -> Signal:

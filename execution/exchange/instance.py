@@ -5,7 +5,7 @@ The file has a table ``[venues.NAME]`` for each venue (:mod:`execution.exchange.
 ``quotes = true`` if its best bid and offer go to ``ticks.NAME``; at the top ``port`` (of the exchange's own
 protocol), ``control_port``, ``drop_copy_port``, ``metrics_port``, ``password`` of logins, and
 ``fix_clients``, the CompIDs of who may log on to the FIX ports. What is not named is not opened; 0 takes a
-free port, the same one again after a restart (:mod:`execution.exchange.opened`). All bind to the exchange's
+free port, the same one again after a restart (:mod:`tickloom.stack.opened`). All bind to the exchange's
 host.
 """
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import structlog
 
-from execution.exchange import opened
 from execution.exchange.instance import Instance, InstanceSettings
 from execution.exchange.matching import MatchingEngine
 from execution.exchange.quote_publisher import QuotePublisher
@@ -23,6 +22,7 @@ from tickloom.codec import TickBatch
 from tickloom.errors import ServiceError
 from tickloom.instruments import Registry
 from tickloom.settings import ExchangeSettings, KafkaSettings
+from tickloom.stack import opened
 from tickloom.stack.ports import free_ports
 from tickloom.telemetry import start_metrics
 

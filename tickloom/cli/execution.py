@@ -25,6 +25,7 @@ from tickloom.settings import (
 from tickloom.telemetry import configure_logging
 
 if TYPE_CHECKING:
+    from execution.destinations import Connectivity
     from execution.service import ExecutionService
 
 RETURN_DAYS = 730  # two years: 500 trading days for the simulation; the covariance forgets far sooner
@@ -52,37 +53,50 @@ def exchange(
 def agent() -> None:
     """Run the order-and-risk agent: signals in, risk-checked orders out."""
     from execution.agent import run
+    from execution.service import feeds
 
     configure_logging("agent")
     settings, kafka, data_dir = ExecutionSettings.load(), KafkaSettings.load(), StackSettings.load().data_dir
-    run(lambda: _service(settings, kafka, data_dir), settings, kafka, data_dir)
+    connectivity = _connectivity(settings)
+    run(
+        lambda: _service(settings, kafka, data_dir, connectivity),
+        *(settings, kafka, data_dir, feeds(settings, connectivity)),
+    )
 
 
-def _service(settings: ExecutionSettings, kafka: KafkaSettings, data_dir: Path) -> ExecutionService:
-    from execution import limits
+def _connectivity(settings: ExecutionSettings) -> Connectivity:
+    """Where orders go: as the destinations file says, or to the one exchange of the settings."""
+    from execution import destinations
+
+    if settings.destinations_file is None:
+        return destinations.plain(settings.venues, ExchangeSettings.load())
+    return destinations.load(settings.destinations_file, settings.venues)
+
+
+def _service(
+    settings: ExecutionSettings, kafka: KafkaSettings, data_dir: Path, connectivity: Connectivity
+) -> ExecutionService:
+    from execution import gateways, limits
     from execution.outbox import KafkaFacts
     from execution.risk.warm import warm_up
     from execution.service import ExecutionService
-    from execution.venues.simulated.gateway import SimulatedGateway
     from storage.facts import QuestDbFacts
 
-    exchange_settings = ExchangeSettings.load()
     registry = Registry.load()
     in_force = limits.load(settings.limits_file, registry)
     warm_up(
         registry, in_force
     )  # else the first signals of the day would wait for a compiler, and grow too old
+    clock = SystemClock()
     service = ExecutionService(
         settings=settings,
         kafka=kafka,
         data_dir=data_dir,
         registry=registry,
         limits=in_force,
-        gateway=lambda events: SimulatedGateway(
-            exchange_settings.host, exchange_settings.port, exchange_settings.venues, events
-        ),
+        gateways=lambda events, order_ids: gateways.make(connectivity, events, data_dir, order_ids, clock),
         sinks={"questdb": QuestDbFacts(QuestDbSettings.load()), "kafka": KafkaFacts(kafka)},
-        clock=SystemClock(),
+        clock=clock,
     )
     _estimate(service)
     return service

@@ -18,7 +18,7 @@ from tickloom.clock import NS_PER_S, SystemClock
 from tickloom.errors import ServiceError
 from tickloom.settings import StackSettings
 from tickloom.stack import artifacts
-from tickloom.stack.applications import NAMES, catalogue
+from tickloom.stack.applications import NAMES, catalogue, names
 from tickloom.stack.configuration import StackConfiguration
 from tickloom.stack.doctor import examine
 from tickloom.stack.logs import follow, tail
@@ -181,9 +181,11 @@ def logs(
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 100,
 ) -> None:
     """Print the end of a service's log."""
-    if name not in (*NAMES, SUPERVISOR_LOG):
-        raise ServiceError(f"no service {name!r}; there are {', '.join(NAMES)}")
-    path: Path = StackConfiguration.load().stack.data_dir / "log" / f"{name}.log"
+    configuration = StackConfiguration.load()
+    known = names(configuration)
+    if name not in (*known, SUPERVISOR_LOG):
+        raise ServiceError(f"no service {name!r}; there are {', '.join(known)}")
+    path: Path = configuration.stack.data_dir / "log" / f"{name}.log"
     if not path.exists() and not follow_on:
         raise ServiceError(f"{path} is not there: {name} was never started on this data directory")
     for line in tail(path, lines):

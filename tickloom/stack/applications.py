@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tickloom.errors import SettingsError
 from tickloom.settings import DagsterSettings
-from tickloom.stack import flink, kafka, questdb
+from tickloom.stack import exchanges, flink, kafka, questdb
 from tickloom.stack.configuration import StackConfiguration
 from tickloom.stack.ports import UDP_MARK
 from tickloom.stack.service import PROBE_TIMEOUT_S, HealthCheck, Service, http_answers
@@ -34,8 +34,16 @@ NAMES = (
 )  # fmt: skip
 
 
-def catalogue(configuration: StackConfiguration, names: Iterable[str] | None = None) -> list[Service]:
-    """The services ``names`` (those of ``stack.services`` by default), in the catalogue's order.
+def names(configuration: StackConfiguration) -> tuple[str, ...]:
+    """All that this stack can run: :data:`NAMES`, and the configured further exchanges behind the first."""
+    at = NAMES.index(EXCHANGE) + 1
+    return (*NAMES[:at], *exchanges.names(configuration.exchange), *NAMES[at:])
+
+
+def catalogue(configuration: StackConfiguration, wanted: Iterable[str] | None = None) -> list[Service]:
+    """The services ``wanted`` (those of ``stack.services`` by default), in the catalogue's order.
+
+    With the exchange come all its further instances.
 
     Raises
     ------
@@ -44,9 +52,11 @@ def catalogue(configuration: StackConfiguration, names: Iterable[str] | None = N
     SetupError
         A piece that one of them needs (a jar, the JRE) is missing.
     """
-    wanted = set(configuration.stack.services if names is None else names)
-    if unknown := sorted(wanted - set(NAMES)):
-        raise SettingsError(f"no service {unknown[0]!r}; there are {', '.join(NAMES)}")
+    chosen, known = set(configuration.stack.services if wanted is None else wanted), names(configuration)
+    if unknown := sorted(chosen - set(known)):
+        raise SettingsError(f"no service {unknown[0]!r}; there are {', '.join(known)}")
+    if EXCHANGE in chosen:
+        chosen.update(exchanges.names(configuration.exchange))
     data_dir = configuration.stack.data_dir
     makers: dict[str, Callable[[], Service]] = {
         questdb.NAME: lambda: questdb.service(configuration.questdb, data_dir),
@@ -62,7 +72,9 @@ def catalogue(configuration: StackConfiguration, names: Iterable[str] | None = N
         DAGSTER_WEBSERVER: lambda: dagster_webserver(configuration.dagster, data_dir),
         DAGSTER_DAEMON: lambda: dagster_daemon(configuration.dagster, data_dir),
     }
-    return [makers[name]() for name in NAMES if name in wanted]
+    for one in instances(configuration):
+        makers[one.name] = lambda one=one: one  # type: ignore[misc]
+    return [makers[name]() for name in known if name in chosen]
 
 
 def schema() -> Service:
@@ -89,6 +101,12 @@ def exchange(configuration: StackConfiguration) -> Service:
     )
 
 
+def instances(configuration: StackConfiguration) -> list[Service]:
+    """The further exchanges."""
+    data_dir = configuration.stack.data_dir
+    return exchanges.services(configuration.exchange, data_dir, (kafka.NAME, SCHEMA))
+
+
 def agent(configuration: StackConfiguration) -> Service:
     """The Faust worker that holds orders and risk."""
     settings = configuration.execution
@@ -97,7 +115,7 @@ def agent(configuration: StackConfiguration) -> Service:
         "agent",
         section="execution",
         metrics_port=settings.metrics_port,
-        depends_on=(kafka.NAME, questdb.NAME, SCHEMA, EXCHANGE),
+        depends_on=(kafka.NAME, questdb.NAME, SCHEMA, EXCHANGE, *exchanges.names(configuration.exchange)),
         ports={"execution.web_port": settings.web_port},
     )
 

@@ -72,6 +72,7 @@ class StackConfiguration:
             name: part.model_copy(update={key: found[name, key] for key in port_keys(type(part))})
             for name, part in self._sections().items()
         }
+        moved["exchange"] = moved["exchange"].model_copy(update={"free_ports": True})
         return dataclasses.replace(self, **moved)
 
     def ports(self) -> dict[str, int]:

@@ -81,7 +81,8 @@ class OuchGateway:
         name: str = "",
         fees: tuple[int, int] = (0, 0),
     ) -> None:
-        self.name, self.venues = name or f"ouch:{venue}", (venue,)
+        self.name = name or f"ouch:{venue}"
+        self.venues: tuple[str, ...] = (venue,)
         self._host, self._port, self._venue, self._events = host, port, venue, events
         self._username, self._password, self._order_ids = username, password, order_ids
         self._maker_fee, self._taker_fee = fees
