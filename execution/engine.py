@@ -8,30 +8,36 @@ makes its effect durable in one transaction, and returns what the shell must now
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import structlog
 
-from execution import metrics
+from execution import metrics, replacing
 from execution.journal import Journal
 from execution.killswitch import KillSwitch
+from execution.ledger import Ledger, of_states
 from execution.limits import Limits
 from execution.market import MarketState
 from execution.orders import OrderRecord, transition
-from execution.portfolio import Portfolio
+from execution.parents import Parents
 from execution.pretrade import PreTrade
-from execution.reports import Effect, effect_of
+from execution.records import intent_of, record_of
+from execution.reports import Effect, Known, effect_of
 from execution.risk import Refusal, pair_leg
+from execution.router import Router
 from execution.sizing import OrderIntent, size
 from execution.unwinder import Unwinder
 from execution.venues import Report, ReportType
 from tickloom.clock import NS_PER_MS, NS_PER_S, Clock
+from tickloom.errors import OrderStateError
 from tickloom.events import OrderState, Signal
 from tickloom.instruments import Registry
 
 ACK_TIMEOUT_NS = 2 * NS_PER_S  # a venue that has not answered by then has perhaps not heard
 ASK_INTERVAL_NS = 2 * NS_PER_S
+_WAITING = (OrderState.PENDING_NEW, OrderState.PENDING_CANCEL, OrderState.PENDING_REPLACE)
+_WORKING = (OrderState.NEW, OrderState.PARTIALLY_FILLED)
 
 _log = structlog.get_logger("execution")
 
@@ -47,11 +53,21 @@ class Source:
 
 @dataclass(slots=True)
 class Due:
-    """What the shell must send now."""
+    """What the shell must send now. replace: (the new order, the one whose place it takes)."""
 
     send: list[OrderRecord] = field(default_factory=list)
     cancel: list[OrderRecord] = field(default_factory=list)
     ask: list[OrderRecord] = field(default_factory=list)
+    replace: list[tuple[OrderRecord, OrderRecord]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Session:
+    """A gateway's: the venue's record, the last report that is durable here, and unanswered questions."""
+
+    name: str = ""
+    report_seq: int = 0
+    asked: Counter[str] = field(default_factory=Counter)
 
 
 class OrderEngine:
@@ -64,7 +80,14 @@ class OrderEngine:
     enabled : bool
         Live order entry. Off, every signal is journaled as refused.
     connected : Callable[[str], bool]
-        Whether there is a session with a venue now.
+        Whether there is a session with a destination now; of a market whose orders are routed: with any of
+        its destinations.
+    gateways : sequence of str
+        The gateways' names; last reports are kept by them.
+    gateway_of : Callable[[str], str], optional
+        The gateway that carries orders to a destination; empty where none does. Default: the first.
+    router : Router, optional
+        Without one every order goes to the venue itself.
     """
 
     def __init__(
@@ -77,23 +100,24 @@ class OrderEngine:
         kill_switch: KillSwitch,
         enabled: bool,
         connected: Callable[[str], bool],
-        gateway: str = "simulated",
+        gateways: Sequence[str] = ("simulated",),
+        gateway_of: Callable[[str], str] | None = None,
+        router: Router | None = None,
     ) -> None:
         self.journal, self.registry, self.market = journal, registry, market
         self.clock, self.kill_switch, self.enabled = clock, kill_switch, enabled
-        self._gateway = gateway
-        self.open: dict[str, OrderRecord] = {}
-        self.portfolio = Portfolio(journal, market, clock)
+        self._connected = connected
+        self._gateway_of = gateway_of or (lambda destination: gateways[0])
+        self._sessions = {name: _Session() for name in gateways}
         self.pretrade = PreTrade(journal, registry, limits, market, clock, kill_switch, connected)
         self.risk = self.pretrade.book
         self.unwinder = Unwinder(journal, registry, self.pretrade, market, clock, connected)
+        self.ledger = Ledger(journal, market, clock, self.risk, self.unwinder)
+        self.portfolio, self.open = self.ledger.portfolio, self.ledger.open
+        self.parents = Parents(journal, self.ledger, self.pretrade, clock, router)
         self._last_accepted: dict[tuple[str, str, str, str], int] = {}
-        self._waiting_since_ns: dict[str, int] = {}
         self._unwound: set[str] = set()  # orders that a breach plan wants cancelled
-        self._verdicts: dict[str, bytes] = {}  # until they are journaled
-        self._asked: Counter[str] = Counter()  # status requests that are not answered yet
-        self._session = ""
-        self._report_seq = 0
+        self._unposted: set[str] = set()  # children that the router wants cancelled
 
     @property
     def limits(self) -> Limits:
@@ -117,15 +141,15 @@ class OrderEngine:
 
     def recover(self) -> None:
         """Rebuild orders and positions; what was under way is UNKNOWN until the venue tells."""
-        self.portfolio.recover()
+        self.ledger.recover()
+        self.parents.recover()
         self._last_accepted = self.journal.last_accepted()
-        self.open = {order.order_id: order for order in self.journal.open_orders()}
-        self.pretrade.recover(self.open.values())
+        self.pretrade.recover(self.ledger.held_orders())
         self.unwinder.recover()
-        self.on_lost("the agent was restarted")
+        self._unknown(of_states(self.open.values(), *_WAITING), "the agent was restarted")
         if self.open:
             _log.info("recovered", open_orders=len(self.open), positions=len(self.portfolio.firm.holdings))
-        self._gauges()
+        self.ledger.gauges()
 
     # --- signals -------------------------------------------------------------------------------
 
@@ -137,7 +161,7 @@ class OrderEngine:
         """A message that is no signal: an alert, and on to the next."""
         metrics.SIGNALS.labels("malformed").inc()
         with self.journal.transaction():
-            self._alert("signal", f"{source.topic}/{source.partition}@{source.offset}: {text}")
+            self.ledger.alert("signal", f"{source.topic}/{source.partition}@{source.offset}: {text}")
             self._advance(source)
 
     def on_signal(self, signal: Signal, source: Source | None = None) -> list[OrderRecord]:
@@ -150,24 +174,44 @@ class OrderEngine:
         intents = size(signal, self.registry, self.limits.rules.get(signal.rule), self.market.view)
         refusals = self._refusals(intents, signal)
         now_ns = self.clock.now_ns()
-        orders = [_record(intent, refusal, now_ns) for intent, refusal in zip(intents, refusals, strict=True)]
+        orders = [
+            record_of(intent, refusal, now_ns) for intent, refusal in zip(intents, refusals, strict=True)
+        ]
         accepted = not any(refusals)
         reason = "; ".join(refusal.text for refusal in refusals if refusal)
+        send: list[OrderRecord] = []
         with self.journal.transaction():
             self.journal.add_signal(signal, "accepted" if accepted else "refused", reason, now_ns)
-            for order in orders:
-                self.journal.add_order(order, sent=accepted)
-                self._note_verdict(order)
+            if accepted:
+                send = self._accept(orders)
+            for order in () if accepted else orders:
+                self.journal.add_order(order, sent=False)
+                self.ledger.note_verdict(order)
             self._advance(source)
         self._count(signal, orders, refusals, now_ns)
-        if not accepted:
-            return []
-        self._last_accepted[(signal.rule, signal.venue, signal.symbol, signal.side)] = signal.ts_event
+        if accepted:
+            self._last_accepted[(signal.rule, signal.venue, signal.symbol, signal.side)] = signal.ts_event
+        return send
+
+    def _accept(self, orders: Sequence[OrderRecord]) -> list[OrderRecord]:
+        """Journal orders that the gate has passed, parents with their first children; what leaves of them."""
+        send, parents = [], []
         for order in orders:
-            self.open[order.order_id] = order
-            self._waiting_since_ns[order.order_id] = self.clock.monotonic_ns()
-            self.risk.on_sent(order, now_ns)
-        return orders
+            routed = self.parents.routes(order.venue)
+            made = replace(order, state=OrderState.NEW) if routed else order
+            self.journal.add_order(made, sent=not routed)
+            self.ledger.note_verdict(made)
+            if routed:
+                self.risk.on_accepted(made, made.ts)
+                self.ledger.add_parent(made)
+                parents.append(made.order_id)
+            else:
+                self.risk.on_sent(made, made.ts)
+                self.ledger.add(made)
+                send.append(made)
+        for parent_id in parents:
+            send += self._route(parent_id)
+        return send
 
     def _refusals(self, intents: list[OrderIntent], signal: Signal) -> list[Refusal | None]:
         """What each leg is refused for. A leg that passes is held while the next one is looked at, so that
@@ -177,26 +221,21 @@ class OrderEngine:
         for intent in intents:
             refusals.append(self._refusal(intent, signal))
             if refusals[-1] is None:
-                self.risk.on_order(_record(intent, None, now_ns))
+                self.risk.on_order(record_of(intent, None, now_ns))
         for intent, refusal in zip(intents, refusals, strict=True):
             if refusal is None:
                 continue  # both legs or neither
             for other, mine in zip(intents, refusals, strict=True):
                 if mine is None:
-                    self.risk.on_order(_record(other, refusal, now_ns))
+                    self.risk.on_order(record_of(other, refusal, now_ns))
             return [mine if mine else pair_leg(intent, refusal) for mine in refusals]
         return refusals
 
     def _refusal(self, intent: OrderIntent, signal: Signal, resend: bool = False) -> Refusal | None:
         repeated = self._last_accepted.get((signal.rule, signal.venue, signal.symbol, signal.side), 0)
         verdict = self.pretrade.verdict(intent, signal, self.enabled, repeated, resend)
-        self._verdicts[intent.order_id] = verdict.as_json()
+        self.ledger.verdicts[intent.order_id] = verdict.as_json()
         return self.pretrade.refusal(intent, verdict)
-
-    def _note_verdict(self, order: OrderRecord) -> None:
-        verdict = self._verdicts.pop(order.order_id, None)
-        if verdict is not None:
-            self.journal.set_verdict(order.order_id, order.ts, verdict)
 
     def sample(self) -> None:
         """Once a second: risk and positions at the current marks, on the record."""
@@ -214,85 +253,122 @@ class OrderEngine:
         if not any(refusals):
             metrics.SIGNAL_TO_ORDER.observe(max(0, now_ns - signal.ts_signal) / NS_PER_S)
 
-    # --- the venue's side ----------------------------------------------------------------------
+    # --- parents -------------------------------------------------------------------------------
 
-    def last_report(self) -> tuple[str, int]:
+    def _route(self, parent_id: str) -> list[OrderRecord]:
+        """The next step of a parent. Inside a transaction; what leaves once it is committed."""
+        decision = self.parents.decide(parent_id)
+        if decision is None:
+            return []
+        self._unposted |= set(decision.cancel)
+        return self.parents.make(parent_id, decision, self.enabled).sent
+
+    def _advance_parent(self, parent_id: str) -> list[OrderRecord]:
+        """Go on with a parent, or end it; the children to send."""
+        self.pretrade.roll_day()
+        send: list[OrderRecord] = []
+        if self.kill_switch.halted_because() is None:
+            decision = self.parents.decide(parent_id)
+            if decision is not None:
+                self._unposted |= set(decision.cancel)
+                with self.journal.transaction():
+                    send = self.parents.make(parent_id, decision, self.enabled).sent
+                    self.parents.settle(parent_id)
+        if self.parents.over(parent_id):
+            with self.journal.transaction():
+                self.parents.settle(parent_id)
+        return send
+
+    # --- the venues' side ----------------------------------------------------------------------
+
+    def last_report(self, gateway: str) -> tuple[str, int]:
         """The venue's record we know, and the number of its last report that is durable here."""
-        return self.journal.last_report(self._gateway)
+        return self.journal.last_report(gateway)
 
-    def on_session(self, session: str) -> list[OrderRecord]:
+    def on_session(self, gateway: str, session: str) -> list[OrderRecord]:
         """Logged on; the orders to ask about (missed reports come by themselves, before the answers)."""
-        known, report_seq = self.last_report()
+        known, report_seq = self.last_report(gateway)
         if known and known != session:
             text = f"the venue keeps another record now ({session}, not {known}); orders it forgot stay open"
             with self.journal.transaction():
-                self._alert("venue", text)
-        self._session, self._report_seq = session, report_seq if known == session else 0
-        self._asked.clear()
-        return self._ask([order for order in self.open.values() if order.state is OrderState.UNKNOWN])
+                self.ledger.alert("venue", text)
+        self._sessions[gateway] = _Session(session, report_seq if known == session else 0)
+        return self._ask([order for order in self._of(gateway) if order.state is OrderState.UNKNOWN])
 
-    def on_lost(self, why: str) -> None:
-        """No session any more: whatever waited for an answer is UNKNOWN."""
-        waiting = (OrderState.PENDING_NEW, OrderState.PENDING_CANCEL)
-        self._unknown([order for order in self.open.values() if order.state in waiting], why)
+    def on_lost(self, gateway: str, why: str) -> None:
+        """No session any more: whatever waited for an answer there is UNKNOWN."""
+        self._unknown(of_states(self._of(gateway), *_WAITING), why)
 
-    def on_report(self, report: Report) -> list[OrderRecord]:
-        """Book what a venue says; the orders to send again (the venue never saw them)."""
-        if report.report_seq and report.report_seq <= self._report_seq:
+    def on_report(self, report: Report, gateway: str) -> list[OrderRecord]:
+        """Book what a venue says; the orders to send: parts of a parent, or what the venue never saw."""
+        session = self._sessions[gateway]
+        if report.report_seq and report.report_seq <= session.report_seq:
             return []  # replayed, and durable here already
         order = self.open.get(report.order_id) or self.journal.order(report.order_id)
-        known = bool(report.execution_id) and self.journal.has_execution(report.venue, report.execution_id)
-        effect = effect_of(order, report, known, self.clock.now_ns())
+        effect = effect_of(order, report, self._known(order, report), self.clock.now_ns())
         if report.report_type is ReportType.STATUS:
-            self._asked[report.order_id] -= 1
+            session.asked[report.order_id] -= 1
         if effect.never_arrived and order is not None:
             # an answer to an earlier question says nothing once the order was sent again after it
-            last = self._asked[order.order_id] <= 0
+            last = session.asked[order.order_id] <= 0
             effect = self._again(order) if last else Effect(order)
         with self.journal.transaction():
-            self._apply(effect)
+            self.ledger.apply(effect)
             if report.report_seq:
-                self.journal.set_last_report(self._gateway, self._session, report.report_seq)
-        self._report_seq = max(self._report_seq, report.report_seq)
-        self._gauges()
-        resend = effect.order
-        return [resend] if effect.resend and resend is not None else []
+                self.journal.set_last_report(gateway, session.name, report.report_seq)
+        session.report_seq = max(session.report_seq, report.report_seq)
+        return self._after(effect, report)
 
-    def _apply(self, effect: Effect) -> None:
+    def _after(self, effect: Effect, report: Report) -> list[OrderRecord]:
+        """What follows from an order's change, once it is durable."""
+        self.ledger.gauges()
         order = effect.order
-        if order is not None:
-            self.risk.on_order(order)
-            self._note_verdict(order)
-            if effect.changed:
-                self.journal.update_order(order)
-                metrics.ORDERS.labels(order.state.value).inc()
-            else:
-                self.journal.set_venue_order_id(order)
-            if order.terminal:
-                self.open.pop(order.order_id, None)
-                self._unwound.discard(order.order_id)
-                self._waiting_since_ns.pop(order.order_id, None)
-            else:
-                self.open[order.order_id] = order
-                self._waiting_since_ns[order.order_id] = self.clock.monotonic_ns()
-        if effect.execution is not None and order is not None:
-            self.journal.add_execution(effect.execution, order.rule)
-            self.journal.add_fact(self.portfolio.book(order.rule, effect.execution))
-            self.risk.on_fill(order.rule, effect.execution)
-            self.unwinder.on_fill(order, effect.execution.quantity)
-            metrics.EXECUTIONS.labels(effect.execution.venue).inc()
-        if effect.alert:
-            self._alert("order", effect.alert)
+        if order is None:
+            return []
+        if order.terminal:
+            self._unwound.discard(order.order_id)
+            self._unposted.discard(order.order_id)
+        if not order.parent_id:
+            return [order] if effect.resend else []
+        if self.parents.router is not None:
+            self.parents.router.on_report(order, report, self.clock.now_ns())
+        if order.parent_id in self.ledger.parents:
+            return self._advance_parent(order.parent_id)
+        self.parents.forget(order.parent_id)
+        return []
+
+    def _known(self, order: OrderRecord | None, report: Report) -> Known:
+        if order is None:
+            return Known()
+        execution, amended = None, None
+        if report.execution_id:
+            found = self.journal.execution(report.venue, report.execution_id)
+            execution = found[1] if found else None
+            changes = [] if found else self.journal.execution_changes(report.venue, report.execution_id)
+            amended = (changes[-1].quantity, changes[-1].price) if changes else None
+        original = self.open.get(order.original_order_id)
+        return Known(execution, amended, original, self.ledger.replacement(order))
 
     def _again(self, order: OrderRecord) -> Effect:
-        """An order that never arrived goes through the gate again, and is sent or is rejected."""
-        signal = self.journal.signal(order.signal_id)
+        """An order that never arrived goes through the gate again, and is sent or is rejected.
+
+        A part of a parent is not sent again: its router decides anew, over the books of now. What was to
+        replace another order is not either: whoever wanted that does not know what became of it.
+        """
         now_ns = self.clock.now_ns()
+        if order.original_order_id:
+            original = self.open.get(order.original_order_id)
+            rejected, also = replacing.refused(order, original, "it never reached the venue", now_ns)
+            return Effect(rejected, changed=True, also=also)
+        if order.parent_id:
+            reason = "never reached the venue; its parent is routed again"
+            return Effect(transition(order, OrderState.REJECTED, now_ns, reason), changed=True)
+        signal = self.journal.signal(order.signal_id)
         refusal = None
         if signal is not None:
             # what it holds already is let go while it is looked at, or it would count twice
             self.risk.on_order(replace(order, state=OrderState.REJECTED))
-            refusal = self._refusal(_intent(order), signal, resend=True)
+            refusal = self._refusal(intent_of(order), signal, resend=True)
         if signal is None or refusal is not None:
             why = refusal.text if refusal else "its signal is not in the journal"
             reason = f"never reached the venue, not sent again: {why}"
@@ -306,44 +382,105 @@ class OrderEngine:
         """An order that is durable, has not left, and will not: it never reaches its venue."""
         self._set(order, OrderState.REJECTED, f"never sent: {why}")
 
+    # --- changes ---------------------------------------------------------------------------------
+
+    def replace(self, order_id: str, quantity: int, limit_price: int, why: str) -> Due:
+        """Put another order in the place of one that works, if the gate passes it.
+
+        Parameters
+        ----------
+        quantity, limit_price : int
+            Nanos; the quantity with what is filled already.
+
+        Raises
+        ------
+        OrderStateError
+            There is no such order, or it cannot be replaced as it is now.
+        """
+        order = self.open.get(order_id)
+        if order is None:
+            raise OrderStateError(f"order {order_id} is not open and cannot be replaced")
+        if not self._connected(order.sent_to):
+            raise OrderStateError(f"order {order_id} cannot be replaced: no session with {order.sent_to}")
+        now_ns = self.clock.now_ns()
+        original, successor = replacing.request(order, quantity, limit_price, now_ns, why)
+        parent = self.ledger.parents.get(order.parent_id)
+        if parent is not None and quantity - order.quantity > self.ledger.unrouted(parent):
+            raise OrderStateError(f"order {order_id} would be more than what is left of its parent")
+        self.pretrade.roll_day()
+        intent = intent_of(successor, successor.leaves)
+        self.risk.on_order(replace(order, state=OrderState.REPLACED))  # let go while the other is looked at
+        verdict = self.pretrade.verdict_of_part(intent, now_ns, self.enabled)
+        self.ledger.hold(order)
+        self.ledger.verdicts[successor.order_id] = verdict.as_json()
+        refusal = self.pretrade.refusal(intent, verdict)
+        with self.journal.transaction():
+            if refusal is not None:
+                metrics.REFUSED.labels(refusal.check.value).inc()
+                refused = transition(successor, OrderState.REJECTED, now_ns, refusal.text)
+                refused = replace(refused, filled_quantity=0, filled_value=0)
+                self.journal.add_order(refused, sent=False)
+                self.ledger.note_verdict(refused)
+                return Due()
+            self.journal.add_order(successor, sent=True)
+            self.ledger.add(successor)
+            self.ledger.note_verdict(successor)
+            self.ledger.apply(Effect(original, changed=True))
+        self.risk.on_message(order.rule, order.venue, order.symbol, now_ns)
+        return Due(replace=[(successor, original)])
+
     # --- time ----------------------------------------------------------------------------------
 
-    def on_timer(self, connected: bool) -> Due:
-        """What time itself demands: answers that are overdue, orders to cancel."""
+    def on_timer(self) -> Due:
+        """What time itself demands: answers that are overdue, orders to cancel, parents to go on with."""
         due = Due()
         now_ns, clock_ns = self.clock.monotonic_ns(), self.clock.now_ns()
+        since = self.ledger.waiting_since_ns
         overdue = [
             order
-            for order in self.open.values()
-            if order.state in (OrderState.PENDING_NEW, OrderState.PENDING_CANCEL)
-            and now_ns - self._waiting_since_ns.get(order.order_id, 0) > ACK_TIMEOUT_NS
+            for order in of_states(self.open.values(), *_WAITING)
+            if now_ns - since.get(order.order_id, 0) > ACK_TIMEOUT_NS
         ]
         self._unknown(overdue, "no answer from the venue")
         self._unwind(due)
-        if not connected:
-            return due
         due.ask = self._ask(
             [
                 order
                 for order in self.open.values()
                 if order.state is OrderState.UNKNOWN
-                and (
-                    order in overdue
-                    or now_ns - self._waiting_since_ns.get(order.order_id, 0) > ASK_INTERVAL_NS
-                )
+                and now_ns - since.get(order.order_id, 0) > ASK_INTERVAL_NS
+                and self._connected(order.sent_to)
             ]
         )
         halted = self.kill_switch.halted_because()
         metrics.HALTED.set(0 if halted is None else 1)
-        for order in list(self.open.values()):
-            if order.state not in (OrderState.NEW, OrderState.PARTIALLY_FILLED):
-                continue
-            why = f"halted: {halted}" if halted is not None else self._expired(order, clock_ns)
-            if order.order_id in self._unwound:
-                why = why or "its level is being unwound"
-            if why:
+        self._take_back_parents(halted, clock_ns)
+        for order in of_states(list(self.open.values()), *_WORKING):
+            why = self._why_cancel(order, halted, clock_ns)
+            if why and self._connected(order.sent_to):
                 due.cancel.append(self._cancel(order, why))
+        for parent_id in list(self.ledger.parents):
+            due.send += self._advance_parent(parent_id)
         return due
+
+    def _why_cancel(self, order: OrderRecord, halted: str | None, clock_ns: int) -> str:
+        """Why an order is taken back now; empty: it stays."""
+        if halted is not None:
+            return f"halted: {halted}"
+        if order.order_id in self._unwound:
+            return "its level is being unwound"
+        if order.parent_id:
+            if order.parent_id not in self.ledger.parents or self.parents.is_ending(order):
+                return "its parent is over, or is taken back"
+            return "its router takes it back" if order.order_id in self._unposted else ""
+        return self._expired(order, clock_ns)
+
+    def _take_back_parents(self, halted: str | None, clock_ns: int) -> None:
+        for parent in of_states(list(self.ledger.parents.values()), *_WORKING):
+            why = self._why_cancel(parent, halted, clock_ns)
+            if why:
+                with self.journal.transaction():
+                    self.parents.take_back(parent, why)
 
     def _cancel(self, order: OrderRecord, why: str) -> OrderRecord:
         self.risk.on_message(order.rule, order.venue, order.symbol, self.clock.now_ns())
@@ -351,22 +488,16 @@ class OrderEngine:
 
     def _unwind(self, due: Due) -> None:
         """The next step of every plan: the events first, in one transaction with the orders that reduce."""
-        found = self.unwinder.step(list(self.open.values()), self.enabled)
+        found = self.unwinder.step(self.ledger.held_orders(), self.enabled)
         if not found:
             return
+        self.ledger.verdicts |= found.verdicts
         with self.journal.transaction():
             self.unwinder.note(found)
-            for order in found.orders:
-                self.journal.add_order(order, sent=True)
-                self.journal.set_verdict(order.order_id, order.ts, found.verdicts[order.order_id])
+            due.send += self._accept(found.orders)
         self._unwound |= set(found.cancel)  # sent as soon as order and session allow it
         for order in found.orders:
-            self.open[order.order_id] = order
-            self._waiting_since_ns[order.order_id] = self.clock.monotonic_ns()
-            self.risk.on_order(order)
-            self.risk.on_sent(order, order.ts)
             metrics.ORDERS.labels(order.state.value).inc()
-        due.send += found.orders
 
     def _expired(self, order: OrderRecord, clock_ns: int) -> str:
         rule = self.limits.rules.get(order.rule)
@@ -377,69 +508,29 @@ class OrderEngine:
 
     # --- inside --------------------------------------------------------------------------------
 
+    def _of(self, gateway: str) -> list[OrderRecord]:
+        """Open orders that a gateway carries."""
+        return [order for order in self.open.values() if self._gateway_of(order.sent_to) == gateway]
+
     def _advance(self, source: Source | None) -> None:
         if source is not None:
             self.journal.set_next_offset(source.topic, source.partition, source.offset + 1)
 
-    def _alert(self, kind: str, text: str) -> None:
-        metrics.ALERTS.labels(kind).inc()
-        _log.error("alert", kind=kind, text=text)
-        self.journal.alert(self.clock.now_ns(), kind, text)
-
     def _set(self, order: OrderRecord, state: OrderState, reason: str) -> OrderRecord:
         changed = transition(order, state, self.clock.now_ns(), reason)
         with self.journal.transaction():
-            self._apply(Effect(changed, changed=True))
+            self.ledger.apply(Effect(changed, changed=True))
         return changed
 
     def _unknown(self, orders: list[OrderRecord], why: str) -> None:
         for order in orders:
             self._set(order, OrderState.UNKNOWN, why)
-            self._waiting_since_ns[order.order_id] = 0
+            self.ledger.waiting_since_ns[order.order_id] = 0
         if orders:
-            self._gauges()
+            self.ledger.gauges()
 
     def _ask(self, orders: list[OrderRecord]) -> list[OrderRecord]:
         for order in orders:
-            self._asked[order.order_id] += 1
-            self._waiting_since_ns[order.order_id] = self.clock.monotonic_ns()
+            self._sessions[self._gateway_of(order.sent_to)].asked[order.order_id] += 1
+            self.ledger.waiting_since_ns[order.order_id] = self.clock.monotonic_ns()
         return orders
-
-    def _gauges(self) -> None:
-        metrics.OPEN_ORDERS.set(len(self.open))
-        unknown = sum(order.state is OrderState.UNKNOWN for order in self.open.values())
-        metrics.UNKNOWN_ORDERS.set(unknown)
-
-
-def _record(intent: OrderIntent, refusal: Refusal | None, now_ns: int) -> OrderRecord:
-    return OrderRecord(
-        order_id=intent.order_id,
-        signal_id=intent.signal_id,
-        leg=intent.leg,
-        rule=intent.rule,
-        venue=intent.venue,
-        symbol=intent.symbol,
-        side=intent.side,
-        quantity=intent.quantity,
-        limit_price=intent.limit_price,
-        time_in_force=intent.time_in_force,
-        state=OrderState.REJECTED if refusal else OrderState.PENDING_NEW,
-        ts_created=now_ns,
-        ts=now_ns,
-        reason=refusal.text if refusal else "",
-    )
-
-
-def _intent(order: OrderRecord) -> OrderIntent:
-    return OrderIntent(
-        order_id=order.order_id,
-        signal_id=order.signal_id,
-        leg=order.leg,
-        rule=order.rule,
-        venue=order.venue,
-        symbol=order.symbol,
-        side=order.side,
-        quantity=order.quantity,
-        limit_price=order.limit_price,
-        time_in_force=order.time_in_force,
-    )

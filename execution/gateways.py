@@ -115,6 +115,9 @@ class Gateways:
     def cancel(self, order: OrderRecord) -> None:
         self._of(order).cancel(order)
 
+    def replace(self, order: OrderRecord, original: OrderRecord) -> None:
+        self._of(order).replace(order, original)
+
     def status(self, order: OrderRecord) -> None:
         self._of(order).status(order)
 

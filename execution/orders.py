@@ -16,7 +16,7 @@ import hashlib
 from dataclasses import dataclass, replace
 
 from tickloom.errors import OrderStateError
-from tickloom.events import Order, OrderState
+from tickloom.events import Execution, Order, OrderState
 from tickloom.prices import format_nanos
 
 ORDER_ID_LENGTH = 20  # the shortest limit among venues (ClOrdID of many FIX venues); 100 bits of hash
@@ -210,3 +210,21 @@ def fill(order: OrderRecord, quantity: int, price: int, ts: int) -> tuple[OrderR
         revision=order.revision + 1,
     )
     return booked, alert
+
+
+def amend(order: OrderRecord, was: Execution, quantity: int, price: int, ts: int) -> OrderRecord:
+    """An order of which one execution has another quantity and price now (nanos; quantity 0: taken back).
+
+    Its state stays: what a venue takes back it does not put up for sale again, unless it says so. An order
+    that is corrected to its whole quantity is filled.
+    """
+    filled = order.filled_quantity + quantity - was.quantity
+    state = OrderState.FILLED if not order.terminal and filled >= order.quantity else order.state
+    return replace(
+        order,
+        state=state,
+        filled_quantity=filled,
+        filled_value=order.filled_value + quantity * price - was.quantity * was.price,
+        ts=max(ts, order.ts + 1),
+        revision=order.revision + 1,
+    )

@@ -30,7 +30,7 @@ class Portfolio:
     def recover(self) -> None:
         """Rebuild from the journal's executions, in the order in which they were booked."""
         for rule, execution in self._journal.executions():
-            self.book(rule, execution)
+            self.book(rule, execution, execution.fee)
         self._marks = self._journal.marks()
 
     def book(self, rule: str, execution: Execution, fee: int = 0) -> Position:
@@ -39,7 +39,9 @@ class Portfolio:
         self.firm.book(execution, fee)
         return self._changed(execution.venue, execution.symbol)
 
-    def bust(self, rule: str, venue: str, symbol: str, execution_id: str) -> tuple[Execution, Position]:
+    def bust(
+        self, rule: str, venue: str, symbol: str, execution_id: str, destination: str | None = None
+    ) -> tuple[Execution, Position]:
         """Take an execution back; what it was, and the position without it.
 
         Raises
@@ -47,12 +49,19 @@ class Portfolio:
         ExecutionError
             It is not known; nothing changed.
         """
-        busted = self.by_rule.setdefault(rule, PositionBook()).bust(venue, symbol, execution_id)
-        self.firm.bust(venue, symbol, execution_id)
+        busted = self.by_rule.setdefault(rule, PositionBook()).bust(venue, symbol, execution_id, destination)
+        self.firm.bust(venue, symbol, execution_id, destination)
         return busted, self._changed(venue, symbol)
 
     def correct(
-        self, rule: str, venue: str, symbol: str, execution_id: str, quantity: int, price: int
+        self,
+        rule: str,
+        venue: str,
+        symbol: str,
+        execution_id: str,
+        quantity: int,
+        price: int,
+        destination: str | None = None,
     ) -> tuple[Execution, Position]:
         """Change quantity and price (nanos) of an execution; what it was, and the position it makes now.
 
@@ -62,8 +71,8 @@ class Portfolio:
             It is not known, or would be nothing; nothing changed.
         """
         book = self.by_rule.setdefault(rule, PositionBook())
-        was = book.correct(venue, symbol, execution_id, quantity, price)
-        self.firm.correct(venue, symbol, execution_id, quantity, price)
+        was = book.correct(venue, symbol, execution_id, quantity, price, destination=destination)
+        self.firm.correct(venue, symbol, execution_id, quantity, price, destination=destination)
         return was, self._changed(venue, symbol)
 
     def figures(self, rule: str | None = None) -> Pnl:

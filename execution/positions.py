@@ -134,21 +134,33 @@ class PositionBook:
         self.executions.setdefault(key, []).append((execution, fee))
         return holding
 
-    def bust(self, venue: str, symbol: str, execution_id: str) -> Execution:
+    def bust(self, venue: str, symbol: str, execution_id: str, destination: str | None = None) -> Execution:
         """Take an execution back (ExecType Trade Cancel, FIX 4.4 tag 150=H); what it was.
+
+        Parameters
+        ----------
+        destination : str or None
+            Who reported it: ids are unique by that. None: there is only one.
 
         Raises
         ------
         ExecutionError
             There is none of that id; nothing changed.
         """
-        booked, place = self._find(venue, symbol, execution_id)
+        booked, place = self._find(venue, symbol, execution_id, destination)
         execution, _ = booked.pop(place)
         self._again((venue, symbol))
         return execution
 
     def correct(
-        self, venue: str, symbol: str, execution_id: str, quantity: int, price: int, fee: int | None = None
+        self,
+        venue: str,
+        symbol: str,
+        execution_id: str,
+        quantity: int,
+        price: int,
+        fee: int | None = None,
+        destination: str | None = None,
     ) -> Execution:
         """Change an execution (Trade Correct, 150=G), in its place; what it was.
 
@@ -158,13 +170,15 @@ class PositionBook:
             What it is now: nanos, above 0.
         fee : int or None
             Its fee now, nanos; None: as before.
+        destination : str or None
+            As in :meth:`bust`.
 
         Raises
         ------
         ExecutionError
             There is none of that id, or it would be no execution any more; nothing changed.
         """
-        booked, place = self._find(venue, symbol, execution_id)
+        booked, place = self._find(venue, symbol, execution_id, destination)
         if quantity <= 0 or price <= 0:
             raise ExecutionError(
                 f"execution {execution_id} corrected to nothing: that is a bust, ask the venue"
@@ -174,10 +188,13 @@ class PositionBook:
         self._again((venue, symbol))
         return execution
 
-    def _find(self, venue: str, symbol: str, execution_id: str) -> tuple[list[tuple[Execution, int]], int]:
+    def _find(
+        self, venue: str, symbol: str, execution_id: str, destination: str | None
+    ) -> tuple[list[tuple[Execution, int]], int]:
         booked = self.executions.get((venue, symbol), [])
         for place in range(len(booked) - 1, -1, -1):
-            if booked[place][0].execution_id == execution_id:
+            found = booked[place][0]
+            if found.execution_id == execution_id and destination in (None, found.reported_by):
                 return booked, place
         raise ExecutionError(
             f"{venue} {symbol} has no execution {execution_id} to bust or correct; ask the venue"

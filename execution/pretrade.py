@@ -56,7 +56,7 @@ class PreTrade:
     def recover(self, open_orders: Iterable[OrderRecord]) -> None:
         """Positions, open orders, marks, the day's figures and stopped levels, as the journal has them."""
         for rule, execution in self._journal.executions():
-            self.book.on_fill(rule, execution)
+            self.book.on_fill(rule, execution, execution.fee)
         for (venue, symbol), mid in self._journal.marks().items():
             self.book.set_mark(venue, symbol, mid)
         for order in open_orders:
@@ -91,7 +91,26 @@ class PreTrade:
             ts_event=signal.ts_event,
             ts_repeat=0 if resend else last_ts_event,
             known=not resend and self._journal.order(intent.order_id) is not None,
-            connected=self._connected(intent.venue),
+            connected=self._connected(intent.destination or intent.venue),
+        )
+
+    def verdict_of_part(self, intent: OrderIntent, ts: int, enabled: bool) -> Verdict:
+        """The verdict over a part of an order that passed as a whole, or over one that takes its place.
+
+        ``ts``: what its age is counted from, ns. A signal's age was looked at when the whole was accepted;
+        what is gone on with after a restart counts from then. It may be called in a transaction, so
+        call :meth:`roll_day` before.
+        """
+        self.book.set_order_entry(enabled)
+        self.book.halt(self._kill_switch.halted_because())
+        return self.gate.check(
+            intent,
+            now_ns=self._clock.now_ns(),
+            ts_signal=ts,
+            ts_event=ts,
+            known=self._journal.order(intent.order_id) is not None,
+            connected=self._connected(intent.destination or intent.venue),
+            part=True,
         )
 
     def refusal(self, intent: OrderIntent, verdict: Verdict) -> Refusal | None:

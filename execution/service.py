@@ -100,7 +100,8 @@ class ExecutionService:
             kill_switch=KillSwitch(path.parent),
             enabled=settings.enabled,
             connected=self.gateway.trades,
-            gateway=self.gateway.names[0],
+            gateways=self.gateway.names,
+            gateway_of=self.gateway.gateway_of,
         )
         self._last_order_ns = 0
         self._operations = Operations(
@@ -256,17 +257,17 @@ class ExecutionService:
             self.market.apply(batch, appended_ns)
 
     def _on_report(self, report: Report, gateway: str) -> None:
-        self._send(self.engine.on_report(report))
+        self._send(self.engine.on_report(report, gateway))
 
     def _on_session(self, gateway: str, session: str) -> None:
-        for order in self.engine.on_session(session):
+        for order in self.engine.on_session(gateway, session):
             self.gateway.status(order)
 
     def _on_lost(self, gateway: str, why: str) -> None:
-        self.engine.on_lost(why)
+        self.engine.on_lost(gateway, why)
 
     def _last_report(self, gateway: str) -> tuple[str, int]:
-        return self.engine.last_report()
+        return self.engine.last_report(gateway)
 
     def _order_ids(self, destination: str) -> list[str]:
         sent = self.journal.orders(sent_only=True)
@@ -295,12 +296,14 @@ class ExecutionService:
 
     def _turn(self) -> None:
         """Do what is due by now."""
-        due = self.engine.on_timer(self.gateway.connected)
+        due = self.engine.on_timer()
         self._send(due.send)
         for order in due.cancel:
             self.gateway.cancel(order)
         for order in due.ask:
             self.gateway.status(order)
+        for order, original in due.replace:
+            self.gateway.replace(order, original)
 
     async def _operate(self) -> None:
         while True:

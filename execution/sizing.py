@@ -29,6 +29,7 @@ class OrderIntent:
     """What we would like to send. quantity, limit_price: nanos; 0 where they cannot be told.
 
     ``unwinding``: it takes down a position, so it may leave also if its rule is switched off.
+    ``destination``: where it goes if that is not the venue itself.
     """
 
     order_id: str
@@ -42,6 +43,7 @@ class OrderIntent:
     limit_price: int
     time_in_force: str
     unwinding: bool = False
+    destination: str = ""
 
 
 #: (venue, symbol) -> what is known of its market

@@ -160,6 +160,10 @@ class RiskBook:
             *(self.rows, self.limits, self.cells, self.static, self.market.rows, self.market.volumes),
             *(self.stamps, self.identical, self.sigma, self.risk),
         )
+        # for an order that is a part of another: that one was looked at for identical ones
+        self.part_arrays = tuple(
+            np.zeros_like(array) if array is self.identical else array for array in self.arrays
+        )
 
     # --- switches ------------------------------------------------------------------------------
 
@@ -297,6 +301,10 @@ class RiskBook:
     def on_sent(self, order: OrderRecord, now_ns: int) -> None:
         """Count a new order as a message, and remember it for the check of identical ones."""
         self.on_message(order.rule, order.venue, order.symbol, now_ns)
+        self.on_accepted(order, now_ns)
+
+    def on_accepted(self, order: OrderRecord, now_ns: int) -> None:
+        """Remember an order for the check of identical ones; its messages are those of its parts."""
         i = self.index.get((order.venue, order.symbol), self.count - 1)
         place = int(self._identical_count[i]) % IDENTICAL_ORDERS
         sign = 1 if order.side == "buy" else -1

@@ -38,6 +38,7 @@ class RiskGate:
         ts_repeat: int = 0,
         known: bool = False,
         connected: bool = True,
+        part: bool = False,
     ) -> Verdict:
         """The verdict over ``intent``; limit_price 0 is a market order.
 
@@ -51,11 +52,14 @@ class RiskGate:
             The client order id was used before.
         connected : bool
             There is a session with the venue.
+        part : bool
+            It is a part of an order that was looked at as a whole, or takes the place of one: that it looks
+            like another order says nothing.
         """
         book, out = self.book, self._out
         book.mark()
         code = kernel.check(
-            *book.arrays, out,
+            *(book.part_arrays if part else book.arrays), out,
             book.strategies.get(intent.rule, 1),
             book.index.get((intent.venue, intent.symbol), book.count - 1),
             1 if intent.side == "buy" else -1, intent.quantity, intent.limit_price,

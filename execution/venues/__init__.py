@@ -85,8 +85,8 @@ class GatewayEvents:
 class Gateway(Protocol):
     """One session with one venue, or with a process that stands for several.
 
-    ``send``, ``cancel`` and ``status`` hand a message to the connection and return; what becomes of
-    it comes back as a :class:`Report`, or ``on_lost`` tells that it may never come.
+    ``send``, ``cancel``, ``replace`` and ``status`` hand a message to the connection and return; what
+    becomes of it comes back as a :class:`Report`, or ``on_lost`` tells that it may never come.
     """
 
     name: str
@@ -108,6 +108,10 @@ class Gateway(Protocol):
     def send(self, order: OrderRecord) -> None: ...
 
     def cancel(self, order: OrderRecord) -> None: ...
+
+    def replace(self, order: OrderRecord, original: OrderRecord) -> None:
+        """Ask for ``order`` in the place of ``original``; its quantity is with what that has filled."""
+        ...
 
     def status(self, order: OrderRecord) -> None: ...
 

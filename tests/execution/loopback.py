@@ -26,6 +26,7 @@ from tickloom.events import Signal
 from tickloom.instruments import Registry
 
 CLIENT = "TICKLOOM"
+GATEWAY = "simulated"
 
 
 class Fuse:
@@ -101,10 +102,10 @@ class Loopback:
     def log_on(self) -> None:
         """What gateway and server do together at a logon."""
         self.up = True
-        session, last = self.engine.last_report()
+        session, last = self.engine.last_report(GATEWAY)
         if session != self.record.session:
             last = 0
-        asks = self.engine.on_session(self.record.session)
+        asks = self.engine.on_session(GATEWAY, self.record.session)
         for line in self.record.reports_after(CLIENT, last):
             report = decode(line)
             assert isinstance(report, Report)
@@ -115,7 +116,7 @@ class Loopback:
     def drop(self) -> None:
         """The session is lost."""
         self.up = False
-        self.engine.on_lost("session lost")
+        self.engine.on_lost(GATEWAY, "session lost")
 
     def take(self, batch: list[Signal]) -> None:
         """Consume a partition from where the journal says."""
@@ -152,12 +153,12 @@ class Loopback:
                 self.deliver(report)
 
     def deliver(self, report: Report) -> None:
-        for again in self.engine.on_report(report):
+        for again in self.engine.on_report(report, GATEWAY):
             self.send(again)
 
     def tick(self) -> None:
         """One turn of the timers."""
-        due = self.engine.on_timer(self.up)
+        due = self.engine.on_timer()
         for order in due.send:
             self.send(order)
         for order in due.cancel:

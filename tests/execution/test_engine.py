@@ -16,7 +16,7 @@ from execution.orders import client_order_id
 from execution.reconcile import compare
 from execution.risk import Level
 from execution.venues import Report, ReportType
-from tests.execution.loopback import Loopback
+from tests.execution.loopback import GATEWAY, Loopback
 from tests.execution.rig import DAY, LIMITS, RULE, VENUE, make_signal
 from tickloom import topics
 from tickloom.clock import NS_PER_S, ReplayClock, SystemClock
@@ -305,7 +305,7 @@ def test_reports_that_cannot_be_never_touch_a_position(world: Loopback) -> None:
         replace(fill, side="sell"),
         replace(fill, last_quantity=0),
     ):
-        world.engine.on_report(report)
+        world.engine.on_report(report, GATEWAY)
     assert len(world.journal.alerts()) == 4
     assert world.engine.portfolio.firm.holdings == {}
     assert world.engine.open[order_id].state is OrderState.PENDING_NEW
@@ -324,27 +324,11 @@ def test_impossible_state_is_an_alert_and_the_order_stays(world: Loopback) -> No
             state=OrderState.REJECTED,
             filled_quantity=65 * NANOS,
             execution_id="",
-        )
+        ),
+        GATEWAY,
     )
     assert states(world.journal, one)[-1] is OrderState.FILLED
     assert "is filled and cannot become rejected" in world.journal.alerts()[0][2]
-
-
-@pytest.mark.parametrize("kind", [ReportType.TRADE_CANCELLED, ReportType.TRADE_CORRECTED])
-def test_changed_trade_is_an_alert(world: Loopback, kind: ReportType) -> None:
-    """A bust or correction moves no position by itself; the alert names the execution and what to do."""
-    one = signal(1)
-    consume(world, one)
-    before = world.engine.portfolio.firm.quantity(VENUE, "ALFA")
-    world.engine.on_report(
-        replace(
-            REPORT, report_type=kind, order_id=client_order_id(one.signal_id, 0), last_quantity=60 * NANOS
-        )
-    )
-    assert world.engine.portfolio.firm.quantity(VENUE, "ALFA") == before
-    ((_, _, text),) = world.journal.alerts()
-    assert f"its execution {REPORT.execution_id}" in text
-    assert "book the difference by hand" in text
 
 
 def test_late_fill_is_booked_and_seen(world: Loopback) -> None:
@@ -355,7 +339,8 @@ def test_late_fill_is_booked_and_seen(world: Loopback) -> None:
     world.engine.on_report(
         replace(
             REPORT, order_id=order_id, last_quantity=5 * NANOS, last_price=NANOS, filled_quantity=70 * NANOS
-        )
+        ),
+        GATEWAY,
     )
     assert world.engine.portfolio.firm.quantity(VENUE, "ALFA") == 70 * NANOS
     assert "overfill: 70 filled of 65" in world.journal.alerts()[0][2]
@@ -378,8 +363,8 @@ def test_old_answer_does_not_reject_what_was_sent_after_it(world: Loopback, cloc
         execution_id="",
         unknown_order=True,
     )
-    assert world.engine.on_report(answer) == []
-    assert [order.order_id for order in world.engine.on_report(answer)] == world.sent
+    assert world.engine.on_report(answer, GATEWAY) == []
+    assert [order.order_id for order in world.engine.on_report(answer, GATEWAY)] == world.sent
 
 
 PLAN = """

@@ -121,6 +121,10 @@ class FixGateway:
     def cancel(self, order: OrderRecord) -> None:
         self._send(order, reports.cancel_request)
 
+    def replace(self, order: OrderRecord, original: OrderRecord) -> None:
+        self._remember(original)
+        self._send(order, reports.replace_request)
+
     def status(self, order: OrderRecord) -> None:
         self._send(order, reports.status_request)
 

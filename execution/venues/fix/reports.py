@@ -8,6 +8,7 @@ from execution.fix.orders import (
     FromClient,
     NewOrderSingle,
     OrderCancelReject,
+    OrderCancelReplaceRequest,
     OrderCancelRequest,
     OrderStatusRequest,
 )
@@ -85,6 +86,25 @@ def cancel_request(order: OrderRecord) -> OrderCancelRequest:
         quantity=order.quantity,
         ts=order.ts,
         venue=order.sent_to,
+    )
+
+
+def replace_request(order: OrderRecord) -> OrderCancelReplaceRequest:
+    """``order`` in the place of the one that it names; TransactTime is when it was decided."""
+    new = new_order(order)
+    return OrderCancelReplaceRequest(
+        cl_ord_id=new.cl_ord_id,
+        orig_cl_ord_id=order.original_order_id,
+        symbol=new.symbol,
+        side=new.side,
+        quantity=new.quantity,
+        ts=new.ts,
+        order_type=new.order_type,
+        price=new.price,
+        time_in_force=new.time_in_force,
+        exec_inst=new.exec_inst,
+        venue=order.sent_to,
+        min_quantity=new.min_quantity,
     )
 
 

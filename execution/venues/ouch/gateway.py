@@ -139,9 +139,9 @@ class OuchGateway:
     def status(self, order: OrderRecord) -> None:
         self._when_caught_up(lambda: self._status(order))
 
-    def replace(self, original: OrderRecord, order: OrderRecord) -> None:
+    def replace(self, order: OrderRecord, original: OrderRecord) -> None:
         """``order`` in the place of ``original``; its quantity is that of the whole chain."""
-        self._when_caught_up(lambda: self._replace(original, order))
+        self._when_caught_up(lambda: self._replace(order, original))
 
     def _when_caught_up(self, act: Callable[[], None]) -> None:
         """Without a connection it is dropped, and on_lost has told or will tell."""
@@ -195,7 +195,7 @@ class OuchGateway:
             options.append(("price_type", "M"))
         return tuple(options)
 
-    def _replace(self, original: OrderRecord, order: OrderRecord) -> None:
+    def _replace(self, order: OrderRecord, original: OrderRecord) -> None:
         old = self._orders.user_ref(original.order_id)
         if old is None or not self._orders.live(original.order_id):
             self._answer(original, ReportType.CANCEL_REJECTED, "too late to replace")

@@ -13,7 +13,7 @@ import random
 import structlog
 
 from execution import metrics
-from execution.exchange.requests import CancelRequest, NewOrder, OrderType, StatusRequest
+from execution.exchange.requests import CancelRequest, NewOrder, OrderType, ReplaceOrder, StatusRequest
 from execution.orders import OrderRecord
 from execution.venues import GatewayEvents, Report
 from execution.venues.simulated import protocol
@@ -100,6 +100,19 @@ class SimulatedGateway:
 
     def cancel(self, order: OrderRecord) -> None:
         self._write(CancelRequest(order.order_id, order.sent_to, order.symbol, order.side))
+
+    def replace(self, order: OrderRecord, original: OrderRecord) -> None:
+        self._write(
+            ReplaceOrder(
+                original_order_id=original.order_id,
+                order_id=order.order_id,
+                venue=order.sent_to,
+                symbol=order.symbol,
+                side=order.side,
+                quantity=order.quantity,
+                price=order.limit_price,
+            )
+        )
 
     def status(self, order: OrderRecord) -> None:
         self._write(StatusRequest(order.order_id, order.sent_to, order.symbol, order.side))

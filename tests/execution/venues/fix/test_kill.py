@@ -1,4 +1,4 @@
-"""An exchange with a FIX port and its client die again and again under load: nothing lost, nothing doubled."""
+"""An exchange with a FIX port and its client die again and again under load: nothing is lost or doubled."""
 
 from __future__ import annotations
 

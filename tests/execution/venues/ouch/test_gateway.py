@@ -51,7 +51,7 @@ def test_replacement_keeps_the_chain(tmp_path: Path) -> None:
     async def scene(venue: Venue, agent: Agent, gateway: OuchGateway) -> None:
         gateway.send(order(A, LOW, "day"))
         await agent.until(lambda: len(agent.reports) == 1)
-        gateway.replace(order(A), order(B, LOW + NANOS, "day", quantity=8 * NANOS))
+        gateway.replace(order(B, LOW + NANOS, "day", quantity=8 * NANOS), order(A))
         await agent.until(lambda: len(agent.reports) == 2)
         report = agent.reports[1]
         assert (report.report_type, report.order_id, report.original_order_id) == (ReportType.REPLACED, B, A)
