@@ -26,7 +26,8 @@
 
 
         ├── LimitsError          a limits file that is refused whole
-        └── DestinationsError    a destinations file that is refused whole, or leads nowhere
+        ├── DestinationsError    a destinations file that is refused whole, or leads nowhere
+        └── RoutingError         a routing file that is refused whole
 
 An error carries its evidence as attributes and its message ends with what to do next.
 """
@@ -171,3 +172,7 @@ class FencedError(JournalError):
 
 class DestinationsError(ExecutionError):
     """A destinations file that is refused whole, or a gateway whose other end is not there."""
+
+
+class RoutingError(ExecutionError):
+    """A routing file that is refused whole."""
