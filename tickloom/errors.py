@@ -22,10 +22,7 @@
         ├── JournalError         the order journal cannot be read or written
         │   └── FencedError      ... because another agent has taken over
         ├── LimitsError          a limits file that is refused whole
-        └── ControlError         an operator's command that cannot be given, or carried out
-
-
-        ├── LimitsError          a limits file that is refused whole
+        ├── ControlError         an operator's command that cannot be given, or carried out
         ├── DestinationsError    a destinations file that is refused whole, or leads nowhere
         └── RoutingError         a routing file that is refused whole
 

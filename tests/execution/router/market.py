@@ -52,7 +52,7 @@ DESTINATIONS = Destinations(
 
 @dataclass
 class Trade:
-    """What a parent came to. cost: all-in, in nanos of money times nanos: lower is better, a sale's below 0."""
+    """What a parent came to. cost: all-in, nanos squared: lower is better, a sale's is below 0."""
 
     filled: int
     cost: int

@@ -9,7 +9,6 @@ import pytest
 from execution.router import record
 from tests.execution.router.market import CENT, Exchange, Routed, naive, shortfall
 from tests.execution.router.world import parent, settings
-from tickloom.prices import NANOS
 
 SEEDS = range(60)
 
@@ -17,7 +16,7 @@ SEEDS = range(60)
 def both(
     seed: int, side: str, shares: int, patient: bool = False, moments: int = 3
 ) -> tuple[float, float, float]:
-    """Shortfall in bps against the mid at arrival of the router and of the naive way, and the share filled."""
+    """Shortfall in bps against the mid at arrival, the router's and the naive way's, and the share filled."""
     mid = Exchange(seed).mid * CENT
     limit = mid + (8 * CENT if side == "buy" else -8 * CENT)
     order = parent(
@@ -34,22 +33,21 @@ def both(
 @pytest.mark.parametrize("side", ["buy", "sell"])
 @pytest.mark.parametrize("shares", [100, 600, 1_500])
 def test_it_costs_less_than_all_to_the_primary(side: str, shares: int) -> None:
-    """In sixty markets, on average; and nearly never more than a tenth of a basis point worse in one."""
+    """In sixty markets, on average (here 2.0 bps against 2.4 for 100 shares, 2.9 against 4.1 for 600, 4.4
+    against 6.2 for 1,500); and hardly ever more than a tenth of a basis point worse in one of them."""
     found = [both(seed, side, shares) for seed in SEEDS]
     ours = statistics.fmean(one for one, _, _ in found)
     theirs = statistics.fmean(other for _, other, _ in found)
-    print(f"{side} {shares}: router {ours:.3f} bps, primary {theirs:.3f} bps")
     assert ours < theirs
     worse = sum(one > other + 0.1 for one, other, _ in found)
     assert worse <= len(found) // 10
 
 
 def test_a_patient_parent_costs_less_than_crossing() -> None:
-    """Posts earn the spread more often than the market runs away."""
+    """Posts earn the spread more often than the market runs away: 0.3 bps against 3.1."""
     found = [both(seed, "buy", 300, patient=True, moments=60) for seed in SEEDS]
     ours = statistics.fmean(one for one, _, _ in found)
     theirs = statistics.fmean(other for _, other, _ in found)
-    print(f"patient buy 300: router {ours:.3f} bps, primary {theirs:.3f} bps")
     assert ours < theirs
     assert statistics.fmean(share for _, _, share in found) == pytest.approx(1.0, abs=0.02)
 
@@ -93,4 +91,3 @@ def test_the_router_uses_all_that_there_is() -> None:
     assert {"ping", "sweep"} <= actions
     assert destinations == {"XNAS", "BATS", "EDGX", "DARK"}
     assert pool > 0
-    assert NANOS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from execution.market import MarketState
@@ -17,7 +18,7 @@ from tests.execution.exchange.feed import Market
 from tests.execution.router.world import CENT, DARK, DESTINATIONS, LIT, NOW, child_of, parent, settings
 from tickloom.clock import NS_PER_MS
 from tickloom.codec import TickBatch
-from tickloom.events import EventBlock, GapReason, OrderState, Side
+from tickloom.events import GAP_DTYPE, EventBlock, GapReason, OrderState, Side, SymbolTable
 from tickloom.prices import NANOS
 
 XNAS = LIT[0]
@@ -199,4 +200,8 @@ def test_a_gap_or_a_new_session_loses_the_depth() -> None:
     view = MarketBooks(feed.market, feed.depth)(XNAS, "ALFA")
     assert view is not None
     assert len(view.asks) == 1
-    assert GapReason is not None
+    market.level(Side.SELL, 100_03, 40)
+    assert feed.depth.behind("XNAS", "ALFA", 0, 100_02 * CENT)[1]
+    gap = np.array([(NOW, NOW, 99, 0, 90, 98, GapReason.SEQUENCE)], dtype=GAP_DTYPE)
+    feed.apply(EventBlock("XNAS", market.session, SymbolTable(), gaps=gap), 0)
+    assert feed.depth.behind("XNAS", "ALFA", 0, 100_02 * CENT) == ((), ())
