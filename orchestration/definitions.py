@@ -9,6 +9,7 @@ from orchestration.defs.history.assets import historical_ticks
 from orchestration.defs.parity.assets import rule_parity
 from orchestration.defs.reconciliation.assets import order_records, tick_counts
 from orchestration.defs.risk.assets import var_backtest
+from orchestration.defs.routing.assets import routing_regret
 from orchestration.defs.schedules import (
     backtest_yesterday,
     calibrate_yesterday,
@@ -16,14 +17,37 @@ from orchestration.defs.schedules import (
     daily_parity,
     daily_reconciliation,
     daily_risk,
+    daily_routing,
     historical_load,
     prove_yesterday,
     reconcile_yesterday,
+    regret_yesterday,
 )
 
 defs = dg.Definitions(
-    assets=[historical_ticks, tick_counts, order_records, rule_parity, pair_calibrations, var_backtest],
-    jobs=[historical_load, daily_reconciliation, daily_parity, daily_calibration, daily_risk],
-    schedules=[reconcile_yesterday, prove_yesterday, calibrate_yesterday, backtest_yesterday],
+    assets=[
+        historical_ticks,
+        tick_counts,
+        order_records,
+        rule_parity,
+        pair_calibrations,
+        var_backtest,
+        routing_regret,
+    ],
+    jobs=[
+        historical_load,
+        daily_reconciliation,
+        daily_parity,
+        daily_calibration,
+        daily_risk,
+        daily_routing,
+    ],
+    schedules=[
+        reconcile_yesterday,
+        prove_yesterday,
+        calibrate_yesterday,
+        backtest_yesterday,
+        regret_yesterday,
+    ],
     executor=dg.in_process_executor,  # a process for each step would start Python and its kernels anew
 )

@@ -71,7 +71,7 @@ class SmartRouter:
 
     def routes(self, venue: str) -> bool:
         """See :class:`execution.router.Router`."""
-        return self.settings.routing.enabled and bool(self.destinations.of(venue))
+        return self.settings.routing.enabled and len(self.destinations.of(venue)) > 1
 
     def on_report(self, child: OrderRecord, report: Report, now_ns: int) -> None:
         """See :class:`execution.router.Router`."""

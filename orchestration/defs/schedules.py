@@ -37,6 +37,12 @@ daily_risk = dg.define_asset_job(
     description="The firm's value at risk of each evening against what was lost on the day after.",
 )
 
+daily_routing = dg.define_asset_job(
+    "daily_routing",
+    selection=dg.AssetSelection.groups("routing"),
+    description="Routed executions of a day against the best that was displayed.",
+)
+
 
 def _yesterday(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """One run for each venue that has a capture of the day before."""
@@ -79,5 +85,12 @@ def prove_yesterday(
 @dg.schedule(job=daily_risk, cron_schedule="0 1 * * *", execution_timezone="UTC")
 def backtest_yesterday(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     """The value at risk of the days up to the day before."""
+    day = (context.scheduled_execution_time - timedelta(days=1)).strftime("%Y-%m-%d")
+    return dg.RunRequest(run_key=day, partition_key=day)
+
+
+@dg.schedule(job=daily_routing, cron_schedule="15 1 * * *", execution_timezone="UTC")
+def regret_yesterday(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """The routed executions of the day before."""
     day = (context.scheduled_execution_time - timedelta(days=1)).strftime("%Y-%m-%d")
     return dg.RunRequest(run_key=day, partition_key=day)

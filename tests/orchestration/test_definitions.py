@@ -26,6 +26,7 @@ def test_asset_graph_is_as_published() -> None:
         "rule_parity": ("parity", ["signals_identical"]),
         "pair_calibrations": ("calibration", ["frozen_pairs_still_cointegrated"]),
         "var_backtest": ("risk", ["var_holds"]),
+        "routing_regret": ("routing", ["regret_within_bound"]),
     }
 
 

@@ -1,0 +1,1 @@
+"""The router against the best that was there."""
