@@ -1,4 +1,5 @@
-"""From a seq back to captured bytes, over captures made here; the bytes are looked up in the file itself."""
+"""From a seq back to captured bytes, over captures whose bytes are made here and looked up in the file
+itself."""
 
 from __future__ import annotations
 

@@ -35,12 +35,11 @@ def test_rows_between_two_seqs_are_counted_and_their_ends_shown(
     found = by_seq.read_range(tables, block.venue, symbols, ["quotes", "trades"], first, last, ends=4)
     for table in ("quotes", "trades"):
         records = block.kinds()[table]
-        inside = records[
-            (records["seq"] >= first) & (records["seq"] <= last) & np.isin(records["symbol"], [1, 2])
-        ]
-        assert found.counts[table] == len(inside)
+        records = records[(records["seq"] >= first) & (records["seq"] <= last)]
+        records = records[np.isin(records["symbol"], [1, 2])]
+        assert found.counts[table] == len(records)
         events = [one for one in found.events if one.table == table]
-        expected = [*inside[:4], *inside[-4:]]
+        expected = [*records[:4], *records[-4:]]
         assert [one.seq for one in events] == [int(record["seq"]) for record in expected]
         price = "bid_price" if table == "quotes" else "price"
         shown = ["" if record[price] == NO_PRICE else format_nanos(int(record[price])) for record in expected]
