@@ -5,6 +5,7 @@ from __future__ import annotations
 import dagster as dg
 
 from orchestration.defs.calibration.assets import pair_calibrations
+from orchestration.defs.costs.assets import order_costs
 from orchestration.defs.history.assets import historical_ticks
 from orchestration.defs.parity.assets import rule_parity
 from orchestration.defs.reconciliation.assets import order_records, tick_counts
@@ -13,7 +14,9 @@ from orchestration.defs.routing.assets import routing_regret
 from orchestration.defs.schedules import (
     backtest_yesterday,
     calibrate_yesterday,
+    cost_yesterday,
     daily_calibration,
+    daily_costs,
     daily_parity,
     daily_reconciliation,
     daily_risk,
@@ -33,6 +36,7 @@ defs = dg.Definitions(
         pair_calibrations,
         var_backtest,
         routing_regret,
+        order_costs,
     ],
     jobs=[
         historical_load,
@@ -41,6 +45,7 @@ defs = dg.Definitions(
         daily_calibration,
         daily_risk,
         daily_routing,
+        daily_costs,
     ],
     schedules=[
         reconcile_yesterday,
@@ -48,6 +53,7 @@ defs = dg.Definitions(
         calibrate_yesterday,
         backtest_yesterday,
         regret_yesterday,
+        cost_yesterday,
     ],
     executor=dg.in_process_executor,  # a process for each step would start Python and its kernels anew
 )

@@ -43,6 +43,12 @@ daily_routing = dg.define_asset_job(
     description="Routed executions of a day against the best that was displayed.",
 )
 
+daily_costs = dg.define_asset_job(
+    "daily_costs",
+    selection=dg.AssetSelection.groups("costs"),
+    description="What each parent order of a day cost, by rule, destination and time of day.",
+)
+
 
 def _yesterday(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """One run for each venue that has a capture of the day before."""
@@ -79,6 +85,14 @@ def prove_yesterday(
     context: dg.ScheduleEvaluationContext,
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """The parity of the day before."""
+    yield from _yesterday(context)
+
+
+@dg.schedule(job=daily_costs, cron_schedule="20 0 * * *", execution_timezone="UTC")
+def cost_yesterday(
+    context: dg.ScheduleEvaluationContext,
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """Costs of the day before, of the venues whose market was captured."""
     yield from _yesterday(context)
 
 

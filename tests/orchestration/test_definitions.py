@@ -9,7 +9,12 @@ import dagster as dg
 import pytest
 
 from orchestration.definitions import defs
-from orchestration.defs.schedules import calibrate_yesterday, prove_yesterday, reconcile_yesterday
+from orchestration.defs.schedules import (
+    calibrate_yesterday,
+    cost_yesterday,
+    prove_yesterday,
+    reconcile_yesterday,
+)
 
 
 def test_asset_graph_is_as_published() -> None:
@@ -27,6 +32,7 @@ def test_asset_graph_is_as_published() -> None:
         "pair_calibrations": ("calibration", ["frozen_pairs_still_cointegrated"]),
         "var_backtest": ("risk", ["var_holds"]),
         "routing_regret": ("routing", ["regret_within_bound"]),
+        "order_costs": ("costs", ["every_order_costed"]),
     }
 
 
@@ -35,7 +41,9 @@ def test_definitions_validate() -> None:
     dg.Definitions.validate_loadable(defs)
 
 
-@pytest.mark.parametrize("schedule", [reconcile_yesterday, prove_yesterday, calibrate_yesterday])
+@pytest.mark.parametrize(
+    "schedule", [reconcile_yesterday, prove_yesterday, calibrate_yesterday, cost_yesterday]
+)
 def test_schedule_asks_for_the_day_before(
     schedule: dg.ScheduleDefinition, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,6 +41,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "agent": ("tickloom.cli.execution", "agent"),
     "fault": ("tickloom.cli.fault", "fault"),
     "explain": ("tickloom.cli.explain", "explain"),
+    "costs": ("tickloom.cli.costs", "costs"),
 }
 _GROUPS: dict[str, str] = {
     "ingest": "tickloom.cli.ingest",
