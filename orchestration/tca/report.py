@@ -24,9 +24,9 @@ _EARLY = (
 )
 _NOTES = (
     "Implementation shortfall (Perold 1988): against the mid when the rule fired, on the whole quantity; "
-    "above 0 is a cost. Its parts add up exactly. Basis points are of the notional decided on; those of spreads "
-    "and markouts of what was traded. The realised spread is that of five minutes. VWAP is the market's between "
-    "sending and end, without our own trades. docs/costs.md has the formulas."
+    "above 0 is a cost. Its parts add up exactly. Basis points are of the notional decided on; those of "
+    "spreads and markouts of what was traded. The realised spread is that of five minutes. VWAP is the "
+    "market's between sending and end, without our own trades. docs/costs.md has the formulas."
 )
 _ABOUT = {
     "delay": "from the signal to the sending",
