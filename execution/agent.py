@@ -37,6 +37,9 @@ SESSION_TIMEOUT_S = 6.0  # the least that a broker with default settings takes
 HEARTBEAT_S = 1.5
 COMMIT_S = 1.0
 QUIET_NS = 5 * NS_PER_S
+#: Each statement on the journal lets go of the interpreter; behind the outbox's threads, which encode facts,
+#: it came back after the 5 ms that are Python's default: 33 statements a signal.
+SWITCH_INTERVAL_S = 0.000_1
 
 _log = structlog.get_logger("agent")
 
@@ -114,6 +117,7 @@ def run(
     TickloomError
         The service cannot start.
     """
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     service = loop.run_until_complete(_started(make_service, feeds, kafka))

@@ -42,14 +42,21 @@ class GatewaysEvents:
     on_session: Callable[[str, str], None]
     on_lost: Callable[[str, str], None]
     last_report: Callable[[str], tuple[str, int]]
+    on_reports: Callable[[list[Report], str], None] | None = None
+    on_fenced: Callable[[str], None] | None = None
+    epoch: int = 0
 
     def of(self, gateway: str) -> GatewayEvents:
         """Those of one gateway."""
+        together = self.on_reports
         return GatewayEvents(
             lambda report: self.on_report(report, gateway),
             lambda session: self.on_session(gateway, session),
             lambda why: self.on_lost(gateway, why),
             lambda: self.last_report(gateway),
+            on_reports=(lambda reports: together(reports, gateway)) if together is not None else None,
+            on_fenced=self.on_fenced,
+            epoch=self.epoch,
         )
 
 

@@ -33,7 +33,7 @@ from execution.venues import Report
 from tickloom import topics
 from tickloom.clock import NS_PER_MS, NS_PER_S, Clock
 from tickloom.codec import TickBatch
-from tickloom.errors import LimitsError, ServiceError
+from tickloom.errors import FencedError, LimitsError, ServiceError
 from tickloom.events import Signal
 from tickloom.instruments import Registry
 from tickloom.settings import ExecutionSettings, KafkaSettings
@@ -50,6 +50,8 @@ FEED_WAIT_S = 60.0
 #: that is older, of an instrument that is quoted all the same, is not known after a restart.
 FEED_RECORDS_BACK = 5_000
 LOGON_WAIT_S = 10.0
+BATCH_MAX = 64  # signals; a commit costs as much as deciding on one
+WAITING_MAX = 1_000  # signals; the consumer waits beyond that
 
 _log = structlog.get_logger("execution")
 
@@ -69,6 +71,13 @@ class ExecutionService:
     ----------
     sinks : dict of str to FactSink
         Where facts go; the names are the outbox's cursors, so they must not change.
+    standby : bool
+        Where another agent trades on this journal: wait for its end, then take over.
+
+    Raises
+    ------
+    JournalError
+        The journal cannot be opened, or another agent trades on it.
     """
 
     def __init__(
@@ -81,14 +90,20 @@ class ExecutionService:
         gateways: GatewaysFactory,
         sinks: dict[str, FactSink],
         clock: Clock,
+        standby: bool = False,
     ) -> None:
         self.settings, self._kafka, self._clock = settings, kafka, clock
         path = journal_path(data_dir)
         self.journal = Journal(path)
-        self.journal.lock()
+        epoch = self.journal.lock(wait=standby)
         self.market = MarketState()
         self.gateway = gateways(
-            GatewaysEvents(self._on_report, self._on_session, self._on_lost, self._last_report),
+            GatewaysEvents(
+                *(self._on_report, self._on_session, self._on_lost, self._last_report),
+                on_reports=self._on_reports,
+                on_fenced=self._on_fenced,
+                epoch=epoch,
+            ),
             self._order_ids,
         )
         self.engine = OrderEngine(
@@ -114,6 +129,8 @@ class ExecutionService:
         self._log = SignalLog(kafka, topics.SIGNALS)
         self._next: dict[int, int] = {}
         self._taking = asyncio.Lock()
+        self._waiting: asyncio.Queue[tuple[bytes, int, int]] = asyncio.Queue(WAITING_MAX)
+        self._due: list[tuple[bytes, int, int]] = []
         self._tasks: list[asyncio.Task[None]] = []
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -127,9 +144,10 @@ class ExecutionService:
         TickloomError
             The journal or Kafka cannot be read.
         """
+        self._check_fence()
         with self.journal.transaction():
             mode = "on" if self.settings.enabled else "off"
-            why = f"agent started, limits {self.engine.limits.digest}, live order entry {mode}"
+            why = f"agent {self.journal.epoch}, limits {self.engine.limits.digest}, live order entry {mode}"
             self.journal.risk_action(self._clock.now_ns(), "start", "agent", why)
         self.engine.recover()
         self._feed.start()
@@ -145,6 +163,7 @@ class ExecutionService:
         self._spawn(self._timers(), "timers")
         self._spawn(self._operate(), "operations")
         await self.catch_up()
+        self._spawn(self._take_waiting(), "signals")
         self._spawn(self._watch(), "watch")
 
     async def close(self) -> None:
@@ -190,12 +209,29 @@ class ExecutionService:
                 await self._read_up_to(partition, high)
 
     async def accept(self, value: bytes, partition: int, offset: int) -> None:
-        """Take one message of the signals topic; its effect is durable when this returns."""
-        async with self._taking:
-            if offset < self._next.get(partition, 0):
-                return
-            await self._read_up_to(partition, offset)
-            await self._take(value, partition, offset)
+        """Take one message of the signals topic; returns as soon as there is room for it.
+
+        Its effect is durable later: the journal's offsets, not those of the consumer, say what was taken.
+        """
+        await self._waiting.put((value, partition, offset))
+
+    async def _take_waiting(self) -> None:
+        """Take what was delivered; what waits together is one transaction."""
+        while True:
+            batch = [await self._waiting.get()]
+            while len(batch) < BATCH_MAX and not self._waiting.empty():
+                batch.append(self._waiting.get_nowait())
+            async with self._taking:
+                for value, partition, offset in batch:
+                    start = self._next.get(partition, offset)
+                    if offset > start:  # behind what was never delivered
+                        await self._take(self._due)
+                        await self._read_up_to(partition, offset)
+                    if offset >= self._next.get(partition, 0):
+                        self._due.append((value, partition, offset))
+                        self._next[partition] = offset + 1
+                await self._take(self._due)
+            await asyncio.sleep(0)  # whatever else is due on the loop: reports, the kill switch
 
     async def _read_up_to(self, partition: int, stop: int) -> None:
         """Take what lies before ``stop`` and was never delivered."""
@@ -204,25 +240,48 @@ class ExecutionService:
             return
         _log.info("reading_signals", partition=partition, start=start, stop=stop)
         messages = await asyncio.to_thread(lambda: list(self._log.read(partition, start, stop)))
-        for offset, value in messages:
-            await self._take(value, partition, offset)
+        for first in range(0, len(messages), BATCH_MAX):
+            part = messages[first : first + BATCH_MAX]
+            await self._take([(value, partition, offset) for offset, value in part])
+            await asyncio.sleep(0)
         self._next[partition] = stop
 
-    async def _take(self, value: bytes, partition: int, offset: int) -> None:
+    async def _take(self, batch: list[tuple[bytes, int, int]]) -> None:
+        """Decide on each message in its order, make all of it durable at once, then send. Empties ``batch``.
+
+        With no session each message waits for one by itself, as long as it is young enough.
+        """
+        while batch:
+            size = len(batch) if self._in_session() else 1
+            part, batch[:size] = batch[:size], []
+            if size == 1:
+                await self._wait_for_venue(part[0][0])
+            with self.journal.transaction():
+                orders = [order for message in part for order in self._decide(*message)]
+            self._send(orders)
+
+    def _in_session(self) -> bool:
+        return all(self.gateway.trades(venue) for venue in self.settings.venues)
+
+    def _decide(self, value: bytes, partition: int, offset: int) -> list[OrderRecord]:
         source = Source(topics.SIGNALS, partition, offset)
         try:
             signal = parse_signal(value)
         except (msgspec.MsgspecError, ValueError) as error:
             self.engine.on_malformed(f"{error} in {value[:200]!r}", source)
-        else:
-            await self._wait_for_venue(signal)
-            self._send(self.engine.on_signal(signal, source))
-        self._next[partition] = offset + 1
+            return []
+        return self.engine.on_signal(signal, source)
 
-    async def _wait_for_venue(self, signal: Signal) -> None:
+    async def _wait_for_venue(self, value: bytes) -> None:
         """A venue that is away may be back before the signal is too old; the gate has the last word."""
+        if not self.settings.enabled or self._in_session():
+            return
+        try:
+            signal = parse_signal(value)
+        except (msgspec.MsgspecError, ValueError):
+            return
         rule = self.engine.limits.rules.get(signal.rule)
-        if rule is None or not self.settings.enabled or self.gateway.trades(signal.venue):
+        if rule is None or self.gateway.trades(signal.venue):
             return
         left_ns = signal.ts_signal + rule.signal_age_ms_max * NS_PER_MS - self._clock.now_ns()
         if left_ns > 0:
@@ -242,6 +301,7 @@ class ExecutionService:
         the intent was made durable."""
         if not orders:
             return
+        self.journal.check_lock()
         halted = self.engine.kill_switch.halted_because()
         for order in orders:
             if halted is not None:
@@ -259,9 +319,36 @@ class ExecutionService:
     def _on_report(self, report: Report, gateway: str) -> None:
         self._send(self.engine.on_report(report, gateway))
 
+    def _on_reports(self, reports: list[Report], gateway: str) -> None:
+        """What came together is one transaction; durable when this returns."""
+        with self.journal.transaction():
+            orders = [order for report in reports for order in self.engine.on_report(report, gateway)]
+        self._send(orders)
+
     def _on_session(self, gateway: str, session: str) -> None:
         for order in self.engine.on_session(gateway, session):
             self.gateway.status(order)
+
+    def _on_fenced(self, why: str) -> None:
+        """A venue knows a later agent than this one, on another copy of the journal: a person must say which
+        of the two is right. Until then this one sends nothing, and does not start again."""
+        with self.journal.transaction():
+            self.journal.set_fenced(why)
+            self.journal.alert(self._clock.now_ns(), "fenced", why)
+        self.engine.kill_switch.halt("agent", why)
+        self.fail(FencedError(why))
+
+    def _check_fence(self) -> None:
+        why = self.journal.fenced()
+        if not why:
+            return
+        if self.engine.kill_switch.halted_because() is not None:
+            raise FencedError(
+                f"{why}. Compare the two journals with the venue's record; `tickloom risk resume` on the one "
+                "that is right lets it start"
+            )
+        with self.journal.transaction():
+            self.journal.set_fenced("")
 
     def _on_lost(self, gateway: str, why: str) -> None:
         self.engine.on_lost(gateway, why)
@@ -302,7 +389,7 @@ class ExecutionService:
             self.gateway.cancel(order)
         for order in due.ask:
             self.gateway.status(order)
-        for order, original in due.replace:
+        for order, original in due.replace if self.engine.kill_switch.halted_because() is None else ():
             self.gateway.replace(order, original)
 
     async def _operate(self) -> None:

@@ -153,6 +153,15 @@ class ExchangeRecord:
                 ),
             )
 
+    def epoch(self, client: str) -> int:
+        """The highest fencing token that a client logged on with; 0: none."""
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (f"epoch:{client}",)).fetchone()
+        return int(row[0]) if row else 0
+
+    def set_epoch(self, client: str, epoch: int) -> None:
+        """Whoever logs on with a lower one from now on is refused."""
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (f"epoch:{client}", str(epoch)))
+
     def stream_end(self, stream: str) -> int:
         """The number of its last message; 0: it has none."""
         return self._stream_ends.get(stream, 0)

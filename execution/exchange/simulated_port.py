@@ -44,6 +44,10 @@ class Reports(Protocol):
 
     session: str
 
+    def epoch(self, client: str) -> int: ...
+
+    def set_epoch(self, client: str, epoch: int) -> None: ...
+
     def reports_after(self, client: str, report_seq: int) -> Iterator[bytes]: ...
 
 
@@ -145,6 +149,14 @@ class SimulatedPort:
             if ":" in logon.client:  # that would be a client of another port
                 writer.write(protocol.encode(Logout("a SenderCompID has no colon")))
                 return
+            known = self._record.epoch(logon.client)
+            if logon.epoch < known:
+                text = f"agent {logon.epoch} of {logon.client} is fenced off: agent {known} has logged on"
+                _log.warning("fenced", client=logon.client, epoch=logon.epoch, known=known)
+                writer.write(protocol.encode(Logout(text, fenced=True)))
+                return
+            if logon.epoch > known:
+                self._record.set_epoch(logon.client, logon.epoch)
             session = self._log_on(logon, writer)
             await self._read(session, reader)
         except DecodeError as error:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tickloom.errors import JournalError
+from tickloom.errors import FencedError, JournalError
 
 SCHEMA_FILE = Path(__file__).with_name("schema.sql")
 #: From a version to the next; tables that an older journal lacks.
 MIGRATIONS = {2: Path(__file__).with_name("migration_3.sql")}
 SCHEMA_VERSION = 3
 BUSY_TIMEOUT_MS = 10_000  # a sink moving its cursor holds the write lock for one fsync
+LOCK_TRIES_S = 1.0
+LOCK_RETRY_S = 0.02
 
 
 class Database:
@@ -25,6 +28,8 @@ class Database:
     def __init__(self, path: Path, read_only: bool = False) -> None:
         self.path = path
         self._lock_fd = -1
+        self._depth, self._torn = 0, False
+        self.epoch = 0  # of the agent that this is; 0: it is none
         try:
             if not read_only:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,23 +70,78 @@ class Database:
         for statement in "\n".join(line for line in lines if not line.startswith("--")).split(";"):
             self._db.execute(statement)
 
-    def lock(self) -> None:
-        """Be the only agent on this journal, until the process ends however it ends.
+    def lock(self, wait: bool = False) -> int:
+        """Be the only agent on this journal, until the process ends however it ends; the epoch.
+
+        The epoch, a fencing token, is in the journal and rises with each agent. An agent whose epoch is not
+        the last one any more commits nothing, so that nothing of it can leave: that holds where the lock does
+        not, because its file was replaced.
+
+        Parameters
+        ----------
+        wait : bool
+            For the agent that is there to end, for ever: a standby.
 
         Raises
         ------
         JournalError
             Another process is the agent.
         """
-        fd = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        path = self.path.with_suffix(".lock")
+        deadline = time.monotonic() + LOCK_TRIES_S
+        while self._lock_fd < 0:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+                if _same_file(fd, path):  # else it was replaced while we waited for it
+                    self._lock_fd = fd
+                    break
+            except BlockingIOError:
+                # a look at whether an agent runs holds it for a moment too
+                if time.monotonic() > deadline:
+                    os.close(fd)
+                    raise JournalError(
+                        f"{self.path}: another agent trades on this journal; stop it first "
+                        "(`tickloom status`), or start this one with --standby"
+                    ) from None
+                time.sleep(LOCK_RETRY_S)
             os.close(fd)
-            raise JournalError(
-                f"{self.path}: another agent trades on this journal; stop it first (`tickloom status`)"
-            ) from None
-        self._lock_fd = fd
+        with self.transaction():
+            row = self._one("SELECT value FROM meta WHERE key = 'epoch'")
+            epoch = (int(row[0]) if row else 0) + 1
+            self._set_meta("epoch", str(epoch))
+        self.epoch = epoch
+        os.ftruncate(self._lock_fd, 0)
+        os.pwrite(self._lock_fd, f"pid {os.getpid()}, epoch {epoch}\n".encode(), 0)
+        return epoch
+
+    def check_lock(self) -> None:
+        """To be asked before anything is sent; a few microseconds.
+
+        Raises
+        ------
+        FencedError
+            The file of our lock was taken away: whoever did that wants another agent to trade.
+        """
+        if self._lock_fd >= 0 and not _same_file(self._lock_fd, self.path.with_suffix(".lock")):
+            raise FencedError(
+                f"{self.path.with_suffix('.lock')} was replaced: another agent may trade on this journal, "
+                f"so this one (epoch {self.epoch}) sends nothing more"
+            )
+
+    def set_fenced(self, why: str) -> None:
+        """Note that a venue knows a later agent; empty: a person has looked. Inside a transaction."""
+        self._set_meta("fenced", why)
+
+    def fenced(self) -> str:
+        """What :meth:`set_fenced` noted."""
+        row = self._one("SELECT value FROM meta WHERE key = 'fenced'")
+        return str(row[0]) if row else ""
+
+    def _set_meta(self, key: str, value: str) -> None:
+        self._db.execute(
+            "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (key, value)
+        )
 
     def close(self) -> None:
         self._db.close()
@@ -91,25 +151,54 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All of it or none, on disk when it is left.
+        """All of it or none, on disk when it is left. Inside another one: a part of that.
 
         Raises
         ------
         JournalError
             It could not be written; nothing of it was.
+        FencedError
+            A later agent has begun on this journal; nothing was written.
         """
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
+        if self._depth:
+            self._depth += 1
             try:
                 yield
             except BaseException:
+                self._torn = True
+                raise
+            finally:
+                self._depth -= 1
+            return
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._depth, self._torn = 1, False
+            try:
+                self._check_epoch()
+                yield
+                if self._torn:
+                    raise JournalError(f"{self.path}: a part of a transaction failed, so none of it is kept")
+            except BaseException:
                 self._db.execute("ROLLBACK")
                 raise
+            finally:
+                self._depth = 0
             self._commit()
         except sqlite3.Error as error:
             raise JournalError(
                 f"{self.path}: {error}; the agent stops rather than trade unrecorded"
             ) from error
+
+    def _check_epoch(self) -> None:
+        """With the write lock held: nobody can begin between this and the commit."""
+        if not self.epoch:
+            return
+        row = self._one("SELECT value FROM meta WHERE key = 'epoch'")
+        if row is None or int(row[0]) != self.epoch:
+            raise FencedError(
+                f"{self.path}: agent {row[0] if row else 'unknown'} has taken over from this one, number "
+                f"{self.epoch}; this one ends"
+            )
 
     def _commit(self) -> None:
         self._db.execute("COMMIT")
@@ -117,3 +206,12 @@ class Database:
     def _one(self, query: str, *values: Any) -> tuple[Any, ...] | None:
         row: tuple[Any, ...] | None = self._db.execute(query, values).fetchone()
         return row
+
+
+def _same_file(fd: int, path: Path) -> bool:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return False
+    mine = os.fstat(fd)
+    return (found.st_ino, found.st_dev) == (mine.st_ino, mine.st_dev)

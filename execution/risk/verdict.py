@@ -96,8 +96,12 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
 
     def as_json(self) -> bytes:
         """For the journal: checks with a limit only, ``[check, level, value, limit, passed]`` each."""
+        values, limits, reduces = np.frombuffer(self.record, np.int64).reshape(3, CHECKS, 3).tolist()
         rows = [
-            [one.check, one.level.name.lower(), one.value, one.limit, one.passed] for one in self.results()
+            [name, level_name, value, limit, value <= limit or bool(reduces[place][level])]
+            for place, level, name, level_name in _ROWS
+            if (limit := limits[place][level]) != UNLIMITED
+            for value in (values[place][level],)
         ]
         refused = [self.check, self.level.name.lower()] if self.check and self.level is not None else None
         about: dict[str, Any] = {"revision": self.revision, "digest": self.digest, "refused": refused}
@@ -105,6 +109,12 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
 
 
 _UNITS = {spec.check: spec.unit for spec in SPECS}
+#: (place, level, name of the check, name of the level), in the gate's order.
+_ROWS = [
+    (place, int(level), spec.check.value, level.name.lower())
+    for place, spec in enumerate(SPECS)
+    for level in spec.levels
+]
 _PLACES = {spec.check: place for place, spec in enumerate(SPECS)}
 
 

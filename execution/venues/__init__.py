@@ -73,13 +73,18 @@ class GatewayEvents:
     """What a gateway calls, always on the event loop that runs it.
 
     last_report: the venue's record we know (session id, empty: none yet) and the number of its last report
-    that is durable here.
+    that is durable here. on_reports: the same as on_report for each, durable at once; for a gateway that has
+    several before it. on_fenced: the venue refuses us, because an agent of a later ``epoch`` is there.
+    epoch: the fencing token, said at logon where the protocol has room for it.
     """
 
     on_report: Callable[[Report], None]
     on_session: Callable[[str], None]
     on_lost: Callable[[str], None]
     last_report: Callable[[], tuple[str, int]]
+    on_reports: Callable[[list[Report]], None] | None = None
+    on_fenced: Callable[[str], None] | None = None
+    epoch: int = 0
 
 
 class Gateway(Protocol):

@@ -34,6 +34,7 @@ BACKOFF_S_MIN = 0.1
 BACKOFF_S_MAX = 5.0
 HEARTBEAT_S = 5.0
 SILENCE_S_MAX = 15.0
+READ_BYTES = 65_536
 
 _log = structlog.get_logger("gateway")
 
@@ -152,11 +153,16 @@ class SimulatedGateway:
             self._reader, self._writer = await asyncio.open_connection(
                 self._host, self._port, limit=LINE_BYTES_MAX
             )
-            self._writer.write(protocol.encode(Logon(CLIENT, *self._events.last_report())))
+            self._writer.write(
+                protocol.encode(Logon(CLIENT, *self._events.last_report(), epoch=self._events.epoch))
+            )
             line = await self._reader.readline()
         if not line:
             raise ConnectionError("closed by the exchange at logon")
         answer = protocol.decode(line)
+        if isinstance(answer, Logout) and answer.fenced and self._events.on_fenced is not None:
+            self._closing = True
+            self._events.on_fenced(answer.text)
         if not isinstance(answer, Logon):
             raise DecodeError("simulated", f"logon answered with {answer}")
         self._up.set()
@@ -165,22 +171,33 @@ class SimulatedGateway:
         _log.info("session_up", session=answer.session, after=answer.last_report_seq)
 
     async def _read(self) -> None:
-        beat = asyncio.create_task(self._beat())
+        beat, rest = asyncio.create_task(self._beat()), b""
         try:
             while True:
                 async with asyncio.timeout(SILENCE_S_MAX):
-                    line = await self._reader.readline()
-                if not line:
+                    data = await self._reader.read(READ_BYTES)
+                if not data:
                     raise ConnectionError("closed by the exchange")
-                message = protocol.decode(line)
-                if isinstance(message, Report):
-                    self._events.on_report(message)
-                elif isinstance(message, Logout):
-                    raise ConnectionError(f"logged out: {message.text}")
-                elif isinstance(message, MessageReject):
-                    _log.error("message_rejected", text=message.text)
+                *lines, rest = (rest + data).split(b"\n")
+                if len(rest) > LINE_BYTES_MAX:
+                    raise DecodeError("simulated", f"a line of more than {LINE_BYTES_MAX} bytes")
+                self._take([protocol.decode(line) for line in lines])
         finally:
             beat.cancel()
+
+    def _take(self, messages: list[Message]) -> None:
+        """What came at once: its reports together, before anything else it says."""
+        reports = [message for message in messages if isinstance(message, Report)]
+        if len(reports) > 1 and self._events.on_reports is not None:
+            self._events.on_reports(reports)
+        else:
+            for report in reports:
+                self._events.on_report(report)
+        for message in messages:
+            if isinstance(message, Logout):
+                raise ConnectionError(f"logged out: {message.text}")
+            if isinstance(message, MessageReject):
+                _log.error("message_rejected", text=message.text)
 
     async def _beat(self) -> None:
         while True:

@@ -63,15 +63,20 @@ _EXEC_TYPE_CODES = {kind: code for code, kind in _EXEC_TYPES.items()}
 _EXECUTIONS = frozenset({ReportType.TRADE, ReportType.TRADE_CANCELLED, ReportType.TRADE_CORRECTED})
 _UNKNOWN_ORDER = "5"  # OrdRejReason (103)
 _CANCEL_UNKNOWN_ORDER = "1"  # CxlRejReason (102)
+_FENCED = "100"  # SessionStatus (1409): 100 and above are the venue's own
 
 
 @dataclass(frozen=True, slots=True)
 class Logon:
-    """A: from the client what it has; from the exchange which record it keeps."""
+    """A: from the client what it has, and which agent it is; from the exchange which record it keeps.
+
+    epoch: the fencing token, in UserRequestID (923); 0: the client has none.
+    """
 
     client: str
     session: str
     last_report_seq: int = 0
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,7 @@ class Logout:
     """5: with a reason where it is not the client's wish."""
 
     text: str = ""
+    fenced: bool = False  # SessionStatus (1409) 100: an agent of a later epoch has this session
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +145,13 @@ def _fields(message: Message) -> dict[str, Any]:
                 "SenderCompID": message.client,
                 "TradingSessionID": message.session,
                 "LastMsgSeqNumProcessed": str(message.last_report_seq),
+                **({"UserRequestID": str(message.epoch)} if message.epoch else {}),
             }
         case Heartbeat():
             return {"MsgType": "0"}
         case Logout():
-            return {"MsgType": "5", "Text": message.text}
+            fenced = {"SessionStatus": _FENCED} if message.fenced else {}
+            return {"MsgType": "5", "Text": message.text, **fenced}
         case NewOrder():
             return _new_order_fields(message)
         case ReplaceOrder():
@@ -247,11 +255,12 @@ def _message(fields: dict[str, str]) -> Message:
         return StatusRequest(fields["ClOrdID"], *_instrument(fields))
     if kind == "A":
         last = int(fields["LastMsgSeqNumProcessed"])
-        return Logon(fields["SenderCompID"], fields["TradingSessionID"], last)
+        epoch = int(fields.get("UserRequestID", "0"))
+        return Logon(fields["SenderCompID"], fields["TradingSessionID"], last, epoch)
     if kind == "0":
         return Heartbeat()
     if kind == "5":
-        return Logout(fields.get("Text", ""))
+        return Logout(fields.get("Text", ""), fields.get("SessionStatus") == _FENCED)
     if kind == "j":
         return MessageReject(fields.get("Text", ""))
     raise ValueError(f"unknown MsgType {kind!r}")
