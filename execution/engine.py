@@ -63,11 +63,29 @@ class Due:
 
 @dataclass(slots=True)
 class _Session:
-    """A gateway's: the venue's record, the last report that is durable here, and unanswered questions."""
+    """A gateway's: the venue's record, and the last report that is durable here.
+
+    asked: questions about an order that were not answered. stale: those of them that were asked before it was
+    sent again, whose answers say nothing of it. A question or an answer that got lost makes an order wait for
+    as many more, not for ever.
+    """
 
     name: str = ""
     report_seq: int = 0
     asked: Counter[str] = field(default_factory=Counter)
+    stale: Counter[str] = field(default_factory=Counter)
+
+    def answered(self, order_id: str) -> bool:
+        """Take an answer; whether it says anything of the order as it was sent last."""
+        self.asked[order_id] = max(0, self.asked[order_id] - 1)
+        if self.stale[order_id] > 0:
+            self.stale[order_id] -= 1
+            return False
+        return True
+
+    def sent_again(self, order_id: str) -> None:
+        """What was asked about it is stale."""
+        self.stale[order_id] = self.asked[order_id]
 
 
 class OrderEngine:
@@ -141,6 +159,7 @@ class OrderEngine:
 
     def recover(self) -> None:
         """Rebuild orders and positions; what was under way is UNKNOWN until the venue tells."""
+        self._sessions = {name: _Session(*self.last_report(name)) for name in self._sessions}
         self.ledger.recover()
         self.parents.recover()
         self._last_accepted = self.journal.last_accepted()
@@ -306,12 +325,12 @@ class OrderEngine:
             return []  # replayed, and durable here already
         order = self.open.get(report.order_id) or self.journal.order(report.order_id)
         effect = effect_of(order, report, self._known(order, report), self.clock.now_ns())
-        if report.report_type is ReportType.STATUS:
-            session.asked[report.order_id] -= 1
+        is_answer = report.report_type is ReportType.STATUS
+        current = session.answered(report.order_id) if is_answer else True
         if effect.never_arrived and order is not None:
-            # an answer to an earlier question says nothing once the order was sent again after it
-            last = session.asked[order.order_id] <= 0
-            effect = self._again(order) if last else Effect(order)
+            effect = self._again(order) if current else Effect(order)
+            if effect.resend:
+                session.sent_again(order.order_id)
         with self.journal.transaction():
             self.ledger.apply(effect)
             if report.report_seq:
@@ -402,8 +421,12 @@ class OrderEngine:
             raise OrderStateError(f"order {order_id} is not open and cannot be replaced")
         if not self._connected(order.sent_to):
             raise OrderStateError(f"order {order_id} cannot be replaced: no session with {order.sent_to}")
+        if self.ledger.replacement(order) is not None:
+            raise OrderStateError(f"what became of the last replacement of order {order_id} is not known yet")
         now_ns = self.clock.now_ns()
-        original, successor = replacing.request(order, quantity, limit_price, now_ns, why)
+        original, successor = replacing.request(
+            order, self.journal.replacement_count(order_id), quantity, limit_price, now_ns, why
+        )
         parent = self.ledger.parents.get(order.parent_id)
         if parent is not None and quantity - order.quantity > self.ledger.unrouted(parent):
             raise OrderStateError(f"order {order_id} would be more than what is left of its parent")

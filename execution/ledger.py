@@ -225,9 +225,17 @@ class Ledger:
         else:
             _, position = self.portfolio.bust(order.rule, *identity, destination=destination)
         self._journal.add_fact(position)
+        other = self.replacement(order)
+        if other is not None:  # it has inherited the execution as it was
+            inherited = amend(other, was, amendment.quantity, amendment.price, now_ns)
+            self._set(replace(inherited, state=other.state), changed=True)
         parent = self._parent(order)
         if parent is not None:
-            self.set_parent(amend(parent, was, amendment.quantity, amendment.price, now_ns))
+            changed = amend(parent, was, amendment.quantity, amendment.price, now_ns)
+            whole = not parent.terminal and changed.filled_quantity >= parent.quantity
+            state = OrderState.FILLED if whole else parent.state
+            # a parent has nothing for sale itself, so what was taken back may be routed again
+            self.set_parent(replace(changed, state=state, busted_quantity=0))
 
     def _parent(self, order: OrderRecord) -> OrderRecord | None:
         if not order.parent_id:

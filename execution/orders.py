@@ -73,7 +73,8 @@ class OrderRecord:
     (ExDestination, FIX tag 100) says where the order goes if that is elsewhere. A parent order never leaves;
     its children, which name it in ``parent_id``, do. ``order_type``: OrdType (40), "limit", "market" or
     "midpoint". ``min_quantity``: MinQty (110), nanos. ``original_order_id``: OrigClOrdID (41) of the
-    order that this one takes the place of.
+    order that this one takes the place of. ``busted_quantity``: what busts and corrections took off
+    ``filled_quantity`` in all, nanos; below 0: corrections made it more.
     """
 
     order_id: str
@@ -100,6 +101,7 @@ class OrderRecord:
     min_quantity: int = 0
     post_only: bool = False
     original_order_id: str = ""
+    busted_quantity: int = 0
 
     @property
     def sent_to(self) -> str:
@@ -112,8 +114,16 @@ class OrderRecord:
 
     @property
     def leaves(self) -> int:
-        """What may still be filled, nanos: the worst case, so an UNKNOWN order counts in full."""
-        return 0 if self.terminal else max(0, self.quantity - self.filled_quantity)
+        """What may still be filled, nanos: the worst case, so an UNKNOWN order counts in full.
+
+        A correction upwards leaves no less for sale; what was busted a venue may put up again.
+        """
+        return 0 if self.terminal else max(0, self.quantity - self.executed)
+
+    @property
+    def executed(self) -> int:
+        """What surely is for sale no more, nanos: what is filled, without what corrections added to it."""
+        return self.filled_quantity + min(0, self.busted_quantity)
 
     @property
     def average_price(self) -> int:
@@ -185,18 +195,18 @@ def fill(order: OrderRecord, quantity: int, price: int, ts: int) -> tuple[OrderR
         raise OrderStateError(
             f"order {order.order_id}: a fill of {format_nanos(quantity)} at {format_nanos(price)} is none"
         )
-    filled = order.filled_quantity + quantity
+    filled, executed = order.filled_quantity + quantity, order.executed + quantity
     alert = ""
     if order.terminal:
         state = order.state
         alert = f"fill of {format_nanos(quantity)} on an order that is {order.state} already"
-    elif filled >= order.quantity:
+    elif executed >= order.quantity:
         state = OrderState.FILLED
     elif order.state in (OrderState.PENDING_CANCEL, OrderState.PENDING_REPLACE):
         state = order.state  # precedence 12 and 11 over 4: the request is still under way
     else:
         state = OrderState.PARTIALLY_FILLED
-    if filled > order.quantity:
+    if executed > order.quantity:
         alert = (
             f"overfill: {format_nanos(filled)} filled of {format_nanos(order.quantity)}"
             f"{f'; {alert}' if alert else ''}"
@@ -215,15 +225,12 @@ def fill(order: OrderRecord, quantity: int, price: int, ts: int) -> tuple[OrderR
 def amend(order: OrderRecord, was: Execution, quantity: int, price: int, ts: int) -> OrderRecord:
     """An order of which one execution has another quantity and price now (nanos; quantity 0: taken back).
 
-    Its state stays: what a venue takes back it does not put up for sale again, unless it says so. An order
-    that is corrected to its whole quantity is filled.
+    Its state stays: what was executed changes, not what is left.
     """
-    filled = order.filled_quantity + quantity - was.quantity
-    state = OrderState.FILLED if not order.terminal and filled >= order.quantity else order.state
     return replace(
         order,
-        state=state,
-        filled_quantity=filled,
+        filled_quantity=order.filled_quantity + quantity - was.quantity,
+        busted_quantity=order.busted_quantity + was.quantity - quantity,
         filled_value=order.filled_value + quantity * price - was.quantity * was.price,
         ts=max(ts, order.ts + 1),
         revision=order.revision + 1,

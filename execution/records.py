@@ -74,14 +74,16 @@ def child_of(parent: OrderRecord, part: Slice, number: int, now_ns: int) -> Orde
     )
 
 
-def replacement_of(original: OrderRecord, quantity: int, limit_price: int, now_ns: int) -> OrderRecord:
+def replacement_of(
+    original: OrderRecord, number: int, quantity: int, limit_price: int, now_ns: int
+) -> OrderRecord:
     """The order that is to take the place of ``original``, with what that has filled already.
 
-    Its id follows from the original's and from its revision, so that each attempt has its own.
+    Its id follows from the original's and the ``number`` of the attempt, from 0.
     """
     return replace(
         original,
-        order_id=client_order_id(f"{original.order_id}|replace", original.revision),
+        order_id=client_order_id(f"{original.order_id}|replace", number),
         quantity=quantity,
         limit_price=limit_price,
         state=OrderState.PENDING_NEW,

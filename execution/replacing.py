@@ -18,12 +18,14 @@ from tickloom.prices import format_nanos
 
 
 def request(
-    original: OrderRecord, quantity: int, limit_price: int, ts: int, why: str
+    original: OrderRecord, number: int, quantity: int, limit_price: int, ts: int, why: str
 ) -> tuple[OrderRecord, OrderRecord]:
     """(original, which is to be replaced; the order that is to take its place).
 
     Parameters
     ----------
+    number : int
+        Of the attempt, from 0.
     quantity, limit_price : int
         Nanos; the quantity with what is filled already.
 
@@ -36,13 +38,13 @@ def request(
         raise OrderStateError(
             f"order {original.order_id} is {original.state} and cannot be replaced; wait for it"
         )
-    if quantity <= original.filled_quantity or limit_price <= 0:
+    if quantity <= original.executed or limit_price <= 0:
         filled = format_nanos(original.filled_quantity)
         raise OrderStateError(
             f"order {original.order_id} has {filled} filled and cannot become one of "
             f"{format_nanos(quantity)} at {format_nanos(limit_price)}; cancel it instead"
         )
-    successor = replacement_of(original, quantity, limit_price, ts)
+    successor = replacement_of(original, number, quantity, limit_price, ts)
     return transition(original, OrderState.PENDING_REPLACE, ts, why), successor
 
 

@@ -6,11 +6,13 @@ ALTER TABLE orders ADD COLUMN order_type TEXT NOT NULL DEFAULT 'limit';
 ALTER TABLE orders ADD COLUMN min_quantity INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE orders ADD COLUMN post_only INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE orders ADD COLUMN original_order_id TEXT NOT NULL DEFAULT '';
+ALTER TABLE orders ADD COLUMN busted_quantity INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE orders ADD COLUMN child_number INTEGER NOT NULL DEFAULT 0;
 DROP INDEX orders_open;
 CREATE INDEX orders_open ON orders (state) WHERE state NOT IN
     ('cancelled', 'done_for_day', 'expired', 'filled', 'rejected', 'replaced');
 CREATE INDEX orders_children ON orders (parent_id, child_number) WHERE parent_id != '';
+CREATE INDEX orders_replacing ON orders (original_order_id) WHERE original_order_id != '';
 
 -- What the router decided for a parent, and the books it saw, as JSON; committed with the orders it makes.
 CREATE TABLE routes (

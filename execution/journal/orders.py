@@ -11,7 +11,7 @@ from tickloom.events import OrderState
 _ORDER_COLUMNS = (
     "order_id, signal_id, leg, rule, venue, symbol, side, quantity, limit_price, time_in_force, state, "
     "ts_created, ts, filled_quantity, filled_value, venue_order_id, reason, revision, parent_id, "
-    "destination, order_type, min_quantity, post_only, original_order_id"
+    "destination, order_type, min_quantity, post_only, original_order_id, busted_quantity"
 )
 _COLUMN_COUNT = _ORDER_COLUMNS.count(",") + 1
 _OLDEST_FIRST = "ORDER BY ts_created, signal_id, leg, order_id"
@@ -50,11 +50,11 @@ class OrderTables(OutboxTables):
         """The next revision of a known order."""
         self._db.execute(
             "UPDATE orders SET state = ?, ts = ?, filled_quantity = ?, filled_value = ?, venue_order_id = ?, "
-            "reason = ?, revision = ?, quantity = ?, limit_price = ? WHERE order_id = ?",
+            "reason = ?, revision = ?, quantity = ?, limit_price = ?, busted_quantity = ? WHERE order_id = ?",
             (
                 *(order.state.value, order.ts, order.filled_quantity, str(order.filled_value)),
                 *(order.venue_order_id, order.reason, order.revision),
-                *(order.quantity, order.limit_price, order.order_id),
+                *(order.quantity, order.limit_price, order.busted_quantity, order.order_id),
             ),
         )
         self._note_revision(order)
@@ -123,6 +123,13 @@ class OrderTables(OutboxTables):
         )
         return [_order(row) for row in rows]
 
+    def replacement_count(self, order_id: str) -> int:
+        """How often it was tried to put another order in the place of this one."""
+        row = self._one(
+            "SELECT count(*) FROM orders WHERE original_order_id = ? AND original_order_id != ''", order_id
+        )
+        return int(row[0]) if row else 0
+
     def revisions(self, order_id: str) -> list[OrderState]:
         """The states an order went through."""
         rows = self._db.execute(
@@ -137,7 +144,7 @@ def _order_row(order: OrderRecord) -> tuple[Any, ...]:
         *(order.quantity, order.limit_price, order.time_in_force, order.state.value, order.ts_created),
         *(order.ts, order.filled_quantity, str(order.filled_value), order.venue_order_id, order.reason),
         *(order.revision, order.parent_id, order.destination, order.order_type, order.min_quantity),
-        *(int(order.post_only), order.original_order_id),
+        *(int(order.post_only), order.original_order_id, order.busted_quantity),
     )
 
 

@@ -347,7 +347,8 @@ def test_late_fill_is_booked_and_seen(world: Loopback) -> None:
 
 
 def test_old_answer_does_not_reject_what_was_sent_after_it(world: Loopback, clock: ReplayClock) -> None:
-    """Two questions were under way; the order is sent again on the last answer only, so it is sent once."""
+    """Two questions were under way; the order is sent again on the first answer. The second one, of before
+    that, says nothing of it, also when it is UNKNOWN again: only a third one, asked after it, does."""
     one = signal(1)
     world.lose_orders = world.lose_reports = True
     consume(world, one)
@@ -363,6 +364,9 @@ def test_old_answer_does_not_reject_what_was_sent_after_it(world: Loopback, cloc
         execution_id="",
         unknown_order=True,
     )
+    assert [order.order_id for order in world.engine.on_report(answer, GATEWAY)] == world.sent
+    clock.advance_by(ACK_TIMEOUT_NS + 1)
+    assert [order.order_id for order in world.engine.on_timer().ask] == world.sent
     assert world.engine.on_report(answer, GATEWAY) == []
     assert [order.order_id for order in world.engine.on_report(answer, GATEWAY)] == world.sent
 

@@ -98,6 +98,7 @@ def order(order_id: str = "ID") -> OrderRecord:
         OrderState.PENDING_NEW,
         *(1, 1),
         filled_value=10**40,
+        busted_quantity=-3,
     )
 
 

@@ -1,0 +1,47 @@
+"""One world of the model from its beginning to its end, all of it from one seed."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+from pathlib import Path
+
+from tests.execution.model.world import WEIGHTS, World
+
+WORLD_STEPS = 400
+
+
+def run_world(seed: int, steps: int) -> World:
+    """One world from its beginning to its end.
+
+    Raises
+    ------
+    AssertionError
+        Something did not hold.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="model", dir=_memory()))
+    try:
+        world = World(directory, seed)
+        chooser = random.Random(f"steps {seed}")
+        where = "settling"
+        try:
+            for number, name in enumerate(chooser.choices(list(WEIGHTS), list(WEIGHTS.values()), k=steps)):
+                where = f"step {number}, {name}"
+                world.step(name)
+                if number % 20 == 0:
+                    world.check_journal()
+            where = "settling"
+            world.settle()
+        except BaseException as error:
+            error.add_note(f"world {seed}, {where}: python -m tests.execution.model --world {seed}")
+            raise
+        world.close()
+        return world
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _memory() -> str | None:
+    """A file system in memory, where there is one: the crashes are of the process, not of the machine."""
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None
