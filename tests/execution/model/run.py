@@ -10,6 +10,8 @@ from pathlib import Path
 from tests.execution.model.world import WEIGHTS, World
 
 WORLD_STEPS = 400
+#: A file system in memory, where there is one: the crashes are of the process, not of the machine.
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
 def run_world(seed: int, steps: int) -> World:
@@ -20,7 +22,7 @@ def run_world(seed: int, steps: int) -> World:
     AssertionError
         Something did not hold.
     """
-    directory = Path(tempfile.mkdtemp(prefix="model", dir=_memory()))
+    directory = Path(tempfile.mkdtemp(prefix="model", dir=MEMORY))
     try:
         world = World(directory, seed)
         chooser = random.Random(f"steps {seed}")
@@ -40,8 +42,3 @@ def run_world(seed: int, steps: int) -> World:
         return world
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def _memory() -> str | None:
-    """A file system in memory, where there is one: the crashes are of the process, not of the machine."""
-    return "/dev/shm" if Path("/dev/shm").is_dir() else None

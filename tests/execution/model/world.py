@@ -19,6 +19,7 @@ from execution.limits import parse
 from execution.market import MarketState
 from execution.orders import OrderRecord
 from execution.reconcile import compare
+from execution.router import Router
 from execution.venues import Report, ReportType
 from execution.venues.simulated.protocol import decode
 from tests.execution.model.agent import LIMITS, RULE, Crash, CrashingJournal, RandomRouter
@@ -59,13 +60,13 @@ WEIGHTS = {
 class World:
     """See the module. Each method named ``do_...`` is one step."""
 
-    def __init__(self, directory: Path, seed: int) -> None:
+    def __init__(self, directory: Path, seed: int, router: Router | None = None) -> None:
         self.rng = random.Random(seed)
         self.directory = directory
         self.clock = ReplayClock(START_NS)
         self.market = MarketState()
         self.kill_switch = KillSwitch(directory)
-        self.router = RandomRouter(self.rng, on=self.rng.random() < 0.7)
+        self.router: Router = router or RandomRouter(self.rng, on=self.rng.random() < 0.7)
         self.limit, self.revision = 250, 1
         self.number = self.crashes = 0
         self.counts: Counter[str] = Counter()
@@ -80,7 +81,7 @@ class World:
         return self.limit * NANOS
 
     def _limits(self) -> str:
-        tif = "ioc" if self.router.on else "day"
+        tif = "ioc" if self.router.routes(VENUE) else "day"
         return LIMITS.format(revision=self.revision, position=self.limit, time_in_force=tif)
 
     # --- the agent's life ----------------------------------------------------------------------
@@ -223,9 +224,13 @@ class World:
 
     def do_report(self) -> None:
         wire = self.exchanges.wire()
-        for _ in range(self.rng.randint(1, 4)):
-            if wire.to_agent:
-                self._tell(wire, wire.to_agent.popleft())
+        count = min(self.rng.randint(1, 4), len(wire.to_agent))
+        reports = [wire.to_agent.popleft() for _ in range(count)]
+        if self.rng.random() < 0.5:
+            self._tell(wire, reports)
+            return
+        for report in reports:
+            self._tell(wire, [report])
 
     def do_lose_request(self) -> None:
         """It never arrives, and nobody is told."""
@@ -243,7 +248,7 @@ class World:
         """A numbered report once more."""
         wire = self.exchanges.wire()
         if wire.up and wire.told:
-            self._tell(wire, self.rng.choice(wire.told[-20:]))
+            self._tell(wire, [self.rng.choice(wire.told[-20:])])
 
     def do_drop(self) -> None:
         wire = self.exchanges.wire()
@@ -267,11 +272,14 @@ class World:
         for order in self.engine.on_session(wire.name, wire.record.session):
             self._ask(order)
 
-    def _tell(self, wire: Wire, report: Report) -> None:
-        if report.report_seq:
-            wire.told.append(report)
-        self._send(self.engine.on_report(report, wire.name))
-        if report.report_type in (ReportType.TRADE_CANCELLED, ReportType.TRADE_CORRECTED):
+    def _tell(self, wire: Wire, reports: Sequence[Report]) -> None:
+        """Reports that came together are one transaction."""
+        wire.told.extend(report for report in reports if report.report_seq)
+        with self.journal.transaction():
+            orders = [order for report in reports for order in self.engine.on_report(report, wire.name)]
+        self._send(orders)
+        amendments = (ReportType.TRADE_CANCELLED, ReportType.TRADE_CORRECTED)
+        if any(report.report_type in amendments for report in reports):
             self._note_amended()
 
     def _note_amended(self) -> None:
@@ -359,7 +367,7 @@ class World:
                 while wire.to_venue or wire.to_agent:
                     self.exchanges.arrive(wire)
                     while wire.to_agent:
-                        self._tell(wire, wire.to_agent.popleft())
+                        self._tell(wire, [wire.to_agent.popleft()])
             if not self.engine.open and not self.engine.ledger.parents:
                 break
             self.clock.advance_by(2_100 * NS_PER_MS)
