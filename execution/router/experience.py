@@ -28,6 +28,8 @@ SAMPLE_NS_MAX = NS_PER_S  # half the time after which an order's fate is unknown
 REMEMBERED_MAX = 4_096  # orders whose answers are awaited; beyond it the oldest is forgotten
 
 _ENDED = frozenset({ReportType.CANCELLED, ReportType.EXPIRED})
+#: What a destination says of an order by itself: no answer to a question, and no change of what is over.
+_ANSWERS = _ENDED | {ReportType.NEW, ReportType.TRADE, ReportType.REJECTED}
 
 
 @dataclass(slots=True)
@@ -142,7 +144,7 @@ class Experience:
     def on_report(self, child: OrderRecord, report: Report, now_ns: int) -> None:
         """Learn from one answer; of an order that has ended, what came of it."""
         destination = self.destinations.by_name.get(child.sent_to)
-        if destination is None or report.report_type is ReportType.STATUS:
+        if destination is None or report.report_type not in _ANSWERS:
             return
         known, kind = self.of(destination), report.report_type
         asked = self._asked.get(child.order_id)
@@ -151,7 +153,7 @@ class Experience:
             asked = self._asked[child.order_id] = _Asked(shown=shown)
             if len(self._asked) > REMEMBERED_MAX:
                 self._asked.popitem(last=False)
-        if not asked.answered and kind is not ReportType.CANCEL_REJECTED:
+        if not asked.answered:
             asked.answered = True
             known.orders += 1
             if 0 < now_ns - child.ts_created <= SAMPLE_NS_MAX:

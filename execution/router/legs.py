@@ -15,10 +15,10 @@ whose other half is over (filled in part, refused, given up) goes as far as that
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from execution.orders import OrderRecord
+from execution.orders import OrderRecord, client_order_id
 from execution.router.settings import LegSettings
 from tickloom.prices import NANOS, format_nanos
 
@@ -26,8 +26,8 @@ from tickloom.prices import NANOS, format_nanos
 SIGNALS_MAX = 4_096
 TRANCHES_MAX = 100  # rounds of a parent grow with its tranches, and have an end
 
-#: The parent orders of a signal as they are now.
-ParentsOf = Callable[[str], Sequence[OrderRecord]]
+#: An order by its id as it is now; None: there is none.
+OrderOf = Callable[[str], OrderRecord | None]
 
 
 @dataclass(slots=True)
@@ -63,14 +63,12 @@ class Allowance:
 class LegRisk:
     """The legs of all signals that are being worked on.
 
-    Parameters
-    ----------
-    parents_of : ParentsOf
-        Also of the leg that no decision was asked for yet, or that is over.
+    Legs are 0 and 1 of one signal. Both are in the journal before anything is decided for either, so a signal
+    whose other leg is not there has none.
     """
 
-    def __init__(self, settings: LegSettings, parents_of: ParentsOf) -> None:
-        self._settings, self._parents_of = settings, parents_of
+    def __init__(self, settings: LegSettings, order_of: OrderOf) -> None:
+        self._settings, self.order_of = settings, order_of
         self._signals: OrderedDict[str, dict[int, _Leg]] = OrderedDict()
 
     def look(
@@ -93,18 +91,25 @@ class LegRisk:
             legs[parent.leg].over = True
 
     def _legs(self, parent: OrderRecord, lot: int) -> dict[int, _Leg]:
-        legs = self._signals.setdefault(parent.signal_id, {})
-        for one in (parent, *self._parents_of(parent.signal_id)):
-            if one.parent_id:
-                continue
-            leg = legs.get(one.leg)
-            if leg is None:
-                money = _money(one.quantity, one.limit_price)
-                legs[one.leg] = _Leg(one.quantity, one.filled_quantity, 0, money, lot, one.terminal)
-            elif one is not parent:
-                leg.filled, leg.over = max(leg.filled, one.filled_quantity), leg.over or one.terminal
-        if len(self._signals) > SIGNALS_MAX:
-            self._signals.popitem(last=False)
+        legs = self._signals.get(parent.signal_id)
+        known = legs is not None
+        if legs is None:
+            legs = self._signals[parent.signal_id] = {}
+            if len(self._signals) > SIGNALS_MAX:
+                self._signals.popitem(last=False)
+        if parent.leg not in legs:
+            legs[parent.leg] = _leg(parent, lot)
+        number = 1 - parent.leg
+        other = legs.get(number)
+        if number not in (0, 1) or (known and (other is None or other.over)):
+            return legs
+        now = self.order_of(client_order_id(parent.signal_id, number))
+        if now is None:
+            return legs
+        if other is None:
+            legs[number] = _leg(now, lot)
+        else:
+            other.filled, other.over = max(other.filled, now.filled_quantity), now.terminal
         return legs
 
     def _allowance(self, mine: _Leg, other: _Leg) -> Allowance:
@@ -142,6 +147,11 @@ def _room(mine: _Leg, other: _Leg, limit: int) -> int:
     ahead = mine.quantity * limit // mine.money if mine.money else mine.quantity
     reach = mine.quantity * other.filled // other.quantity + ahead
     return (reach - mine.filled - mine.open) // mine.lot * mine.lot
+
+
+def _leg(order: OrderRecord, lot: int) -> _Leg:
+    money = _money(order.quantity, order.limit_price)
+    return _Leg(order.quantity, order.filled_quantity, 0, money, lot, order.terminal)
 
 
 def _money(quantity: int, price: int) -> int:

@@ -24,7 +24,7 @@ from execution.router import Decision, Slice
 from execution.router.allocation import BPS, Offer, allocate, average_cost, marginal_price, take_cost
 from execution.router.books import BookSource, BookView, Levels
 from execution.router.experience import Experience
-from execution.router.legs import LegRisk, ParentsOf
+from execution.router.legs import LegRisk, OrderOf
 from execution.router.memory import Aims
 from execution.router.record import write
 from execution.router.settings import RoutingSettings
@@ -45,9 +45,9 @@ class SmartRouter:
         What is displayed where; :class:`~execution.router.books.MarketBooks` over the market state.
     connected : Callable[[str], bool]
         Whether orders reach a destination now, by name.
-    parents_of : ParentsOf
-        The parent orders of a signal as they are now, also those that are over: for leg risk. Called at each
-        decision of a parent, so it must be a look-up.
+    order_of : OrderOf
+        An order by its id as it is now, also one that is over; None: there is none. For the other leg of a
+        pair, so without it leg risk bounds nothing; see :meth:`attach`.
     """
 
     def __init__(
@@ -57,13 +57,17 @@ class SmartRouter:
         registry: Registry,
         books: BookSource,
         connected: Callable[[str], bool] = lambda _: True,
-        parents_of: ParentsOf = lambda _: (),
+        order_of: OrderOf = lambda _: None,
     ) -> None:
         self.settings, self.destinations, self._registry = settings, destinations, registry
         self._books, self._connected = books, connected
         self.experience = Experience(settings, destinations)
         self._aims = Aims(settings.memory_ns)
-        self._legs = LegRisk(settings.legs, parents_of)
+        self._legs = LegRisk(settings.legs, order_of)
+
+    def attach(self, order_of: OrderOf) -> None:
+        """Where parents are looked up, for who makes the router before what keeps them."""
+        self._legs.order_of = order_of
 
     def recover(self, children: Iterable[OrderRecord]) -> None:
         """Learn from orders of the journal that have ended, oldest first."""
@@ -139,7 +143,7 @@ class SmartRouter:
         if stand.free < task.instrument.lot:
             return "less than a lot is left"
         if stand.rounds >= task.rounds_max:
-            return f"{stand.rounds} rounds were made"
+            return f"a destination was asked {stand.rounds} times"
         if all(one.destination.name in stand.shunned for one in task.candidates):
             return "every destination rejected a part of it"
         return ""
@@ -225,7 +229,7 @@ class SmartRouter:
             mid = one.book.mid if one.book is not None else None
             if not one.destination.dark or one.out or mid is None:
                 continue
-            if stand.pings[name] >= pings_max or name in stand.pinged_last:
+            if stand.pings[name] >= pings_max or name == stand.pinged_last:
                 continue
             if not reaches(parent.side, parent.limit_price, mid):
                 continue

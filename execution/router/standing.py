@@ -16,8 +16,9 @@ WORKING = frozenset({OrderState.NEW, OrderState.PARTIALLY_FILLED})
 class Standing:
     """filled, open, free: nanos; open is what children may still fill, at the worst.
 
-    rounds: decisions that made orders. pinged_last: where the newest of them pinged. shunned: destinations
-    that rejected a part of this parent, or do not answer.
+    rounds: how often the destination was asked that was asked most often; a decision asks each once at most.
+    pinged_last: where the newest child pinged. shunned: destinations that rejected a part of this parent, or
+    do not answer.
     """
 
     filled: int
@@ -25,27 +26,25 @@ class Standing:
     free: int
     rounds: int
     pings: Counter[str]
-    pinged_last: frozenset[str]
+    pinged_last: str
     posts: int
     resting: tuple[OrderRecord, ...]
     shunned: dict[str, str]
 
 
 def standing(parent: OrderRecord, children: Sequence[OrderRecord]) -> Standing:
-    """Where a parent stands. Children of one decision have one ``ts_created``."""
+    """Where a parent stands. children: in the order in which they were made."""
     filled = open_quantity = posts = 0
-    newest = max((child.ts_created for child in children), default=0)
-    pinged_last: set[str] = set()
+    asked: Counter[str] = Counter()
     pings: Counter[str] = Counter()
     resting = []
     shunned: dict[str, str] = {}
     for child in children:
         filled += child.filled_quantity
         open_quantity += child.leaves
+        asked[child.sent_to] += 1
         if child.order_type == "midpoint":
             pings[child.sent_to] += 1
-            if child.ts_created == newest:
-                pinged_last.add(child.sent_to)
         elif child.time_in_force != "ioc":
             posts += 1
             if child.state in WORKING:
@@ -60,9 +59,9 @@ def standing(parent: OrderRecord, children: Sequence[OrderRecord]) -> Standing:
         filled,
         open_quantity,
         free,
-        len({child.ts_created for child in children}),
+        max(asked.values(), default=0),
         pings,
-        frozenset(pinged_last),
+        children[-1].sent_to if children and children[-1].order_type == "midpoint" else "",
         posts,
         tuple(resting),
         shunned,

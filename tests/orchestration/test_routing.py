@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
+import msgspec
 import numpy as np
 import pytest
 
@@ -136,7 +137,9 @@ def write_journal(data_dir: Path) -> None:
     with journal.transaction():
         journal.add_signal(signal, "accepted", "", now_ns)
         journal.add_order(parent, sent=False)
-        journal.add_route(parent.order_id, now_ns, record.encode(kept))
+        made = [{"order_id": f"CHILD{number}", "refused": ""} for number in range(len(parts))]
+        route = {"orders": made, "done": False, "record": msgspec.Raw(record.encode(kept))}
+        journal.add_route(parent.order_id, now_ns, msgspec.json.encode(route))
         for number, (name, shares, cents, kind) in enumerate(parts):
             child = replace(
                 parent,

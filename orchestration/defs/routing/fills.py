@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from dataclasses import dataclass
 
 import msgspec
@@ -10,7 +9,6 @@ import msgspec
 from execution.destinations import Destination, Destinations
 from execution.journal import Journal
 from execution.orders import OrderRecord
-from execution.router import record
 from execution.router.record import DecisionRecord
 from tickloom.events import Execution
 from tickloom.prices import NANOS
@@ -74,27 +72,35 @@ def routed_fills(journal: Journal, destinations: Destinations, from_ns: int, to_
     return found
 
 
+class _Made(msgspec.Struct):
+    """An order that a decision led to."""
+
+    order_id: str
+
+
+class _Route(msgspec.Struct):
+    """A row of the journal's ``routes``: the orders that were made, and the router's own record."""
+
+    orders: list[_Made]
+    record: DecisionRecord
+
+
 class _Decisions:
-    """A parent's, in their order."""
+    """A parent's, by the orders that they led to."""
 
     def __init__(self, journal: Journal, parent_id: str) -> None:
-        self._times: list[int] = []
-        self._records: list[tuple[int, DecisionRecord]] = []
+        self._of: dict[str, tuple[int, int]] = {}
         for route in journal.routes(parent_id):
             try:
-                kept = record.decode(route.decision)
+                kept = msgspec.json.decode(route.decision, type=_Route)
             except msgspec.MsgspecError:
                 continue  # of another router
-            self._times.append(route.ts)
-            self._records.append((route.number, kept))
+            for order in kept.orders:
+                self._of[order.order_id] = (route.number, kept.record.ts_market)
 
     def of(self, child: OrderRecord) -> tuple[int, int]:
-        """Number and market time of the newest decision before the child was made that has a slice for it."""
-        for at in range(bisect_right(self._times, child.ts_created) - 1, -1, -1):
-            number, kept = self._records[at]
-            if any(part.destination == child.sent_to for part in kept.slices):
-                return number, kept.ts_market
-        return -1, 0
+        """Number and market time of the decision that made it."""
+        return self._of.get(child.order_id, (-1, 0))
 
 
 def _style(child: OrderRecord) -> str:

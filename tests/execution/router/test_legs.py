@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from execution.orders import OrderRecord
+from execution.orders import OrderRecord, client_order_id
 from execution.router.legs import LegRisk
 from execution.router.settings import LegSettings
 from tests.execution.router.world import CENT, World, book, chosen, parent, settings
@@ -25,11 +26,16 @@ def leg(number: int, shares: int, filled: int = 0, cents: int = 100_00, **change
         "buy" if number == 0 else "sell",
         shares,
         cents,
-        order_id=f"LEG{number}",
+        order_id=client_order_id("SIGNAL", number),
         leg=number,
         filled_quantity=filled * NANOS,
         **changes,
     )
+
+
+def among(orders: list[OrderRecord]) -> Callable[[str], OrderRecord | None]:
+    """Orders by id, as they are now."""
+    return lambda order_id: next((one for one in orders if one.order_id == order_id), None)
 
 
 def allowed(
@@ -37,7 +43,7 @@ def allowed(
 ) -> tuple[int, bool, str]:
     """(shares, laggard, stop) with leg_risk_max in whole currency."""
     settings_ = LegSettings(leg_risk_max=None if money is None else f"{money}")
-    risk = LegRisk(settings_, lambda _: [mine, other])
+    risk = LegRisk(settings_, among([mine, other]))
     found = risk.look(mine, mine.filled_quantity, open_shares * NANOS, None, lot)
     assert found is not None
     return found.quantity // NANOS, found.laggard, found.stop
@@ -87,15 +93,15 @@ def test_the_leading_leg_stops_where_the_other_was_given_up() -> None:
 
 def test_an_order_alone_is_no_leg() -> None:
     """Nothing bounds it."""
-    risk = LegRisk(LegSettings(leg_risk_max="1"), lambda _: [])
+    risk = LegRisk(LegSettings(leg_risk_max="1"), among([]))
     assert risk.look(leg(0, 100), 0, 0, None, LOT) is None
 
 
-def test_more_than_two_orders_of_a_signal_are_no_pair() -> None:
-    """A plan that takes down many positions is not held to leg risk here."""
+def test_a_third_order_of_a_signal_is_no_leg() -> None:
+    """Legs are 0 and 1."""
     many = [leg(number, 100) for number in range(3)]
-    risk = LegRisk(LegSettings(leg_risk_max="1"), lambda _: many)
-    assert risk.look(many[0], 0, 0, None, LOT) is None
+    risk = LegRisk(LegSettings(leg_risk_max="1"), among(many))
+    assert risk.look(many[2], 0, 0, None, LOT) is None
 
 
 def pair_world() -> tuple[World, OrderRecord, OrderRecord]:
@@ -167,7 +173,7 @@ def test_what_is_unhedged_never_passes_the_limit(
     """Whatever of what was handed out fills: even if all that is open of one leg filled and nothing of the
     other, no more than the limit is without a hedge."""
     orders = [leg(0, sizes[0]), leg(1, sizes[1])]
-    risk = LegRisk(LegSettings(leg_risk_max=f"{limit}"), lambda _: orders)
+    risk = LegRisk(LegSettings(leg_risk_max=f"{limit}"), among(orders))
     opened = [0, 0]
     for number, share in fills:
         mine, other = orders[number], orders[1 - number]
@@ -189,7 +195,7 @@ def test_what_is_unhedged_never_passes_the_limit(
 def test_a_pair_comes_to_its_end(limit: int, sizes: tuple[int, int]) -> None:
     """In turns, with everything filled that is handed out, both legs get done and none waits for ever."""
     orders = [leg(0, sizes[0]), leg(1, sizes[1])]
-    risk = LegRisk(LegSettings(leg_risk_max=f"{limit}"), lambda _: orders)
+    risk = LegRisk(LegSettings(leg_risk_max=f"{limit}"), among(orders))
     for turn in range(400):
         mine = orders[turn % 2]
         found = risk.look(mine, mine.filled_quantity, 0, None, LOT)

@@ -194,7 +194,7 @@ def test_rounds_have_an_end() -> None:
     world.books["BATS"] = book([(100_00, 50)], [(100_02, 30)], ts=world.now_ns)
     end = world.decide(order)
     assert end is not None
-    assert (end.done, end.why) == (True, "2 rounds were made")
+    assert (end.done, end.why) == (True, "a destination was asked 2 times")
 
 
 def test_less_than_a_lot_ends_it(world: World) -> None:

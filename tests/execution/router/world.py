@@ -76,7 +76,7 @@ class World:
             *(config or settings(), destinations, REGISTRY),
             books=lambda destination, _: self.books.get(destination.book),
             connected=lambda name: name not in self.down,
-            parents_of=lambda signal: [one for one in self.parents if one.signal_id == signal],
+            order_of=lambda order_id: next((one for one in self.parents if one.order_id == order_id), None),
         )
 
     def decide(self, order: OrderRecord) -> Decision | None:
