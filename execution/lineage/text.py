@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
+from execution.lineage.decision_text import decision_lines
+from execution.lineage.layout import columns, section
 from execution.lineage.model import (
     Decision,
     FillLine,
@@ -23,7 +24,6 @@ ABOUT_COLUMNS = 110
 COMPUTED_DIGITS = 9
 HEX_BYTES_A_LINE = 16
 HEX_LINES_MAX = 6  # of a message; an ITCH message has at most 50 bytes, a websocket's is shown as text
-RECORD_LINES_MAX = 40  # of a router's decision
 REPORTS_MAX = 40  # children, executions: what is beyond is in the JSON
 
 
@@ -32,42 +32,21 @@ def render(lineage: Lineage, everything: bool = False) -> str:
     parts: list[Iterable[str]] = [_order(lineage)]
     if lineage.missing:
         rows = [(one.what, one.why) for one in lineage.missing]
-        parts.append(_section("Not known", _columns(rows)))
+        parts.append(section("Not known", columns(rows)))
     parts += [
-        _section("Steps", _steps(lineage)),
-        _section("Executions", _fills(lineage.executions)),
-        _section("Position", _position(lineage)),
-        _section("Parent and children", _family(lineage)),
-        _section("Router", _routes(lineage.routes, everything)),
-        _section("Risk", _verdict(lineage.verdict, everything)),
-        _section("Breach plan", ((f"{_clock(one.ts)}  {one.action}: {one.why}") for one in lineage.actions)),
-        _section("Signal", _signal(lineage)),
-        _section("Rule", _rule(lineage.rule, everything)),
-        _section("Matched ticks", _ticks(lineage.ticks)),
-        _section("Packets", _packets(lineage.packets, everything)),
+        section("Steps", _steps(lineage)),
+        section("Executions", _fills(lineage.executions)),
+        section("Position", _position(lineage)),
+        section("Parent and children", _family(lineage)),
+        section("Router", _routes(lineage.routes, everything)),
+        section("Risk", _verdict(lineage.verdict, everything)),
+        section("Breach plan", ((f"{_clock(one.ts)}  {one.action}: {one.why}") for one in lineage.actions)),
+        section("Signal", _signal(lineage)),
+        section("Rule", _rule(lineage.rule, everything)),
+        section("Matched ticks", _ticks(lineage.ticks)),
+        section("Packets", _packets(lineage.packets, everything)),
     ]
     return "\n".join(line for part in parts for line in part) + "\n"
-
-
-def _section(title: str, lines: Iterable[str]) -> Iterator[str]:
-    listed = list(lines)
-    if listed:
-        yield ""
-        yield title
-        yield from (f"  {line}".rstrip() for line in listed)
-
-
-def _columns(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> Iterator[str]:
-    """Rows as aligned columns; ``right``: those that are set to the right."""
-    if not rows:
-        return
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    for row in rows:
-        cells = [
-            text.rjust(width) if place in right else text.ljust(width)
-            for place, (text, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        yield "  ".join(cells).rstrip()
 
 
 def _order(lineage: Lineage) -> Iterator[str]:
@@ -98,7 +77,7 @@ def _steps(lineage: Lineage) -> Iterator[str]:
     for step in lineage.steps:
         after = "" if step.after_ns is None else f"+{_span(step.after_ns)}"
         rows.append((_clock(step.ts), step.clock, after, step.name, step.text))
-    yield from _columns(rows, right=(2,))
+    yield from columns(rows, right=(2,))
     if any(step.clock == "venue" for step in lineage.steps):
         yield "(each + is since the step before it on the same clock; the two are not compared)"
     matched = [step.ts for step in lineage.steps if step.clock == "venue" and step.name == "match"]
@@ -122,7 +101,7 @@ def _fills(fills: Sequence[FillLine]) -> Iterator[str]:
         )
         for one in fills[:REPORTS_MAX]
     ]
-    yield from _columns(rows, right=(3,))
+    yield from columns(rows, right=(3,))
     if len(fills) > REPORTS_MAX:
         yield f"and {len(fills) - REPORTS_MAX} more"
 
@@ -146,17 +125,13 @@ def _family(lineage: Lineage) -> Iterator[str]:
         price = f"at {child.limit_price}"
         kind = f"{child.order_type}, {child.time_in_force}"
         rows.append((mark, child.order_id, child.destination, filled, price, kind, child.state, child.reason))
-    yield from _columns(rows, right=(3,))
+    yield from columns(rows, right=(3,))
 
 
 def _routes(routes: Sequence[Decision], everything: bool) -> Iterator[str]:
     for one in routes:
         yield f"decision {one.number}, {_clock(one.ts)}"
-        lines = json.dumps(one.record, indent=1).splitlines() if one.record else []
-        limit = len(lines) if everything else RECORD_LINES_MAX
-        yield from (f"  {line}" for line in lines[:limit])
-        if len(lines) > limit:
-            yield f"  ... {len(lines) - limit} more lines (--all)"
+        yield from (f"  {line}" for line in decision_lines(one.record, everything))
 
 
 def _verdict(verdict: VerdictLine | None, everything: bool) -> Iterator[str]:
@@ -169,7 +144,7 @@ def _verdict(verdict: VerdictLine | None, everything: bool) -> Iterator[str]:
     for one in verdict.checks:
         if everything or not one.passed or one.unit != "switch":
             rows.append((one.check, one.level, "ok" if one.passed else "REFUSED", one.shown))
-    yield from _columns(rows)
+    yield from columns(rows)
     hidden = len(verdict.checks) - len(rows)
     if hidden:
         yield f"and {hidden} switches, all passed (--all)"
@@ -218,7 +193,7 @@ def _ticks(ticks: Ticks | None) -> Iterator[str]:
         mark = {"first": "first", "last": "last"}.get(one.part, "")
         values = " ".join(f"{name}={_short(value)}" for name, value in one.values.items() if value)
         rows.append((mark, _clock(one.ts_event), one.table, one.symbol, str(one.seq), values))
-    yield from _columns(rows)
+    yield from columns(rows)
 
 
 def _short(value: str) -> str:

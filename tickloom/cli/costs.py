@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tickloom.errors import SettingsError
-from tickloom.settings import QuestDbSettings, StackSettings
+from tickloom.settings import ExchangeSettings, QuestDbSettings, StackSettings
 
 if TYPE_CHECKING:
     from orchestration.tca.terms import DayCosts
@@ -27,7 +27,10 @@ def costs(
     html: Annotated[Path | None, typer.Option(help="Write the report to this file.")] = None,
     store: Annotated[bool, typer.Option(help="Also write the tables order_costs, execution_costs.")] = False,
     exchange_file: Annotated[
-        list[Path] | None, typer.Option(help="A simulated exchange's venues: their impact is the model.")
+        list[Path] | None,
+        typer.Option(
+            help="A simulated exchange's venues, whose impact is the model; else exchange.instances."
+        ),
     ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="If not stack.data_dir.")] = None,
 ) -> None:
@@ -46,7 +49,7 @@ def costs(
     questdb, day = QuestDbSettings.load(), date.strftime("%Y-%m-%d")
     root = data_dir or StackSettings.load().data_dir
     with Records(journal_path(root)) as records, QuestDbReader(questdb) as reader:
-        chosen = models.load(reader, registry, venue, day, exchange_file or [])
+        chosen = models.load(reader, registry, venue, day, exchange_file or ExchangeSettings.load().instances)
         found = costs_of_day(records, reader, registry, venue, day, chosen)
     if store:
         schema.apply(questdb)

@@ -18,7 +18,7 @@ from storage import QuestDbReader, schema
 from storage.costs import write_costs
 from tickloom.errors import JournalError, SettingsError
 from tickloom.instruments import Registry
-from tickloom.settings import QuestDbSettings, StackSettings
+from tickloom.settings import ExchangeSettings, QuestDbSettings, StackSettings
 
 FOLDER = "costs"
 
@@ -92,7 +92,7 @@ def order_costs(context: dg.AssetExecutionContext, config: CostsConfig) -> dg.Ma
             Records(journal_path(StackSettings.load().data_dir)) as records,
             QuestDbReader(questdb) as reader,
         ):
-            files = [Path(name) for name in config.exchange_files]
+            files = [Path(name) for name in config.exchange_files] or ExchangeSettings.load().instances
             chosen = models.load(reader, registry, venue, day, files)
             costs = costs_of_day(records, reader, registry, venue, day, chosen)
     except (JournalError, SettingsError) as error:
