@@ -36,10 +36,8 @@ def decision_lines(record: Any, everything: bool) -> Iterator[str]:
         yield f"and {len(options) - len(shown)} more options (--all)"
     for one in record.get("slices", []):
         kind = f"{one.get('order_type', '')}, {one.get('time_in_force', '')}"
-        yield (
-            f"chosen: {one.get('quantity', '')} at {one.get('limit_price', '')} to {one.get('destination', '')} "
-            f"({kind}): {one.get('why', '')}"
-        )
+        quantity, price, place = (one.get(name, "") for name in ("quantity", "limit_price", "destination"))
+        yield f"chosen: {quantity} at {price} to {place} ({kind}): {one.get('why', '')}"
     for order_id in record.get("cancel", []):
         yield f"taken back: {order_id}"
 
