@@ -20,7 +20,7 @@ from execution.limits.file import nearest
 from tickloom.clock import NS_PER_MS
 from tickloom.errors import DestinationsError, PriceRangeError
 from tickloom.prices import parse_nanos
-from tickloom.settings import ExchangeSettings, Port
+from tickloom.settings import ExchangeSettings, ExecutionSettings, Port
 
 FILE_VERSION = 1
 SIMULATED: Final = "simulated"
@@ -165,6 +165,19 @@ def plain(markets: Iterable[str], exchange: ExchangeSettings) -> Connectivity:
     destinations = {name: Destination(name, name, SIMULATED, book=name) for name in names}
     gateway = GatewaySettings(kind=SIMULATED, host=exchange.host, port=exchange.port)
     return Connectivity(Destinations(destinations), {SIMULATED: gateway})
+
+
+def in_force(execution: ExecutionSettings, exchange: ExchangeSettings) -> Connectivity:
+    """What the settings say: their destinations file, or :func:`plain`.
+
+    Raises
+    ------
+    DestinationsError
+        As :func:`load`.
+    """
+    if execution.destinations_file is None:
+        return plain(execution.venues, exchange)
+    return load(execution.destinations_file, execution.venues)
 
 
 def load(path: Path, markets: Iterable[str]) -> Connectivity:

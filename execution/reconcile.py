@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from execution.destinations import SIMULATED, Connectivity
 from execution.exchange.matching import VenueOrder
 from execution.exchange.record import ExchangeRecord
 from execution.journal import Journal
 from execution.orders import TERMINAL, OrderRecord
+from execution.ouch.values import CLIENT_ORDER_ID_LENGTH
 from execution.positions import PositionBook
 from tickloom.events import Execution, OrderState
 from tickloom.prices import format_nanos
@@ -44,6 +46,31 @@ class Comparison:
     orders: int = 0
     executions: int = 0
     positions: int = 0
+
+
+def compare_market(data_dir: Path, market: str, connectivity: Connectivity) -> Comparison:
+    """Compare the agent's journal with the records of all the exchanges where a market's orders may go.
+
+    Destinations behind a gateway that is no simulated exchange of this machine keep no record here, and are
+    left out.
+
+    Raises
+    ------
+    JournalError
+        The journal or one of the records is not there or cannot be read.
+    """
+    total = Comparison()
+    for destination in connectivity.destinations.of(market):
+        gateway = connectivity.gateways[destination.gateway]
+        if not gateway.exchange and gateway.kind != SIMULATED:
+            continue
+        record = data_dir / "exchange" / f"{gateway.exchange or 'exchange'}.db"
+        found = compare(data_dir / "execution" / "journal.db", record, destination.name)
+        total.differences += found.differences
+        total.orders += found.orders
+        total.executions += found.executions
+        total.positions += found.positions
+    return total
 
 
 def compare(journal: Path, exchange: Path, venue: str) -> Comparison:
@@ -85,6 +112,11 @@ def compare_records(
     venue_executions: list[Execution],
 ) -> Comparison:
     """The comparison itself, over what was read. Pure."""
+    whole = _whole_ids(orders, venue_orders)
+    venue_orders = [replace(one, order_id=whole.get(one.order_id, one.order_id)) for one in venue_orders]
+    venue_executions = [
+        replace(one, order_id=whole.get(one.order_id, one.order_id)) for one in venue_executions
+    ]
     ours, theirs = _positions(executions), _positions(venue_executions)
     result = Comparison(orders=len(orders), executions=len(executions))
     result.positions = sum(1 for quantity in ours.values() if quantity)
@@ -95,6 +127,13 @@ def compare_records(
             mine, other = format_nanos(ours.get(symbol, 0)), format_nanos(theirs.get(symbol, 0))
             result.differences.append(Difference(venue, symbol, "position", mine, other))
     return result
+
+
+def _whole_ids(orders: list[OrderRecord], venue_orders: list[VenueOrder]) -> dict[str, str]:
+    """Our ids of the orders that a venue was told in fewer characters (OUCH)."""
+    short = {order.order_id[:CLIENT_ORDER_ID_LENGTH]: order.order_id for order in orders}
+    cut = [one.order_id for one in venue_orders if one.client.startswith("ouch:")]
+    return {order_id: short[order_id] for order_id in cut if order_id in short}
 
 
 def _orders(

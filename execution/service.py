@@ -17,6 +17,7 @@ import structlog
 
 from execution import metrics
 from execution.control import Inbox
+from execution.copy_desk import CopyDesk
 from execution.destinations import Connectivity
 from execution.engine import OrderEngine, Source
 from execution.feed import FeedFollower
@@ -26,8 +27,9 @@ from execution.killswitch import KillSwitch
 from execution.limits import Limits, LimitsWatch
 from execution.market import MarketState
 from execution.operations import Operations
-from execution.orders import OrderRecord
+from execution.orders import OrderRecord, client_order_id
 from execution.outbox import OutboxSender
+from execution.router.smart import SmartRouter
 from execution.signal_log import SignalLog
 from execution.venues import Report
 from tickloom import topics
@@ -52,11 +54,16 @@ FEED_RECORDS_BACK = 5_000
 LOGON_WAIT_S = 10.0
 BATCH_MAX = 64  # signals; a commit costs as much as deciding on one
 WAITING_MAX = 1_000  # signals; the consumer waits beyond that
+LEGS_MAX = 2  # a signal is of an instrument or of a pair
 
 _log = structlog.get_logger("execution")
 
 #: Makes the gateways once it is known whom to tell, and which ids orders at a destination have.
 GatewaysFactory = Callable[[GatewaysEvents, OrderIds], Gateways]
+#: Makes the router over the market, of which destinations can be reached, and of a signal's parent orders.
+RouterFactory = Callable[
+    [MarketState, Callable[[str], bool], Callable[[str], list[OrderRecord]]], SmartRouter
+]
 
 
 def journal_path(data_dir: Path) -> Path:
@@ -91,6 +98,7 @@ class ExecutionService:
         sinks: dict[str, FactSink],
         clock: Clock,
         standby: bool = False,
+        router: RouterFactory | None = None,
     ) -> None:
         self.settings, self._kafka, self._clock = settings, kafka, clock
         path = journal_path(data_dir)
@@ -106,6 +114,7 @@ class ExecutionService:
             ),
             self._order_ids,
         )
+        self._router = router(self.market, self.gateway.reachable, self._parents_of) if router else None
         self.engine = OrderEngine(
             journal=self.journal,
             registry=registry,
@@ -117,6 +126,11 @@ class ExecutionService:
             connected=self.gateway.trades,
             gateways=self.gateway.names,
             gateway_of=self.gateway.gateway_of,
+            router=self._router,
+        )
+        self._copies = CopyDesk(
+            *(self.gateway.connectivity, self.engine, self._on_report, self._order_ids, data_dir),
+            *(settings.drop_copy_wait_ms, clock),
         )
         self._last_order_ns = 0
         self._operations = Operations(
@@ -150,6 +164,8 @@ class ExecutionService:
             why = f"agent {self.journal.epoch}, limits {self.engine.limits.digest}, live order entry {mode}"
             self.journal.risk_action(self._clock.now_ns(), "start", "agent", why)
         self.engine.recover()
+        if self._router is not None:
+            self._router.recover(order for order in self.journal.orders(sent_only=True) if order.parent_id)
         self._feed.start()
         for sender in self._senders:
             sender.start()
@@ -159,6 +175,7 @@ class ExecutionService:
                 f"the market data of {', '.join(self.settings.venues)} cannot be read from Kafka"
             )
         await self.gateway.start()
+        await self._copies.start()
         await self.gateway.wait_connected(LOGON_WAIT_S)
         self._spawn(self._timers(), "timers")
         self._spawn(self._operate(), "operations")
@@ -171,6 +188,7 @@ class ExecutionService:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._copies.close()
         await self.gateway.close()
         await asyncio.to_thread(self._feed.close)
         for sender in self._senders:
@@ -356,9 +374,14 @@ class ExecutionService:
     def _last_report(self, gateway: str) -> tuple[str, int]:
         return self.engine.last_report(gateway)
 
+    def _parents_of(self, signal_id: str) -> list[OrderRecord]:
+        """The parent orders of a signal's legs as they are now, also those that are over."""
+        ids = (client_order_id(signal_id, leg) for leg in range(LEGS_MAX))
+        found = (self.engine.ledger.parents.get(one) or self.journal.order(one) for one in ids)
+        return [order for order in found if order is not None]
+
     def _order_ids(self, destination: str) -> list[str]:
-        sent = self.journal.orders(sent_only=True)
-        return [order.order_id for order in sent if order.sent_to == destination]
+        return [order.order_id for order in self.journal.orders_sent_to(destination)]
 
     # --- time ----------------------------------------------------------------------------------
 
@@ -368,8 +391,10 @@ class ExecutionService:
             await asyncio.sleep(TIMER_S)
             if self._feed.failure is not None:
                 raise ServiceError(f"market data cannot be followed: {self._feed.failure}")
-            if self.gateway.failure is not None:
-                raise self.gateway.failure
+            failure = self.gateway.failure or self._copies.failure
+            if failure is not None:
+                raise failure
+            self._copies.turn()
             self._turn()
             now_ns = self._clock.monotonic_ns()
             if now_ns - marked_ns > MARK_S * NS_PER_S:

@@ -270,6 +270,7 @@ class ExecutionSettings(ProcessSettings):
     limits_file: Path = Path("strategies/limits.toml")
     # where orders go; none: each venue's to the exchange of [exchange]
     destinations_file: Path | None = None
+    routing_file: Path = Path("strategies/routing.toml")  # how they are split; of a destinations file
     drop_copy_wait_ms: int = Field(
         500, ge=0
     )  # how long the order's own session may take to report a copied fill

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -72,7 +73,7 @@ WAIT_S = 90.0
 
 
 def standing_market(
-    registry: Registry, partitions: int, seq_from: int = 1
+    registry: Registry, partitions: int, seq_from: int = 1, displayed: int = DISPLAYED
 ) -> Iterator[tuple[str, TickBatch]]:
     """(topic, batch): each stock quoted two ticks wide around its reference, and trading."""
     now_ns = SystemClock().now_ns()
@@ -81,10 +82,10 @@ def standing_market(
         index, seq = symbols.index(item.symbol), make_seq(DAY, seq_from + number)
         bid, ask = item.reference - item.tick, item.reference + item.tick
         head = (now_ns, now_ns, seq, index)
-        quotes = np.array([(*head, bid, DISPLAYED, ask, DISPLAYED, 0)], dtype=QUOTE_DTYPE)
+        quotes = np.array([(*head, bid, displayed, ask, displayed, 0)], dtype=QUOTE_DTYPE)
         statuses = np.array([(*head, StatusCode.TRADING, b"T")], dtype=STATUS_DTYPE)
         deltas = np.array(
-            [(*head, bid, DISPLAYED, 0, Side.BUY), (*head, ask, DISPLAYED, 0, Side.SELL)], dtype=DELTA_DTYPE
+            [(*head, bid, displayed, 0, Side.BUY), (*head, ask, displayed, 0, Side.SELL)], dtype=DELTA_DTYPE
         )
         shard = topics.shard(item.symbol, partitions)
         ticks = EventBlock(VENUE, SESSION, symbols, quotes=quotes, statuses=statuses)
@@ -192,24 +193,33 @@ class Rig:
 
 @contextmanager
 def trading_rig(
-    data_dir: Path, limits: str = LIMITS, questdb: QuestDbSettings | None = None
+    data_dir: Path,
+    limits: str = LIMITS,
+    questdb: QuestDbSettings | None = None,
+    exchange: dict[str, Any] | None = None,
+    execution: dict[str, Any] | None = None,
+    displayed: int = DISPLAYED,
 ) -> Iterator[Rig]:
-    """Kafka, exchange and agent, healthy, with a market that stands still. QuestDB is away unless given."""
+    """Kafka, exchange and agent, healthy, with a market that stands still. QuestDB is away unless given.
+
+    ``exchange``, ``execution``: settings on top; with ``instances`` those run too.
+    """
     data_dir.mkdir(parents=True, exist_ok=True)
     limits_file = data_dir / "limits.toml"
     limits_file.write_text(limits)
     configuration = StackConfiguration.load(
         stack={"data_dir": data_dir, "start_timeout_s": 180.0, "restart_backoff_ms": 50},
         kafka={"tick_partitions": 2},
-        exchange={"venues": (VENUE,)},
-        execution={"venues": (VENUE,), "limits_file": limits_file, "enabled": True},
+        exchange={"venues": (VENUE,), **(exchange or {})},
+        execution={"venues": (VENUE,), "limits_file": limits_file, "enabled": True, **(execution or {})},
     ).with_free_ports()
     environment = {**configuration.environment(), "PYTHONPATH": str(Path.cwd())}
     if questdb is not None:
         environment |= questdb.environment()
     broker_settings = configuration.stack.model_copy(update={"data_dir": data_dir / "broker"})
     broker_services = [kafka_server.service(configuration.kafka, data_dir / "broker")]
-    processes = [applications.exchange(configuration), applications.agent(configuration)]
+    processes = applications.instances(configuration) or [applications.exchange(configuration)]
+    processes.append(applications.agent(configuration))
     with Stack(broker_services, broker_settings) as broker:
         topics.ensure_topics([topics.ticks(VENUE), topics.book(VENUE), topics.SIGNALS], configuration.kafka)
         producer = Producer(
@@ -217,7 +227,8 @@ def trading_rig(
         )
         rig = Rig(broker, configuration.kafka, data_dir, producer)
         # the market stands before the processes start, so that they have it when they are ready
-        rig.publish_market(list(standing_market(Registry.load(), configuration.kafka.tick_partitions)))
+        partitions = configuration.kafka.tick_partitions
+        rig.publish_market(list(standing_market(Registry.load(), partitions, displayed=displayed)))
         with Stack(processes, configuration.stack, environment=environment) as stack:
             rig.stack = stack
             yield rig

@@ -26,7 +26,7 @@ from tickloom.telemetry import configure_logging
 
 if TYPE_CHECKING:
     from execution.destinations import Connectivity
-    from execution.service import ExecutionService
+    from execution.service import ExecutionService, RouterFactory
 
 RETURN_DAYS = 730  # two years: 500 trading days for the simulation; the covariance forgets far sooner
 RETURNS_WAIT_S = 5.0  # orders are worth more than an estimate: a server that hangs is not waited for
@@ -52,25 +52,17 @@ def exchange(
 
 def agent() -> None:
     """Run the order-and-risk agent: signals in, risk-checked orders out."""
+    from execution import destinations
     from execution.agent import run
     from execution.service import feeds
 
     configure_logging("agent")
     settings, kafka, data_dir = ExecutionSettings.load(), KafkaSettings.load(), StackSettings.load().data_dir
-    connectivity = _connectivity(settings)
+    connectivity = destinations.in_force(settings, ExchangeSettings.load())
     run(
         lambda: _service(settings, kafka, data_dir, connectivity),
         *(settings, kafka, data_dir, feeds(settings, connectivity)),
     )
-
-
-def _connectivity(settings: ExecutionSettings) -> Connectivity:
-    """Where orders go: as the destinations file says, or to the one exchange of the settings."""
-    from execution import destinations
-
-    if settings.destinations_file is None:
-        return destinations.plain(settings.venues, ExchangeSettings.load())
-    return destinations.load(settings.destinations_file, settings.venues)
 
 
 def _service(
@@ -97,9 +89,26 @@ def _service(
         gateways=lambda events, order_ids: gateways.make(connectivity, events, data_dir, order_ids, clock),
         sinks={"questdb": QuestDbFacts(QuestDbSettings.load()), "kafka": KafkaFacts(kafka)},
         clock=clock,
+        router=_router_factory(settings, connectivity, registry),
     )
     _estimate(service)
     return service
+
+
+def _router_factory(
+    settings: ExecutionSettings, connectivity: Connectivity, registry: Registry
+) -> RouterFactory | None:
+    """A router where there is more than one way to go: with a destinations file."""
+    from execution.router.books import MarketBooks
+    from execution.router.settings import load
+    from execution.router.smart import SmartRouter
+
+    if settings.destinations_file is None:
+        return None
+    routing, destinations = load(settings.routing_file), connectivity.destinations
+    return lambda market, reachable, parents_of: SmartRouter(
+        routing, destinations, registry, MarketBooks(market), reachable, parents_of
+    )
 
 
 def _estimate(service: ExecutionService) -> None:

@@ -5,14 +5,20 @@ from typing import Any
 
 import dagster as dg  # annotations are read at run time: no postponed ones here
 
-from execution import reconcile
+from execution import destinations, reconcile
 from ingest.feeds import decoder_for
 from ingest.pipeline import load_capture
 from orchestration import results
 from orchestration.counts import Counts, count_kafka, differences, tally
 from orchestration.defs.partitions import DAY_AND_VENUE, capture_sessions, day_and_venue
 from storage import reader
-from tickloom.settings import KafkaSettings, QuestDbSettings, StackSettings
+from tickloom.settings import (
+    ExchangeSettings,
+    ExecutionSettings,
+    KafkaSettings,
+    QuestDbSettings,
+    StackSettings,
+)
 
 FOLDER = "reconciliation"
 TABLES = ("trades", "quotes", "book_deltas", "statuses", "gaps")
@@ -104,12 +110,11 @@ def tick_counts(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     description="Orders, executions and positions of a venue: the agent's journal and the exchange's record.",
 )
 def order_records(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-    """Compare the two records of the venue; both are cumulative, so the day only names the run."""
+    """Compare the records of the venue's orders; all are cumulative, so the day only names the run."""
     day, venue = day_and_venue(context)
     data_dir = StackSettings.load().data_dir
-    found = reconcile.compare(
-        data_dir / "execution" / "journal.db", data_dir / "exchange" / "exchange.db", venue
-    )
+    connectivity = destinations.in_force(ExecutionSettings.load(), ExchangeSettings.load())
+    found = reconcile.compare_market(data_dir, venue, connectivity)
     rows = [difference.as_row() for difference in found.differences]
     counts = {"orders": found.orders, "executions": found.executions, "positions": found.positions}
     content = {"day": day, "venue": venue, **counts, "differences": rows}
