@@ -36,8 +36,8 @@ def decision_lines(record: Any, everything: bool) -> Iterator[str]:
         yield f"and {len(options) - len(shown)} more options (--all)"
     for one in record.get("slices", []):
         kind = f"{one.get('order_type', '')}, {one.get('time_in_force', '')}"
-        quantity, price, place = (one.get(name, "") for name in ("quantity", "limit_price", "destination"))
-        yield f"chosen: {quantity} at {price} to {place} ({kind}): {one.get('why', '')}"
+        size = f"{one.get('quantity', '')} at {one.get('limit_price', '')}"
+        yield f"chosen: {size} to {one.get('destination', '')} ({kind}): {one.get('why', '')}"
     for order_id in record.get("cancel", []):
         yield f"taken back: {order_id}"
 
@@ -58,7 +58,7 @@ def _level(levels: Any) -> str:
 
 
 def _option(one: dict[str, Any]) -> tuple[str, ...]:
-    size = f"{one.get('quantity', '')} at {one['price']}" if one.get("price") else one.get("quantity", "")
+    size = f"{one.get('quantity', '')} at {one.get('price', '')}".strip()
     probability = f"probability {one.get('probability', 1.0):.2f}"
     gain = f"gain {one['gain']} a share" if one.get("gain") else ""
     head = (f"option: {one.get('action', '')}", one.get("destination", ""), size)

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import numpy as np
+import pyarrow as pa
 
 from execution.exchange.profile import ImpactModel
 from execution.lineage.records import Records
 from orchestration.tca import impact, journal
 from orchestration.tca.shortfall import shortfall
-from orchestration.tca.tape import Tape
+from orchestration.tca.tape import EventClock, Tape
 from orchestration.tca.terms import (
     BPS,
     HORIZONS_S,
@@ -33,6 +34,7 @@ from tickloom.instruments import Registry
 
 #: Orders may be sent, and fills come, a while behind the last quote.
 TAIL_NS = 3_600 * NS_PER_S
+CLOCK_STEP = "10T"  # ms: far below what anything here is told to, and a day has a few million steps at most
 VOLATILITY_BPS = 200.0  # a day, where neither a profile nor the caller says otherwise
 
 
@@ -61,6 +63,7 @@ def costs_of_day(
     if bounds is None:
         return result
     last_ns, recv_from_ns, recv_to_ns = bounds
+    clock = _clock(reader, venue, from_ns)
     by_symbol: dict[str, list[Parent]] = defaultdict(list)
     for parent in journal.parents(records, venue, recv_from_ns, recv_to_ns + TAIL_NS):
         by_symbol[parent.symbol].append(parent)
@@ -68,12 +71,12 @@ def costs_of_day(
         tape = _tape(reader, venue, symbol, from_ns, last_ns)
         volatility = models.volatility_bps.get(symbol, VOLATILITY_BPS)
         for parent in own:
-            found = cost_of(parent, tape, (from_ns, last_ns), models.by_destination, volatility)
+            found = cost_of(parent, tape, (from_ns, last_ns), models.by_destination, volatility, clock)
             if isinstance(found, Skipped):
                 result.skipped.append(found)
             else:
                 result.orders.append(found)
-    result.orders.sort(key=lambda one: (one.arrival.ts, one.parent.order_id))
+    result.orders.sort(key=lambda one: (one.sent_ns, one.parent.order_id))
     return result
 
 
@@ -85,6 +88,18 @@ def _bounds(reader: QuestDbReader, venue: str, from_ns: int) -> tuple[int, int, 
     )
     last, first_recv, last_recv = reader.fetch(sql, (venue,))[0]
     return None if last is None else (int(last), int(first_recv), int(last_recv))
+
+
+def _clock(reader: QuestDbReader, venue: str, from_ns: int) -> EventClock:
+    """The venue's clock to CLOCK_STEP, by its quotes: an instrument that is not quoted has no time of its
+    own."""
+    rows = reader.query(
+        f"SELECT max(ts) AS event, max(ts_recv) AS received FROM quotes WHERE venue = %s AND ts >= {from_ns} "
+        f"AND ts < {from_ns + NS_PER_DAY} SAMPLE BY {CLOCK_STEP}",
+        (venue,),
+    )
+    events, received = (rows[name].cast(pa.int64()).to_numpy() for name in ("event", "received"))
+    return EventClock(received, events)
 
 
 def _tape(reader: QuestDbReader, venue: str, symbol: str, from_ns: int, last_ns: int) -> Tape:
@@ -101,8 +116,11 @@ def cost_of(
     day: tuple[int, int],
     models: Mapping[str, ImpactModel],
     volatility_bps: float = VOLATILITY_BPS,
+    clock: EventClock | None = None,
 ) -> OrderCost | Skipped:
-    """One order's costs. ``day``: first and last event time, ns."""
+    """One order's costs. ``day``: first and last event time, ns. ``clock``: the venue's; without one its time
+    is that of the instrument's last quote.
+    """
     arrival = tape.received_by(parent.ts_sent)
     if arrival is None:
         return _skipped(parent, "no two-sided quote of it had been received when it was sent")
@@ -112,13 +130,17 @@ def cost_of(
     end = _end(parent, tape)
     if end is None:
         return _skipped(parent, "no two-sided quote when it had ended")
+    sent_ns = max(arrival.ts, clock.at(parent.ts_sent) if clock else 0)
+    end_ns = end.ts
+    if clock and parent.filled < parent.quantity and parent.ts_ended:
+        end_ns = max(end_ns, clock.at(parent.ts_ended))
     fills = []
     for fill in parent.fills:
         touch = tape.at(fill.ts)
         if touch is None:
             return _skipped(parent, f"no two-sided quote at fill {fill.execution_id}")
-        fills.append(fill_cost(parent, fill, touch, tape, arrival.ts))
-    moments = [arrival.ts, end.ts, *(fill.ts for fill in parent.fills)]
+        fills.append(fill_cost(parent, fill, touch, tape, sent_ns))
+    moments = [sent_ns, end_ns, *(fill.ts for fill in parent.fills)]
     vwap, volume = tape.vwap(min(moments), max(moments))
     day_vwap, day_volume = tape.vwap(*day)
     usual = impact.usual(day_volume, volatility_bps)
@@ -127,6 +149,8 @@ def cost_of(
         decision=decision,
         arrival=arrival,
         end=end,
+        sent_ns=sent_ns,
+        end_ns=end_ns,
         shortfall=shortfall(parent, decision.mid, arrival.mid, end.mid, [one.touch.mid for one in fills]),
         vwap=vwap,
         day_vwap=day_vwap,

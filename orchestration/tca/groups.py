@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from orchestration.tca.terms import BPS, COMPONENTS, HORIZONS_S, FillCost, OrderCost
+from orchestration.tca.terms import ADDED, BPS, COMPONENTS, HORIZONS_S, FillCost, OrderCost
 from tickloom.clock import NS_PER_S
 from tickloom.prices import NANOS
 
@@ -70,12 +70,12 @@ def by_time(orders: Sequence[OrderCost], timezone: str) -> list[OrderGroup]:
     if not orders:
         return []
     zone = ZoneInfo(timezone)
-    minutes = [_minute(one.arrival.ts, zone) for one in orders]
+    minutes = [_minute(one.sent_ns, zone) for one in orders]
     width = next(
         (wide for wide in BUCKETS_MIN if max(minutes) // wide - min(minutes) // wide < BUCKETS_MAX),
         BUCKETS_MIN[-1],
     )
-    grouped = _grouped(orders, lambda one: f"{_clock(_minute(one.arrival.ts, zone) // width * width)}")
+    grouped = _grouped(orders, lambda one: f"{_clock(_minute(one.sent_ns, zone) // width * width)}")
     return [order_group(name, own) for name, own in sorted(grouped)]
 
 
@@ -115,7 +115,7 @@ def fill_group(name: str, fills: Sequence[tuple[OrderCost, FillCost]]) -> FillGr
     weights = [float(one.fill.price * one.fill.quantity) for _, one in fills]
     total = sum(weights)
     own = [one for _, one in fills]
-    added = sum(weight for weight, one in zip(weights, own, strict=True) if one.fill.liquidity == "added")
+    added = sum(weight for weight, one in zip(weights, own, strict=True) if one.fill.liquidity == ADDED)
     arrival = [
         order.parent.sign * (one.fill.price - order.arrival.mid) * BPS / order.arrival.mid
         for order, one in fills

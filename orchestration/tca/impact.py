@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from execution.exchange.profile import ImpactModel
-from orchestration.tca.terms import BPS, FillCost, Parent
+from orchestration.tca.terms import ADDED, BPS, FillCost, Parent
 
 USUAL_COEFFICIENT = 1.0
 
@@ -79,7 +79,7 @@ def _toll(parent: Parent, one: FillCost) -> int:
     if one.fill.liquidity:
         if one.fill.price == one.touch.mid:
             return 0  # a midpoint match, whichever side was there first
-        return 1 if one.fill.liquidity == "removed" else -1
+        return -1 if one.fill.liquidity == ADDED else 1
     over = parent.sign * (one.fill.price - one.touch.mid)
     return (over > 0) - (over < 0)
 

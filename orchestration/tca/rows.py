@@ -47,7 +47,7 @@ def _order_row(one: OrderCost, currency: str) -> CostRow:
         "state": parent.state,
         "currency": currency,
     }
-    return CostRow(symbols, columns, {"ts_signal": parent.ts_signal, "ts_end": one.end.ts}, one.arrival.ts)
+    return CostRow(symbols, columns, {"ts_signal": parent.ts_signal, "ts_end": one.end_ns}, one.sent_ns)
 
 
 def _fill_row(one: OrderCost, cost: FillCost) -> CostRow:

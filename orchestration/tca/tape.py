@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+from operator import mul
+
 import numpy as np
 from numpy.typing import NDArray
 
 from orchestration.tca.terms import Touch
 from tickloom.events import Condition, Records
 from tickloom.prices import NO_PRICE
+
+
+class EventClock:
+    """The venue's time by ours: what event time a venue's data had reached when.
+
+    Parameters
+    ----------
+    received, events : int64 arrays
+        Receive times (ns, our clock) with the latest event time of what was received by then; in any order.
+    """
+
+    def __init__(self, received: NDArray[np.int64], events: NDArray[np.int64]) -> None:
+        order = np.argsort(received, kind="stable")
+        self._received = received[order]
+        self._events = np.maximum.accumulate(events[order]) if len(order) else events
+
+    def at(self, ts_recv: int) -> int:
+        """Event time, ns; 0 before anything was received."""
+        place = int(np.searchsorted(self._received, ts_recv, side="right")) - 1
+        return int(self._events[place]) if place >= 0 else 0
 
 
 class Tape:
@@ -19,6 +42,11 @@ class Tape:
         QUOTE_DTYPE and TRADE_DTYPE. Trades that were taken back are reports, no trades.
     last_ns : int
         Event time of the venue's last event of the day: what is later is not known.
+
+    Attributes
+    ----------
+    close : int or None
+        The day's last price, the closing cross where there is one; nanos.
     """
 
     def __init__(self, quotes: Records, trades: Records, last_ns: int) -> None:
@@ -30,8 +58,13 @@ class Tape:
         self._recv: NDArray[np.int64] = quotes["ts_recv"][order]
         self._newest = np.maximum.accumulate(order) if len(order) else order
         traded = trades[(trades["condition"] != Condition.BROKEN) & (trades["size"] > 0)]
-        self._trades = traded
         self._trade_ts: NDArray[np.int64] = np.ascontiguousarray(traded["ts_event"])
+        self.close = int(traded["price"][-1]) if len(traded) else None
+        # sums up to each trade, so that an interval costs two look-ups; Python's whole numbers, because a
+        # day's value in 1e-18 is beyond 64 bits
+        prices, sizes = traded["price"].tolist(), traded["size"].tolist()
+        self._volumes = list(accumulate(sizes, initial=0))
+        self._values = list(accumulate(map(mul, prices, sizes), initial=0))
 
     def at(self, ts: int) -> Touch | None:
         """The quote that stood at an event time; None before the first, behind the day's last event, or
@@ -57,18 +90,10 @@ class Tape:
     def traded(self, from_ns: int, to_ns: int) -> tuple[int, int]:
         """(volume in nanos, value in units of 1e-18) of the trades in [from_ns, to_ns]."""
         start, stop = np.searchsorted(self._trade_ts, [from_ns, to_ns + 1])
-        rows = self._trades[start:stop]
-        # whole numbers without a bound: a day's value in 1e-18 is beyond 64 bits
-        value = sum(int(price) * int(size) for price, size in zip(rows["price"], rows["size"], strict=True))
-        return int(rows["size"].sum()), value
+        return self._volumes[stop] - self._volumes[start], self._values[stop] - self._values[start]
 
     def vwap(self, from_ns: int, to_ns: int) -> tuple[int | None, int]:
         """(volume-weighted average price rounded to the nearest nano, volume) of an interval; None: nothing
         traded."""
         volume, value = self.traded(from_ns, to_ns)
         return ((2 * value + volume) // (2 * volume) if volume else None), volume
-
-    @property
-    def close(self) -> int | None:
-        """The day's last price, the closing cross where there is one; nanos."""
-        return int(self._trades["price"][-1]) if len(self._trades) else None

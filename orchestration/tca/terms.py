@@ -13,7 +13,7 @@ HORIZONS_S = (1, 10, 60, 300)
 #: Of the realised spread: five minutes, as in SEC Rule 605 (17 CFR 242.600, "average realized spread").
 REALISED_S = 300
 BPS = 10_000
-ADDED, REMOVED = "added", "removed"
+ADDED = "added"  # LastLiquidityInd (FIX 851) 1, in words; "removed" is 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +158,8 @@ class OrderCost:
     ----------
     decision, arrival, end : Touch
         The market at the signal, at the sending, and when the order had ended.
+    sent_ns, end_ns : int
+        When it was sent and had ended, by the venue's clock.
     shortfall : Shortfall
     vwap, day_vwap, close : int or None
         Volume-weighted price between sending and end, that of the day, and the day's last price: nanos.
@@ -172,6 +174,8 @@ class OrderCost:
     decision: Touch
     arrival: Touch
     end: Touch
+    sent_ns: int
+    end_ns: int
     shortfall: Shortfall
     vwap: int | None
     day_vwap: int | None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from orchestration.tca.tape import Tape
+from orchestration.tca.tape import EventClock, Tape
 from orchestration.tca.terms import Fill, Parent
 from tickloom.events import QUOTE_DTYPE, TRADE_DTYPE, Condition, Records
 from tickloom.prices import NANOS, NO_PRICE, parse_nanos
@@ -49,6 +49,12 @@ def tape_of(
     last_s: float = 3_600,
 ) -> Tape:
     return Tape(quotes_of(quotes), trades_of(trades), T0 + round(last_s * S))
+
+
+def clock_of(seconds: int) -> EventClock:
+    """A venue that sends something every second, which is received at once."""
+    events = T0 + np.arange(seconds, dtype=np.int64) * S
+    return EventClock(events + OWN, events)
 
 
 def fill_of(

@@ -14,7 +14,7 @@ from orchestration.tca import impact
 from orchestration.tca.day import cost_of
 from orchestration.tca.shortfall import paper_less_real, shortfall
 from orchestration.tca.terms import COMPONENTS, Fill, OrderCost, Parent, Skipped
-from tests.orchestration.tca.market import T0, S, fill_of, parent_of, tape_of
+from tests.orchestration.tca.market import T0, S, clock_of, fill_of, parent_of, tape_of
 from tickloom.prices import NANOS
 
 VALUE = NANOS * NANOS
@@ -138,6 +138,23 @@ def test_vwap_is_that_of_the_interval() -> None:
     day = (90 * 500 + 100.04 * 100 + 100.08 * 300 + 110 * 100) / 1_000
     assert found.day_vwap == round(day * NANOS)
     assert found.against(found.vwap) == pytest.approx(0.03 / 100.07 * 1e4)
+
+
+def test_a_quiet_instrument_has_the_venues_time() -> None:
+    """Sent 200 s after its last quote: nothing of before the sending counts in its VWAP, though the mid is
+    that of the quote. Without the venue's clock the quote's own time is all there is."""
+    trades = [(50, "90", 500), (211, "100.04", 100)]
+    parent = parent_of("buy", 200, [fill_of(211, 100, "100.06")], sent_s=210, ended_s=220)
+    quotes = [(-5, "99.99", "100.01")]
+    market = tape_of(quotes, trades)
+    found = cost_of(parent, market, DAY, {}, clock=clock_of(400))
+    assert isinstance(found, OrderCost)
+    assert ((found.sent_ns - T0) // S, (found.end_ns - T0) // S) == (210, 220)
+    assert found.vwap == 100_040_000_000
+    assert not found.fills[0].early
+    without = cost_of(parent, market, DAY, {})
+    assert isinstance(without, OrderCost)
+    assert without.interval_volume == 600 * NANOS
 
 
 def test_fills_before_the_sending_are_said() -> None:
