@@ -27,7 +27,7 @@ from execution.killswitch import KillSwitch
 from execution.limits import Limits, LimitsWatch
 from execution.market import MarketState
 from execution.operations import Operations
-from execution.orders import OrderRecord, client_order_id
+from execution.orders import OrderRecord
 from execution.outbox import OutboxSender
 from execution.router.smart import SmartRouter
 from execution.signal_log import SignalLog
@@ -54,15 +54,14 @@ FEED_RECORDS_BACK = 5_000
 LOGON_WAIT_S = 10.0
 BATCH_MAX = 64  # signals; a commit costs as much as deciding on one
 WAITING_MAX = 1_000  # signals; the consumer waits beyond that
-LEGS_MAX = 2  # a signal is of an instrument or of a pair
 
 _log = structlog.get_logger("execution")
 
 #: Makes the gateways once it is known whom to tell, and which ids orders at a destination have.
 GatewaysFactory = Callable[[GatewaysEvents, OrderIds], Gateways]
-#: Makes the router over the market, of which destinations can be reached, and of a signal's parent orders.
+#: Makes the router over the market, of which destinations can be reached, and of where orders are looked up.
 RouterFactory = Callable[
-    [MarketState, Callable[[str], bool], Callable[[str], list[OrderRecord]]], SmartRouter
+    [MarketState, Callable[[str], bool], Callable[[str], OrderRecord | None]], SmartRouter
 ]
 
 
@@ -114,7 +113,7 @@ class ExecutionService:
             ),
             self._order_ids,
         )
-        self._router = router(self.market, self.gateway.reachable, self._parents_of) if router else None
+        self._router = router(self.market, self.gateway.reachable, self._parent) if router else None
         self.engine = OrderEngine(
             journal=self.journal,
             registry=registry,
@@ -374,11 +373,9 @@ class ExecutionService:
     def _last_report(self, gateway: str) -> tuple[str, int]:
         return self.engine.last_report(gateway)
 
-    def _parents_of(self, signal_id: str) -> list[OrderRecord]:
-        """The parent orders of a signal's legs as they are now, also those that are over."""
-        ids = (client_order_id(signal_id, leg) for leg in range(LEGS_MAX))
-        found = (self.engine.ledger.parents.get(one) or self.journal.order(one) for one in ids)
-        return [order for order in found if order is not None]
+    def _parent(self, order_id: str) -> OrderRecord | None:
+        """A parent order as it is now, also one that is over."""
+        return self.engine.ledger.parents.get(order_id) or self.journal.order(order_id)
 
     def _order_ids(self, destination: str) -> list[str]:
         return [order.order_id for order in self.journal.orders_sent_to(destination)]

@@ -106,8 +106,8 @@ def _router_factory(
     if settings.destinations_file is None:
         return None
     routing, destinations = load(settings.routing_file), connectivity.destinations
-    return lambda market, reachable, parents_of: SmartRouter(
-        routing, destinations, registry, MarketBooks(market), reachable, parents_of
+    return lambda market, reachable, order_of: SmartRouter(
+        routing, destinations, registry, MarketBooks(market), reachable, order_of
     )
 
 
