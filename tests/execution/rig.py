@@ -112,6 +112,7 @@ class Rig:
     kafka: KafkaSettings
     data_dir: Path
     _producer: Producer
+    environment: dict[str, str]  # of the agent and the exchange, on top of one's own
     stack: Stack = field(init=False)
 
     def publish_market(self, batches: Sequence[tuple[str, TickBatch]]) -> None:
@@ -127,6 +128,14 @@ class Rig:
             value = msgspec.json.encode(signal)
             self._producer.produce(topics.SIGNALS, value, signal.symbol.encode(), partition=partition)
         assert self._producer.flush(WAIT_S) == 0
+
+    def publish_soon(self, signal: Signal) -> None:
+        """Put one on its topic whenever the broker is there, without waiting."""
+        partition = topics.shard(signal.symbol, self.kafka.tick_partitions)
+        self._producer.produce(
+            topics.SIGNALS, msgspec.json.encode(signal), signal.symbol.encode(), partition=partition
+        )
+        self._producer.poll(0)
 
     def publish_raw(self, value: bytes) -> None:
         """Put anything on the signals topic."""
@@ -225,7 +234,7 @@ def trading_rig(
         producer = Producer(
             {"bootstrap.servers": configuration.kafka.bootstrap, "enable.idempotence": True, "log_level": 0}
         )
-        rig = Rig(broker, configuration.kafka, data_dir, producer)
+        rig = Rig(broker, configuration.kafka, data_dir, producer, environment)
         # the market stands before the processes start, so that they have it when they are ready
         partitions = configuration.kafka.tick_partitions
         rig.publish_market(list(standing_market(Registry.load(), partitions, displayed=displayed)))

@@ -50,7 +50,11 @@ def exchange(
     asyncio.run(run(settings, kafka, data_dir, name, venues, port, metrics_port))
 
 
-def agent() -> None:
+def agent(
+    standby: Annotated[
+        bool, typer.Option("--standby", help="Wait for the agent of this journal to end, then take over.")
+    ] = False,
+) -> None:
     """Run the order-and-risk agent: signals in, risk-checked orders out."""
     from execution import destinations
     from execution.agent import run
@@ -60,13 +64,17 @@ def agent() -> None:
     settings, kafka, data_dir = ExecutionSettings.load(), KafkaSettings.load(), StackSettings.load().data_dir
     connectivity = destinations.in_force(settings, ExchangeSettings.load())
     run(
-        lambda: _service(settings, kafka, data_dir, connectivity),
+        lambda: _service(settings, kafka, data_dir, connectivity, standby),
         *(settings, kafka, data_dir, feeds(settings, connectivity)),
     )
 
 
 def _service(
-    settings: ExecutionSettings, kafka: KafkaSettings, data_dir: Path, connectivity: Connectivity
+    settings: ExecutionSettings,
+    kafka: KafkaSettings,
+    data_dir: Path,
+    connectivity: Connectivity,
+    standby: bool = False,
 ) -> ExecutionService:
     from execution import gateways, limits
     from execution.outbox import KafkaFacts
@@ -90,6 +98,7 @@ def _service(
         sinks={"questdb": QuestDbFacts(QuestDbSettings.load()), "kafka": KafkaFacts(kafka)},
         clock=clock,
         router=_router_factory(settings, connectivity, registry),
+        standby=standby,
     )
     _estimate(service)
     return service

@@ -1,0 +1,245 @@
+"""Faults of the agent and of what is around it, under load: nothing doubled, nothing forgotten, no breach.
+
+    python -m tests.faults.agent_kills [--kills 50] [--seed N] [--away-s 30] [--only agent,exchange,...]
+
+Each line of output is JSON: what was done, how often, the times from the fault to the next order in seconds,
+and what was compared in the end. A difference ends it with the seed. A sample is in ``test_agent_faults.py``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from execution.orders import client_order_id
+from tests.execution.rig import WAIT_S, Rig, make_signal, trading_rig
+from tickloom.events import Signal
+from tickloom.stack import kafka as kafka_server
+from tickloom.stack.ports import free_ports
+
+SYMBOLS = ("ALFA", "BRVO", "KILO", "ALFA~BRVO")
+RATE = 40  # signals a second: on two cores a restart keeps up with it
+POLL_S = 0.05
+
+
+#: Told the seconds from a fault to the next order or fill.
+Say = Callable[[float], None]
+
+
+@dataclass
+class Load:
+    """Signals of all symbols at a steady rate, from a thread of its own, some of them twice."""
+
+    rig: Rig
+    sent: list[Signal] = field(default_factory=list)
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> Load:
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(1 / RATE):
+            number = len(self.sent) + 1
+            one = make_signal(number, SYMBOLS[number % 4], "buy" if number % 3 else "sell")
+            self.sent.append(one)
+            for _ in range(1 + (number % 10 == 0)):
+                self.rig.publish_soon(one)
+
+
+Act = Callable[[Rig, Load, Say], None]
+
+
+def expected_ids(signals: list[Signal]) -> set[str]:
+    """What an undisturbed run makes: one order a leg of each distinct signal."""
+    return {
+        client_order_id(one.signal_id, leg) for one in signals for leg in range(2 if "~" in one.symbol else 1)
+    }
+
+
+def next_order_s(rig: Rig, fault_s: float, since: int) -> float:
+    """How long after the fault there was an order again, as the journal has it; ``since``: orders by then."""
+    deadline = time.monotonic() + WAIT_S
+    while time.monotonic() < deadline:
+        with rig.journal() as journal:
+            if len(journal.orders()) > since:
+                return time.monotonic() - fault_s
+        time.sleep(POLL_S)
+    raise AssertionError(f"no order in {WAIT_S} s after the fault")
+
+
+def orders(rig: Rig) -> int:
+    with rig.journal() as journal:
+        return len(journal.orders())
+
+
+def check(rig: Rig, signals: list[Signal]) -> dict[str, object]:
+    """Everything settles; then journal and exchange hold exactly what an undisturbed run makes, once."""
+    assert rig._producer.flush(WAIT_S) == 0
+    rig.wait_settled(len(signals), timeout_s=2 * WAIT_S)
+    rig.assert_consistent()
+    wanted = expected_ids(signals)
+    found = rig.order_ids()
+    assert found == wanted, f"{len(found - wanted)} orders too many, {len(wanted - found)} too few"
+    with rig.journal() as journal, rig.record() as record:
+        taken = [order.order_id for order in record.orders()]
+        rejected = {order.order_id for order in journal.orders() if order.state.value == "rejected"}
+        assert len(taken) == len(set(taken)), "an order was doubled at the exchange"
+        assert set(taken) | rejected == wanted, "an order was forgotten"
+        bad = [alert for alert in journal.alerts() if alert[1] in ("breach", "order", "fenced")]
+        assert not bad, bad
+    compared = rig.compare()
+    return {
+        "signals": len(signals),
+        "orders": compared.orders,
+        "executions": compared.executions,
+        "differences": len(compared.differences),
+        "doubled": 0,
+        "forgotten": 0,
+        "breaches": 0,
+    }
+
+
+def kill_agent(rig: Rig, kills: int, chance: random.Random, load: Load, say: Say) -> None:
+    """At a random moment of its life, each time: while it recovers, too."""
+    for _ in range(kills):
+        time.sleep(chance.uniform(0.0, 2.0))
+        since, fault_s = orders(rig), time.monotonic()
+        pid = rig.stack.kill("agent")
+        if chance.random() < 0.2:  # once more, before it is ready
+            time.sleep(chance.uniform(0.2, 3.0))
+            if rig.stack.pid("agent") not in (0, pid):
+                pid = rig.stack.kill("agent")
+        rig.stack.wait_healthy("agent", not_pid=pid)
+        say(next_order_s(rig, fault_s, since))
+
+
+def kill_exchange(rig: Rig, kills: int, chance: random.Random, load: Load, say: Say) -> None:
+    """At a random moment; the time to the next fill."""
+    for _ in range(kills):
+        time.sleep(chance.uniform(0.5, 2.0))
+        with rig.journal() as journal:
+            since = len(journal.executions())
+        fault_s = time.monotonic()
+        pid = rig.stack.kill("exchange")
+        rig.stack.wait_healthy("exchange", not_pid=pid)
+        rig.wait_for("a fill", lambda journal, n=since: len(journal.executions()) > n)
+        say(time.monotonic() - fault_s)
+
+
+def silence_exchange(rig: Rig, away_s: float, load: Load, say: Say) -> None:
+    """It stops in the middle of whatever it does, its connections stay, and nothing is answered."""
+    time.sleep(2.0)
+    pid = rig.stack.pid("exchange")
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(away_s)
+    with rig.journal() as journal:
+        since = len(journal.executions())
+    os.kill(pid, signal.SIGCONT)
+    fault_s = time.monotonic()
+    rig.wait_for("a fill", lambda journal: len(journal.executions()) > since)
+    say(time.monotonic() - fault_s)
+
+
+def take_kafka_away(rig: Rig, away_s: float, load: Load, say: Say) -> None:
+    """The broker is stopped, and comes back."""
+    time.sleep(2.0)
+    rig.broker.stop_service(kafka_server.NAME)
+    time.sleep(away_s)
+    since = orders(rig)
+    rig.broker.start_service(kafka_server.NAME)
+    fault_s = time.monotonic()
+    say(next_order_s(rig, fault_s, since))
+
+
+def stand_by(rig: Rig, load: Load, say: Say) -> None:
+    """A second agent waits on the same journal. The first is killed: one of the two goes on, never both. Then
+    the standby is killed, and the supervised one is it again."""
+    metrics_port, web_port = free_ports(2)
+    environment = {
+        **os.environ,
+        **rig.environment,
+        "TICKLOOM_EXECUTION_METRICS_PORT": str(metrics_port),
+        "TICKLOOM_EXECUTION_WEB_PORT": str(web_port),
+    }
+    log = (rig.data_dir / "standby.log").open("w")
+    command = [sys.executable, "-m", "tickloom", "agent", "--standby"]
+    with subprocess.Popen(command, env=environment, stdout=log, stderr=log) as standby:
+        try:
+            time.sleep(8.0)  # it has loaded, and waits for the lock
+            assert standby.poll() is None, (rig.data_dir / "standby.log").read_text()[-2_000:]
+            since, fault_s = orders(rig), time.monotonic()
+            rig.stack.kill("agent")
+            say(next_order_s(rig, fault_s, since))
+            lock = (rig.data_dir / "execution" / "journal.lock").read_text()
+            assert f"pid {standby.pid}," in lock, lock
+            time.sleep(2.0)
+            since, fault_s = orders(rig), time.monotonic()
+        finally:
+            standby.kill()
+    say(next_order_s(rig, fault_s, since))
+
+
+def run(name: str, directory: Path, act: Act, count: int) -> dict[str, object]:
+    """One fault on a rig of its own; what is printed of it."""
+    took: list[float] = []
+    with trading_rig(directory / name) as rig:
+        with Load(rig) as load:
+            time.sleep(1.0)
+            act(rig, load, took.append)
+        result = check(rig, load.sent)
+    times = {
+        "to_next_order_s_median": round(statistics.median(took), 2),
+        "to_next_order_s_max": round(max(took), 2),
+    }
+    return {"fault": name, "count": count, **times, **result}
+
+
+def main() -> int:
+    """Run what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=20_240_808)
+    parser.add_argument("--away-s", type=float, default=30.0)
+    parser.add_argument("--only", default="agent,exchange,silence,kafka,standby")
+    given = parser.parse_args()
+    chance, few = random.Random(given.seed), max(1, given.kills // 10)
+    acts: dict[str, tuple[Act, int]] = {
+        "agent": (lambda rig, load, say: kill_agent(rig, given.kills, chance, load, say), given.kills),
+        "exchange": (lambda rig, load, say: kill_exchange(rig, few, chance, load, say), few),
+        "silence": (lambda rig, load, say: silence_exchange(rig, given.away_s, load, say), 1),
+        "kafka": (lambda rig, load, say: take_kafka_away(rig, given.away_s, load, say), 1),
+        "standby": (stand_by, 2),
+    }
+    for name in given.only.split(","):
+        with tempfile.TemporaryDirectory() as directory:
+            act, count = acts[name]
+            try:
+                line = json.dumps(run(name, Path(directory), act, count))
+            except AssertionError as error:
+                sys.stdout.write(f"{name} failed with --seed {given.seed}: {error}\n")
+                return 1
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
