@@ -14,8 +14,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.timeout(400)
 def test_agent_killed_venue_silent_and_a_standby_takes_over(tmp_path: Path) -> None:
-    """Under load, one after the other: the agent is killed, the venue says nothing for five seconds, a standby
-    takes over from a killed agent. In the end each signal is an order a leg, once, here and there."""
+    """Under load, one after the other: the agent is killed, the venue says nothing for five seconds,
+    and a standby takes over from a killed agent. In the end each signal is an order a leg, once."""
 
     def all_of_them(rig: agent_kills.Rig, load: agent_kills.Load, say: agent_kills.Say) -> None:
         agent_kills.kill_agent(rig, 2, random.Random(7), load, say)

@@ -66,8 +66,8 @@ def at_exchange(rig: Rig) -> set[str]:
 def test_nothing_leaves_after_a_halt_is_acknowledged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Any
 ) -> None:
-    """1,000 signals a second, halted in the middle: what the exchange has when the halt is answered is all that
-    it ever gets; what rested is cancelled; the journal says so. Kafka killed on top, it does the same."""
+    """1,000 signals a second, halted in the middle: what the exchange has when the halt is answered is all
+    that it ever gets; what rested is cancelled; the journal says so. With Kafka killed it does the same."""
     monkeypatch.setenv("TICKLOOM_STACK_DATA_DIR", str(tmp_path / "rig"))
     with trading_rig(tmp_path / "rig", limits=WIDE) as rig:
         rig.publish([make_signal(1 + n, symbol, rule="deep") for n, symbol in enumerate(RESTING)])

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import pytest
+
 from execution.exchange.control import ControlPort
 from execution.exchange.matching import MatchingEngine
 from execution.exchange.profile import LatencyModel, VenueProfile
@@ -31,9 +33,9 @@ class Client:
     def __init__(self, port: int) -> None:
         self.port = port
 
-    async def log_on(self, last: int = 0, session: str = "", name: str = "ME") -> Message:
+    async def log_on(self, last: int = 0, session: str = "", name: str = "ME", epoch: int = 0) -> Message:
         self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
-        self.say(Logon(name, session, last))
+        self.say(Logon(name, session, last, epoch))
         return await self.next()
 
     def say(self, *messages: Message) -> None:
@@ -180,5 +182,30 @@ def test_name_of_another_ports_client_is_refused(tmp_path: Path) -> None:
         other = Client(client.port)
         assert isinstance(await other.log_on(name=f"ouch:{VENUE}:TLOOM"), Logout)
         other.writer.close()
+
+    play(tmp_path, scene)
+
+
+def test_an_agent_of_an_older_epoch_is_refused(tmp_path: Path) -> None:
+    """Agent 3 takes the session over from agent 2, which is cut and may not come back; agent 3 itself may.
+    An order of the one that was cut never counts."""
+
+    async def scene(server: ExchangeServer, client: Client) -> None:
+        clients = [Client(client.port) for _ in range(4)]
+        answers = [
+            await one.log_on(name="AGENT", epoch=epoch)
+            for one, epoch in zip(clients, (2, 3, 2, 3), strict=True)
+        ]
+        assert [type(one) for one in answers] == [Logon, Logon, Logout, Logon]
+        refused = answers[2]
+        assert refused == Logout("agent 2 of AGENT is fenced off: agent 3 has logged on", fenced=True)
+        for cut in clients[:2]:
+            with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+                await cut.next()
+        clients[0].say(NewOrder("LATE", VENUE, "ALFA", "buy", NANOS, 200 * NANOS, "ioc"))
+        clients[3].say(NewOrder("GOOD", VENUE, "ALFA", "buy", NANOS, 200 * NANOS, "ioc"))
+        assert (await clients[3].report()).order_id == "GOOD"
+        assert [order.order_id for order in server.record.orders()] == ["GOOD"]
+        assert server.record.epoch("AGENT") == 3
 
     play(tmp_path, scene)
