@@ -45,6 +45,7 @@ class GatewaysEvents:
     on_reports: Callable[[list[Report], str], None] | None = None
     on_fenced: Callable[[str], None] | None = None
     epoch: int = 0
+    agent: str = ""
 
     def of(self, gateway: str) -> GatewayEvents:
         """Those of one gateway."""
@@ -57,6 +58,7 @@ class GatewaysEvents:
             on_reports=(lambda reports: together(reports, gateway)) if together is not None else None,
             on_fenced=self.on_fenced,
             epoch=self.epoch,
+            agent=self.agent,
         )
 
 

@@ -110,6 +110,7 @@ class ExecutionService:
                 on_reports=self._on_reports,
                 on_fenced=self._on_fenced,
                 epoch=epoch,
+                agent=self.journal.agent,
             ),
             self._order_ids,
         )

@@ -153,14 +153,15 @@ class ExchangeRecord:
                 ),
             )
 
-    def epoch(self, client: str) -> int:
-        """The highest fencing token that a client logged on with; 0: none."""
-        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (f"epoch:{client}",)).fetchone()
-        return int(row[0]) if row else 0
+    def agent(self, client: str) -> tuple[int, str]:
+        """The highest fencing token that a client logged on with, and which agent did; (0, ""): none."""
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (f"agent:{client}",)).fetchone()
+        epoch, _, agent = (row[0] if row else "0").partition(" ")
+        return int(epoch), agent
 
-    def set_epoch(self, client: str, epoch: int) -> None:
+    def set_agent(self, client: str, epoch: int, agent: str) -> None:
         """Whoever logs on with a lower one from now on is refused."""
-        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (f"epoch:{client}", str(epoch)))
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (f"agent:{client}", f"{epoch} {agent}"))
 
     def stream_end(self, stream: str) -> int:
         """The number of its last message; 0: it has none."""

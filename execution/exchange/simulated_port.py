@@ -44,9 +44,9 @@ class Reports(Protocol):
 
     session: str
 
-    def epoch(self, client: str) -> int: ...
+    def agent(self, client: str) -> tuple[int, str]: ...
 
-    def set_epoch(self, client: str, epoch: int) -> None: ...
+    def set_agent(self, client: str, epoch: int, agent: str) -> None: ...
 
     def reports_after(self, client: str, report_seq: int) -> Iterator[bytes]: ...
 
@@ -149,14 +149,12 @@ class SimulatedPort:
             if ":" in logon.client:  # that would be a client of another port
                 writer.write(protocol.encode(Logout("a SenderCompID has no colon")))
                 return
-            known = self._record.epoch(logon.client)
-            if logon.epoch < known:
+            if self._fenced(logon):
+                known = self._record.agent(logon.client)[0]
                 text = f"agent {logon.epoch} of {logon.client} is fenced off: agent {known} has logged on"
                 _log.warning("fenced", client=logon.client, epoch=logon.epoch, known=known)
                 writer.write(protocol.encode(Logout(text, fenced=True)))
                 return
-            if logon.epoch > known:
-                self._record.set_epoch(logon.client, logon.epoch)
             session = self._log_on(logon, writer)
             await self._read(session, reader)
         except DecodeError as error:
@@ -168,6 +166,14 @@ class SimulatedPort:
                 self._log_off(session)
             with contextlib.suppress(ConnectionError):
                 writer.close()
+
+    def _fenced(self, logon: Logon) -> bool:
+        """Whether another agent of this client has logged on that is no earlier one. Of two with copies of
+        one journal, which have the same epoch, the first to log on is it."""
+        epoch, agent = self._record.agent(logon.client)
+        if logon.epoch > epoch:
+            self._record.set_agent(logon.client, logon.epoch, logon.agent)
+        return logon.epoch < epoch or (logon.epoch == epoch and logon.agent != agent)
 
     def _log_on(self, logon: Logon, writer: asyncio.StreamWriter) -> _Session:
         old = self._sessions.pop(logon.client, None)

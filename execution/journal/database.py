@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ class Database:
         self._lock_fd = -1
         self._depth, self._torn = 0, False
         self.epoch = 0  # of the agent that this is; 0: it is none
+        self.agent = ""  # tells it from one of the same epoch on a copy of the journal
         try:
             if not read_only:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,7 +112,7 @@ class Database:
             row = self._one("SELECT value FROM meta WHERE key = 'epoch'")
             epoch = (int(row[0]) if row else 0) + 1
             self._set_meta("epoch", str(epoch))
-        self.epoch = epoch
+        self.epoch, self.agent = epoch, secrets.token_hex(4)
         os.ftruncate(self._lock_fd, 0)
         os.pwrite(self._lock_fd, f"pid {os.getpid()}, epoch {epoch}\n".encode(), 0)
         return epoch

@@ -75,7 +75,8 @@ class GatewayEvents:
     last_report: the venue's record we know (session id, empty: none yet) and the number of its last report
     that is durable here. on_reports: the same as on_report for each, durable at once; for a gateway that has
     several before it. on_fenced: the venue refuses us, because an agent of a later ``epoch`` is there.
-    epoch: the fencing token, said at logon where the protocol has room for it.
+    epoch: the fencing token, said at logon where the protocol has room for it; agent: tells two agents of the
+    same epoch apart, which have copies of one journal.
     """
 
     on_report: Callable[[Report], None]
@@ -85,6 +86,7 @@ class GatewayEvents:
     on_reports: Callable[[list[Report]], None] | None = None
     on_fenced: Callable[[str], None] | None = None
     epoch: int = 0
+    agent: str = ""
 
 
 class Gateway(Protocol):

@@ -110,10 +110,10 @@ def test_transactions_in_one_another_are_one(tmp_path: Path) -> None:
 
 def test_epochs_travel_and_stay(tmp_path: Path) -> None:
     """The logon has one, the refusal says so, and the exchange knows the highest after a restart."""
-    for message in (Logon("A", "S", 3, 7), Logon("A", "S"), Logout("x", fenced=True), Logout("x")):
+    for message in (Logon("A", "S", 3, 7, "B"), Logon("A", "S"), Logout("x", fenced=True), Logout("x")):
         assert decode(encode(message)) == message
-    for known in (0, 7, 7):
+    for known in ((0, ""), (7, "x"), (7, "x")):
         record = ExchangeRecord(tmp_path / "exchange.db")
-        assert (record.epoch("A"), record.epoch("B")) == (known, 0)
-        record.set_epoch("A", 7)
+        assert (record.agent("A"), record.agent("B")) == (known, (0, ""))
+        record.set_agent("A", 7, "x")
         record.close()

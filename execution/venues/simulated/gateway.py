@@ -154,7 +154,9 @@ class SimulatedGateway:
                 self._host, self._port, limit=LINE_BYTES_MAX
             )
             self._writer.write(
-                protocol.encode(Logon(CLIENT, *self._events.last_report(), epoch=self._events.epoch))
+                protocol.encode(
+                    Logon(CLIENT, *self._events.last_report(), self._events.epoch, self._events.agent)
+                )
             )
             line = await self._reader.readline()
         if not line:

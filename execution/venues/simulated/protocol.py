@@ -70,13 +70,15 @@ _FENCED = "100"  # SessionStatus (1409): 100 and above are the venue's own
 class Logon:
     """A: from the client what it has, and which agent it is; from the exchange which record it keeps.
 
-    epoch: the fencing token, in UserRequestID (923); 0: the client has none.
+    epoch: the fencing token, in UserRequestID (923); 0: the client has none. agent: which one of that epoch,
+    in SenderSubID (50).
     """
 
     client: str
     session: str
     last_report_seq: int = 0
     epoch: int = 0
+    agent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,7 @@ def _fields(message: Message) -> dict[str, Any]:
                 "TradingSessionID": message.session,
                 "LastMsgSeqNumProcessed": str(message.last_report_seq),
                 **({"UserRequestID": str(message.epoch)} if message.epoch else {}),
+                **({"SenderSubID": message.agent} if message.agent else {}),
             }
         case Heartbeat():
             return {"MsgType": "0"}
@@ -256,7 +259,8 @@ def _message(fields: dict[str, str]) -> Message:
     if kind == "A":
         last = int(fields["LastMsgSeqNumProcessed"])
         epoch = int(fields.get("UserRequestID", "0"))
-        return Logon(fields["SenderCompID"], fields["TradingSessionID"], last, epoch)
+        agent = fields.get("SenderSubID", "")
+        return Logon(fields["SenderCompID"], fields["TradingSessionID"], last, epoch, agent)
     if kind == "0":
         return Heartbeat()
     if kind == "5":

@@ -33,9 +33,11 @@ class Client:
     def __init__(self, port: int) -> None:
         self.port = port
 
-    async def log_on(self, last: int = 0, session: str = "", name: str = "ME", epoch: int = 0) -> Message:
+    async def log_on(
+        self, last: int = 0, session: str = "", name: str = "ME", agent: tuple[int, str] = (0, "")
+    ) -> Message:
         self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
-        self.say(Logon(name, session, last, epoch))
+        self.say(Logon(name, session, last, *agent))
         return await self.next()
 
     def say(self, *messages: Message) -> None:
@@ -187,16 +189,16 @@ def test_name_of_another_ports_client_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_agent_of_an_older_epoch_is_refused(tmp_path: Path) -> None:
-    """Agent 3 takes the session over from agent 2, which is cut and may not come back; agent 3 itself may.
-    An order of the one that was cut never counts."""
+    """Agent 3 takes the session over from agent 2, which is cut and may not come back; agent 3 itself may,
+    and another of its epoch may not. An order of the one that was cut never counts."""
 
     async def scene(server: ExchangeServer, client: Client) -> None:
-        clients = [Client(client.port) for _ in range(4)]
+        clients = [Client(client.port) for _ in range(5)]
+        agents = ((2, "a"), (3, "b"), (2, "a"), (3, "b"), (3, "c"))
         answers = [
-            await one.log_on(name="AGENT", epoch=epoch)
-            for one, epoch in zip(clients, (2, 3, 2, 3), strict=True)
+            await one.log_on(name="AGENT", agent=agent) for one, agent in zip(clients, agents, strict=True)
         ]
-        assert [type(one) for one in answers] == [Logon, Logon, Logout, Logon]
+        assert [type(one) for one in answers] == [Logon, Logon, Logout, Logon, Logout]
         refused = answers[2]
         assert refused == Logout("agent 2 of AGENT is fenced off: agent 3 has logged on", fenced=True)
         for cut in clients[:2]:
@@ -206,6 +208,6 @@ def test_an_agent_of_an_older_epoch_is_refused(tmp_path: Path) -> None:
         clients[3].say(NewOrder("GOOD", VENUE, "ALFA", "buy", NANOS, 200 * NANOS, "ioc"))
         assert (await clients[3].report()).order_id == "GOOD"
         assert [order.order_id for order in server.record.orders()] == ["GOOD"]
-        assert server.record.epoch("AGENT") == 3
+        assert server.record.agent("AGENT") == (3, "b")
 
     play(tmp_path, scene)
