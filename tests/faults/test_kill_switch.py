@@ -12,18 +12,20 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from tests.execution.rig import LIMITS, RULE, Rig, make_signal, trading_rig
+from tests.execution.rig import LIMITS, RULE, VENUE, Rig, make_signal, trading_rig
 from tickloom.cli.risk import app
 from tickloom.events import OrderState
+from tickloom.instruments import Registry
 from tickloom.stack import kafka as kafka_server
 
 pytestmark = pytest.mark.slow
 
 RATE = 1_000
 BURST = 3_000
-RESTING = ("ALFA", "BRVO", "CHRL", "DLTA", "ECHO", "FXTR")
-BURSTING = ("GOLF", "HOTL", "INDI", "JULI", "KILO")
-#: A second rule orders more than is displayed, so that some of each order rests.
+_STOCKS = sorted(Registry.load().of_venue(VENUE), key=lambda item: item.reference)
+#: A second rule orders for 160 million, of which a million shares are displayed: of the cheap ones some rests.
+RESTING = tuple(item.symbol for item in _STOCKS[:6])
+BURSTING = tuple(item.symbol for item in _STOCKS[6:12])
 DEEP = """
 [rules.deep]
 notional = "160000000"

@@ -1,4 +1,4 @@
-"""An agent that sleeps while its successor, on a copy of its journal, trades: it wakes to find itself fenced off."""
+"""An agent sleeps while its successor, on a copy of its journal, trades; it wakes and is fenced off."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def duplicates(rig: Rig) -> float:
 
 @pytest.mark.timeout(300)
 def test_an_agent_that_wakes_after_its_successor_sends_nothing(tmp_path: Path) -> None:
-    """Stopped, copied, succeeded, woken: from then on the exchange has the successor's orders and no other, not
-    even one that it would have refused as a duplicate. The first halts itself, and does not start again."""
+    """Stopped, copied, succeeded, woken: from then on the exchange has the successor's orders and no other,
+    not even one that it would have refused as a duplicate. The first halts itself, and starts no more."""
     other = tmp_path / "other"
     with trading_rig(tmp_path / "rig") as rig:
         signals = [make_signal(number, "ALFA", "buy" if number % 2 else "sell") for number in range(1, 31)]
