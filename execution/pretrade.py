@@ -97,17 +97,19 @@ class PreTrade:
     def verdict_of_part(self, intent: OrderIntent, ts: int, enabled: bool) -> Verdict:
         """The verdict over a part of an order that passed as a whole, or over one that takes its place.
 
-        ``ts``: what its age is counted from, ns. A signal's age was looked at when the whole was accepted;
-        what is gone on with after a restart counts from then. It may be called in a transaction, so
-        call :meth:`roll_day` before.
+        ``ts``: what its age is counted from, ns of our clock. A signal's age was looked at when the whole was
+        accepted; what is gone on with after a restart counts from then. In event time, which may be of
+        another day than our clock, it has no age. It may be called in a transaction, so call
+        :meth:`roll_day` before.
         """
+        view = self._market.view(intent.venue, intent.symbol)
         self.book.set_order_entry(enabled)
         self.book.halt(self._kill_switch.halted_because())
         return self.gate.check(
             intent,
             now_ns=self._clock.now_ns(),
             ts_signal=ts,
-            ts_event=ts,
+            ts_event=view.venue_ts_event if view is not None else ts,
             known=self._journal.order(intent.order_id) is not None,
             connected=self._connected(intent.destination or intent.venue),
             part=True,

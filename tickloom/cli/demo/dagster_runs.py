@@ -26,7 +26,8 @@ STATUS = "query ($id: ID!) { runOrError(runId: $id) { __typename ... on Run { st
 def launch_and_wait(
     settings: DagsterSettings, job: str, partitions: list[tuple[str, str]], timeout_s: float
 ) -> None:
-    """Launch a run of ``job`` for each (day, venue) and wait until all have succeeded.
+    """Launch a run of ``job`` for each (day, venue) and wait until all have succeeded; an empty venue where a
+    partition of the job is a day.
 
     Raises
     ------
@@ -65,6 +66,8 @@ def _launch(client: httpx.Client, job: str, day: str, venue: str) -> str:
                 {"key": "dagster/partition/date", "value": day},
                 {"key": "dagster/partition/venue", "value": venue},
             ]
+            if venue
+            else [{"key": "dagster/partition", "value": day}]
         },
     }
     answer = _ask(client, LAUNCH, {"params": params})["launchRun"]

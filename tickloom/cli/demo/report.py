@@ -11,7 +11,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from tickloom.settings import QuestDbSettings
+from tickloom.cli.demo import trading
+from tickloom.settings import QuestDbSettings, StackSettings
 
 
 @dataclass(slots=True)
@@ -27,6 +28,9 @@ class Report:
     orders: dict[str, int] = field(default_factory=dict)
     refused: dict[str, int] = field(default_factory=dict)
     fills: int = 0
+    destinations: list[dict[str, Any]] = field(default_factory=list)
+    breaches: list[dict[str, Any]] = field(default_factory=list)
+    costs: list[dict[str, Any]] = field(default_factory=list)
     positions: list[dict[str, Any]] = field(default_factory=list)
     pnl: dict[str, float] = field(default_factory=dict)
     reconciliation: dict[str, Any] = field(default_factory=dict)
@@ -104,6 +108,10 @@ def collect_trading(report: Report) -> None:
         "unrealised": round(unrealised, 2),
         "total": round(realised + unrealised, 2),
     }
+    data_dir = StackSettings.load().data_dir
+    report.destinations = [asdict(one) for one in trading.destinations(data_dir)]
+    report.breaches = [asdict(one) for one in trading.breaches(data_dir)]
+    report.costs = trading.costs()
     report.latency_ms = {
         "wire_to_signal": latency([row["signalled"] - row["received"] for row in rows(WIRE_TO_SIGNAL)]),
         "signal_to_order": latency([row["ordered"] - row["signalled"] for row in rows(SIGNAL_TO_ORDER)]),
@@ -169,6 +177,11 @@ def show(report: Report, console: Console) -> None:
             text = ", ".join(f"{name} {number:,}" for name, number in sorted(figures.items()))
             console.print(f"{title + ':':<12}{text}", highlight=False)
     console.print(f"{'Fills:':<12}{report.fills:,}\n", highlight=False)
+    if report.destinations:
+        trading.show_destinations(report.destinations, console)
+    if any(row["orders"] for row in report.costs):
+        trading.show_costs(report.costs, console)
+    trading.show_breaches(report.breaches, console)
     if report.positions:
         console.print(_positions(report.positions))
         money = ", ".join(f"{name} {value:,.2f}" for name, value in report.pnl.items())

@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tickloom import spread_codec, topics
-from tickloom.cli.demo import phases, report
+from tickloom.cli.demo import phases, report, trading
 from tickloom.cli.demo.sources import Services, Source
 from tickloom.clock import NS_PER_S, SystemClock
 from tickloom.errors import SetupError, TickloomError
@@ -52,6 +52,8 @@ class Demo:
     def run(self) -> bool:
         """Go through the phases; stops what it started, whatever happens (unless ``keep``)."""
         self._empty_data_dir()
+        if self.source.rules:
+            trading.lowered_limits(self.data_dir)
         os.environ.update(self.configuration.environment())
         started_ns = self.clock.monotonic_ns()
         own = self.source.services(self.configuration)
@@ -157,6 +159,12 @@ class Demo:
                 [(self.source.session_date, venue) for venue in self.source.venues],
                 RECONCILE_TIMEOUT_S,
             )
+        if self.source.rules:
+            day = self.source.session_date
+            traded = [(day, venue) for venue in self.source.pair_venues]
+            with self._phase("costs", "reckoning what the orders cost, and whether the router chose well"):
+                for job, partitions in (("daily_costs", traded), ("daily_routing", [(day, "")])):
+                    launch_and_wait(self.configuration.dagster, job, partitions, RECONCILE_TIMEOUT_S)
 
     def _judge(self) -> None:
         """What would make a user say that it did not work."""
@@ -173,6 +181,9 @@ class Demo:
                 self.report.problems.append(f"rule {rule} raised no signal")
         if self.source.rules and not self.report.fills:
             self.report.problems.append("no order was filled")
+        for breach in self.report.breaches:
+            if breach["seconds"] is None:
+                self.report.problems.append(f"{breach['scope']}: still being taken down")
 
     # ---- small things
 
@@ -180,6 +191,8 @@ class Demo:
         overrides = self.source.overrides()
         overrides.setdefault("stack", {})["data_dir"] = self.data_dir
         overrides.setdefault("execution", {})["enabled"] = True
+        if self.source.rules:
+            overrides["execution"]["limits_file"] = self.data_dir / trading.LIMITS_FILE
         configuration = StackConfiguration.load(**overrides)
         configured = catalogue(configuration, (*CORE, *DAGSTER, EXCHANGE, AGENT, SPREADS, ITCH))
         taken = {

@@ -21,6 +21,9 @@ from tickloom.stack.configuration import StackConfiguration
 from tickloom.stack.ports import free_ports
 from tickloom.stack.service import Service
 
+#: Where stocks are traded: three lit venues and a dark pool, over FIX and OUCH.
+EXCHANGES = (Path("strategies/exchanges/nyc.toml"),)
+DESTINATIONS = Path("strategies/destinations.toml")
 MARGIN_S = 60.0  # that a session may last longer than its length by the clock
 
 
@@ -107,6 +110,8 @@ class Synthetic:
             "synthetic": {"speed": self._settings.speed, "duration_s": self._settings.duration_s},
             "itch": {"session_date": self.session_date},
             "binance": {"session_date": self.session_date},
+            "exchange": {"instances": EXCHANGES},
+            "execution": {"destinations_file": DESTINATIONS},
         }
 
     def finish(self, configuration: StackConfiguration) -> StackConfiguration:
