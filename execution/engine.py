@@ -98,14 +98,16 @@ class OrderEngine:
     enabled : bool
         Live order entry. Off, every signal is journaled as refused.
     connected : Callable[[str], bool]
-        Whether there is a session with a destination now; of a market whose orders are routed: with any of
-        its destinations.
+        Whether orders of a market can leave now: there is a session with any of its destinations.
     gateways : sequence of str
         The gateways' names; last reports are kept by them.
     gateway_of : Callable[[str], str], optional
         The gateway that carries orders to a destination; empty where none does. Default: the first.
     router : Router, optional
         Without one every order goes to the venue itself.
+    reachable : Callable[[str], bool], optional
+        Whether there is a session with a destination now; it may have the name of its market. Default: as
+        ``connected``.
     """
 
     def __init__(
@@ -121,10 +123,11 @@ class OrderEngine:
         gateways: Sequence[str] = ("simulated",),
         gateway_of: Callable[[str], str] | None = None,
         router: Router | None = None,
+        reachable: Callable[[str], bool] | None = None,
     ) -> None:
         self.journal, self.registry, self.market = journal, registry, market
         self.clock, self.kill_switch, self.enabled = clock, kill_switch, enabled
-        self._connected = connected
+        self._connected = reachable or connected
         self._gateway_of = gateway_of or (lambda destination: gateways[0])
         self._sessions = {name: _Session() for name in gateways}
         self.pretrade = PreTrade(journal, registry, limits, market, clock, kill_switch, connected)

@@ -173,9 +173,10 @@ class Rig:
                     return
             time.sleep(0.1)
         with self.journal() as journal:
-            states = [(order.state.value, order.reason) for order in journal.orders()]
+            held = [*journal.open_orders(), *journal.open_parents()]
+            states = [(one.order_id, one.sent_to, one.state.value, one.reason) for one in held]
             raise AssertionError(
-                f"{what} did not happen in {timeout_s} s; {states[-5:]}, {journal.alerts()[-5:]}"
+                f"{what} did not happen in {timeout_s} s; open: {states[-5:]}, {journal.alerts()[-5:]}"
             )
 
     def wait_settled(self, signals: int, timeout_s: float = WAIT_S) -> None:

@@ -21,9 +21,8 @@ from tickloom.stack.configuration import StackConfiguration
 from tickloom.stack.ports import free_ports
 from tickloom.stack.service import Service
 
-#: Where stocks are traded: three lit venues and a dark pool, over FIX and OUCH.
-EXCHANGES = (Path("strategies/exchanges/nyc.toml"),)
-DESTINATIONS = Path("strategies/destinations.toml")
+EXCHANGE_FILE = Path("strategies/exchanges/nyc.toml")
+DESTINATIONS_FILE = Path("strategies/destinations.toml")
 MARGIN_S = 60.0  # that a session may last longer than its length by the clock
 
 
@@ -110,8 +109,9 @@ class Synthetic:
             "synthetic": {"speed": self._settings.speed, "duration_s": self._settings.duration_s},
             "itch": {"session_date": self.session_date},
             "binance": {"session_date": self.session_date},
-            "exchange": {"instances": EXCHANGES},
-            "execution": {"destinations_file": DESTINATIONS},
+            # stocks trade at the venues of an exchange of their own, coins at the plain one
+            "exchange": {"venues": ("BINANCE",), "instances": (EXCHANGE_FILE,)},
+            "execution": {"destinations_file": DESTINATIONS_FILE},
         }
 
     def finish(self, configuration: StackConfiguration) -> StackConfiguration:
