@@ -8,6 +8,7 @@ session's name is that of the numbering; the engine drops what it has by both.
 
 An order is never sent again by that recovery, in our direction: it would be traded late, past the gate.
 We skip over it; the engine asks for its state and, where it never arrived, sends it through the gate again.
+What asks and cancels right behind a logon is sent again, since it may cross with the venue's own recovery.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from tickloom.clock import Clock
 from tickloom.errors import FieldError, SettingsError
 
 APP_TYPES = frozenset({"8", "9", "j"})
+REPEATED = frozenset({b"F", b"H", b"AF"})  # what may be sent again: it trades nothing
 ORDERS_MAX = 100_000  # whose instrument is remembered, for cancel rejects; the oldest are forgotten
 
 _log = structlog.get_logger("gateway")
@@ -85,7 +87,8 @@ class FixGateway:
         self._events, self._clock = events, clock
         configuration = replace(configuration, initiator=True, app_types=APP_TYPES)
         self._store = SqliteStore(store_path, configuration.name)
-        self._session = Session(configuration, self._store, may_resend=lambda message: False)
+        self._asked_from = 0  # MsgSeqNum of the first message behind the logon
+        self._session = Session(configuration, self._store, may_resend=self._may_resend)
         self._connection = Connection(self._session, self, clock)
         self._initiator = Initiator(self._connection, host, port)
         self._up = asyncio.Event()
@@ -139,10 +142,16 @@ class FixGateway:
         if len(self._instruments) > ORDERS_MAX:
             del self._instruments[next(iter(self._instruments))]
 
+    def _may_resend(self, message: Message) -> bool:
+        """A question or a cancel of this connection, that crossed with the venue's request for what it missed
+        before: the answer to that would skip it too, and nobody would ever answer it."""
+        return message.msg_type in REPEATED and message.seq_num >= self._asked_from
+
     # --- in: what the connection calls -------------------------------------------------------------------
 
     def on_logged_on(self, connection: Connection, epoch: str) -> None:
         session = f"{connection.name}#{epoch}"
+        self._asked_from = self._store.next_out
         known, _ = self._events.last_report()
         self._up.set()
         metrics.CONNECTED.labels(self.name).set(1)

@@ -296,6 +296,31 @@ def test_lost_order_is_unknown_and_is_not_sent_by_recovery(tmp_path: Path) -> No
     play(tmp_path, scene)
 
 
+def test_question_behind_a_lost_order_is_answered(tmp_path: Path) -> None:
+    """The exchange dies before it has read an order: its recovery asks for that, and what was asked right
+    behind the logon is not skipped over with it."""
+
+    async def scene(venue: FixVenue, agent: Agent, gateway: FixGateway) -> None:
+        events = gateway._events
+        asked = [rests(f"ASKED{number}") for number in range(3)]
+
+        def on_session(session: str) -> None:
+            events.on_session(session)
+            for one in asked:
+                gateway.status(one)
+
+        gateway._events = replace(events, on_session=on_session)
+        gateway._store.next_out += 1  # an order that was numbered, and is in no socket any more
+        gateway._store.commit()
+        gateway._connection.cut()
+        await agent.until(lambda: len(agent.reports) == 3)
+        assert [(r.order_id, r.unknown_order) for r in agent.reports] == [
+            (one.order_id, True) for one in asked
+        ]
+
+    play(tmp_path, scene)
+
+
 def test_silence_holds_back_everything_and_then_tells_it(tmp_path: Path) -> None:
     """Requests are dealt with meanwhile."""
 
