@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -138,6 +139,23 @@ def test_lost_acknowledgement_is_resolved_over_either_protocol(rig: Rig, venue: 
     signal = make_signal(next(numbers), "KILO", "buy" if venue == "XNAS" else "sell")
     rig.publish([signal])
     wait_over(rig, client_order_id(signal.signal_id, 0))
+    assert_agree(rig)
+
+
+def test_a_silent_session_is_resolved_by_the_drop_copy(rig: Rig) -> None:
+    """For 3 s the FIX session of XNAS says nothing; the fill there is booked from the copy, with an alert,
+    and is no other one when the session tells it too."""
+    fault(rig, "silence", for_s=3, client="fix:XNAS:TICKLOOM")
+    signal = make_signal(next(numbers), "ALFA", "sell")
+    rig.publish([signal])
+    parent = wait_over(rig, client_order_id(signal.signal_id, 0))
+    assert parent.filled_quantity == 262 * NANOS, parent.reason
+    with rig.journal() as journal:
+        alerts = [text for _, kind, text in journal.alerts() if kind == "drop_copy"]
+        executions = [one for _, one in journal.executions() if one.symbol == "ALFA" and one.side == "sell"]
+    assert "booked from the copy" in alerts[0]
+    assert Counter(one.destination for one in executions) == {"XTWO": 1, "XNAS": 1}
+    time.sleep(3.0)
     assert_agree(rig)
 
 
