@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from tickloom.clock import NS_PER_MS
 from tickloom.errors import ServiceError, SettingsError
 from tickloom.events import OrderState
 from tickloom.prices import NANOS
+from tickloom.stack import opened
 
 VENUES = """
 control_port = 0
@@ -245,15 +247,20 @@ def test_commands_from_texts() -> None:
             arguments_of(command, given)
 
 
-def test_command_line(tmp_path: Path) -> None:
-    """``tickloom fault`` halts an instrument of a running exchange."""
+@pytest.mark.parametrize("named", [False, True])
+def test_command_line(tmp_path: Path, named: bool) -> None:
+    """``tickloom fault`` halts an instrument of a running exchange, found by its port or by its name."""
 
     async def run() -> None:
         async with World(tmp_path) as world:
             port = str(world.instance.opened["control"])
-            words = ["fault", "halt", "venue=XNAS", "symbol=ALFA", "--port", port]
+            opened.write(tmp_path, "nyc", world.instance.opened)
+            which = ["--exchange", "nyc"] if named else ["--port", port]
+            words = ["fault", "halt", "venue=XNAS", "symbol=ALFA", *which]
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "tickloom", *words), stdout=asyncio.subprocess.PIPE
+                *(sys.executable, "-m", "tickloom", *words),
+                stdout=asyncio.subprocess.PIPE,
+                env={**os.environ, "TICKLOOM_STACK_DATA_DIR": str(tmp_path)},
             )
             out, _ = await process.communicate()
             assert (process.returncode, out) == (0, b'{"ok": true}\n')
