@@ -68,6 +68,18 @@ def test_file_of_venues(tmp_path: Path) -> None:
     assert (dark.kind, dark.dark.life_ms) == (DARK, 500)
 
 
+def test_the_shipped_file_on_free_ports() -> None:
+    """Every port that it opens becomes a free one; where a feed is sent to stays."""
+    settings = InstanceSettings.load(Path("strategies/exchanges/nyc.toml"))
+    assert settings.quoted == ("XTWO", "XTHR")
+    moved = settings.any_port()
+    assert {port for numbers in moved.ports.values() for port in numbers.values()} == {0}
+    assert (moved.control_port, moved.drop_copy_port, moved.metrics_port, moved.port) == (0, 0, 0, None)
+    assert moved.profiles == settings.profiles
+    fed = InstanceSettings(ports={"XNAS": {"feed": 26520, "rerequest": 26521}}).any_port()
+    assert fed.ports == {"XNAS": {"feed": 26520, "rerequest": 0}}
+
+
 @pytest.mark.parametrize(
     ("text", "finding"),
     [
@@ -79,6 +91,10 @@ def test_file_of_venues(tmp_path: Path) -> None:
         ("[venues.X]\nself_trade = 'shrug'", "self_trade"),
         ("[venues.X]\nports = { telex = 1 }", "telex is no port"),
         ("control_port = 70000\n[venues.X]", "control_port"),
+        ("metrics_port = true\n[venues.X]", "metrics_port"),
+        ("fix_clients = 'ME'\n[venues.X]", "list of CompIDs"),
+        ("[venues.X]\nquotes = 1", "quotes is true or false"),
+        ("[venues.X]\nfeed = 'XNAS'\nkind = 'dark'\nquotes = true", "a dark one has none"),
         ("[venue.X]", "unknown: venue"),
         ("", "no [venues.NAME]"),
         ("[venues", "not TOML"),
