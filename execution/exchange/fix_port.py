@@ -9,6 +9,7 @@ recovery. Answers to questions are of the moment, and in no stream.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -79,6 +80,7 @@ class _Line:
         self.login: _Login | None = None
         self.told = 0  # messages in the stream, also those that were not sent yet
         self._order_ids: dict[str, str] = {}  # ClOrdID to the exchange's own name of the order
+        self._flushing = False
         self._cancels: dict[str, str] = {}  # order to ClOrdID of the last request to cancel it
 
     # --- what the connection calls ---------------------------------------------------------------
@@ -204,7 +206,25 @@ class _Line:
         """The next message of the stream; its number and how far we are become durable together."""
         kind, _, body = payload.partition(b"\x01")
         self.store.mark += 1
-        self.connection.send(kind, body)
+        self.connection.send(kind, body, flush=False)
+        if not self._flushing:  # the acknowledgement and its fills leave in one write
+            self._flushing = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        if not self._flushing:  # closed meanwhile
+            return
+        self._flushing = False
+        try:
+            self.connection.flush()
+        except BaseException as error:
+            self._port.fail(error)
+            raise
+
+    def close(self) -> None:
+        """Nothing is told any more. What was not is in the record."""
+        self._flush()
+        self.store.close()
 
     def words_of(self, report: Report, order: VenueOrder, average_price: int) -> bytes:
         """A report as a message of the stream, which is to be written now."""
@@ -289,7 +309,8 @@ class FixPort:
     def _line(self, comp_id: str) -> _Line:
         # a file each: one session's open transaction would lock the others of the same thread out
         path = self._record.path.with_name(f"{self._record.path.stem}.{self.venue}.{comp_id}.fix.db")
-        store = SqliteStore(path, self.configuration(comp_id).name)
+        # a client's numbers need not outlive a loss of power here, and a disk's time is no venue's latency
+        store = SqliteStore(path, self.configuration(comp_id).name, synced=False)
         line = _Line(self, comp_id, store, self._clock)
         line.told = self._record.stream_end(line.client)
         return line
@@ -318,7 +339,7 @@ class FixPort:
         """Log all clients out and stop listening."""
         await self._acceptor.close()
         for line in self._lines.values():
-            line.store.close()
+            line.close()
 
     def sessions(self) -> list[ClientSession]:
         return [line.login for line in self._lines.values() if line.login is not None]
@@ -339,6 +360,11 @@ class FixPort:
 
     def arrive(self, login: _Login, request: Request) -> None:
         self._server.arrive(login, request)
+
+    def fail(self, error: BaseException) -> None:
+        """Numbers could not be written: the exchange stops."""
+        if not self._server.failed.done():
+            self._server.failed.set_exception(error)
 
     def may_speak(self, client: str) -> bool:
         return self._clock.now_ns() >= self._server.silent_until_ns(client)

@@ -93,11 +93,19 @@ class Connection:
         """Somebody is connected already, or nobody can be."""
         return self._writer is not None or self.failure is not None
 
-    def send(self, msg_type: bytes, body: bytes) -> int:
-        """Store and send an application message; its MsgSeqNum. Without a session it is only stored."""
+    def send(self, msg_type: bytes, body: bytes, flush: bool = True) -> int:
+        """Store and send an application message; its MsgSeqNum. Without a session it is only stored.
+
+        Without ``flush`` it leaves with the next one, or with :meth:`flush`.
+        """
         seq_num = self.session.send(msg_type, body, self._clock.now_ns())
-        self._flush()
+        if flush:
+            self._flush()
         return seq_num
+
+    def flush(self) -> None:
+        """Let go what was sent without."""
+        self._flush()
 
     def cut(self) -> None:
         """End the connection at once, without a word."""

@@ -95,20 +95,25 @@ class MemoryStore:
 class SqliteStore:
     """A store in a SQLite file (WAL, synchronous FULL) which several sessions may share, one name each.
 
+    Parameters
+    ----------
+    synced : bool
+        Whether a commit waits for the disk. Without, it outlives the process but not a loss of power.
+
     Raises
     ------
     JournalError
         The file cannot be opened or is of another version.
     """
 
-    def __init__(self, path: Path, name: str) -> None:
+    def __init__(self, path: Path, name: str, synced: bool = True) -> None:
         self.path, self.name = path, name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, isolation_level=None)
             self._db.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
             self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
             self._db.execute("BEGIN IMMEDIATE")
             self._prepare()
             row = self._db.execute(
