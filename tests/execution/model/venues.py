@@ -144,10 +144,13 @@ class Exchanges:
 
     def trade(self) -> None:
         symbol, side = self.rng.choice(SYMBOLS), self.rng.choice((Side.BUY, Side.SELL))
-        table = SymbolTable([symbol])
         price = self.bids[symbol] + self.rng.randint(-20, 20) * CENT
-        row = (*self._head(), price, self.rng.randint(1, 60) * NANOS, 0, side, 0)
-        self._feed(EventBlock(VENUE, "S", table, trades=np.array([row], dtype=TRADE_DTYPE)))
+        self.trade_at(symbol, price, self.rng.randint(1, 60), side)
+
+    def trade_at(self, symbol: str, price: int, shares: int, side: Side) -> None:
+        """The market trades: price in nanos, side of who took."""
+        row = (*self._head(), price, shares * NANOS, 0, side, 0)
+        self._feed(EventBlock(VENUE, "S", SymbolTable([symbol]), trades=np.array([row], dtype=TRADE_DTYPE)))
 
     def _head(self) -> tuple[int, int, int, int]:
         self.seq += 1

@@ -111,8 +111,8 @@ class World:
         wire = self.wires.get(GATEWAY_OF.get(destination, ""))
         return wire is not None and wire.up
 
-    def _restart(self) -> None:
-        """What was on the wires when the agent died may have arrived, or not."""
+    def restart(self) -> None:
+        """The agent dies and starts again; what was on the wires may have arrived, or not."""
         self.journal.close()
         for wire in self.wires.values():
             for _ in range(self.rng.randint(0, len(wire.to_venue))):
@@ -128,24 +128,34 @@ class World:
             step()
         except Crash:
             self.crashes += 1
-            self._restart()
+            self.restart()
         self.check()
 
     # --- steps of the agent ----------------------------------------------------------------------
 
-    def do_signal(self) -> None:
+    def signal(self, symbol: str, side: str) -> Signal:
+        """The next one, of now."""
         self.number += 1
-        symbol = self.rng.choice((*SYMBOLS, "ALFA~BRVO"))
-        side, now_ns = self.rng.choice(("buy", "sell")), self.clock.now_ns()
-        identity = signal_id(RULE, "1", symbol, self.number, self.number)
-        one = Signal(
+        identity, now_ns = signal_id(RULE, "1", symbol, self.number, self.number), self.clock.now_ns()
+        return Signal(
             *(identity, RULE, "1", symbol, side, 1.0, 1.0, self.number, self.number, VENUE, now_ns, now_ns)
         )
+
+    def take(self, signal: Signal) -> None:
+        """The agent takes a signal, and what leaves is on its way."""
+        self._send(self.engine.on_signal(signal))
+
+    def do_signal(self) -> None:
+        one = self.signal(self.rng.choice((*SYMBOLS, "ALFA~BRVO")), self.rng.choice(("buy", "sell")))
         for _ in range(self.rng.choice((1, 1, 1, 2))):  # Kafka delivers at least once
-            self._send(self.engine.on_signal(one))
+            self.take(one)
 
     def do_timer(self) -> None:
-        self.clock.advance_by(self.rng.choice((100, 100, 500, 2_100)) * NS_PER_MS)
+        self.tick(self.rng.choice((100, 100, 500, 2_100)))
+
+    def tick(self, ms: int) -> None:
+        """So much time goes by."""
+        self.clock.advance_by(ms * NS_PER_MS)
         self._due(self.engine.on_timer())
 
     def do_replace(self) -> None:
@@ -159,12 +169,20 @@ class World:
         shares, cents = self.rng.randint(1, 100), self.rng.randint(-20, 20)
         try:
             price = order.limit_price + cents * CENT
-            self._due(self.engine.replace(order.order_id, shares * NANOS, price, "model"))
+            self.replace(order.order_id, shares * NANOS, price)
         except OrderStateError:
             self.counts["replace refused"] += 1
 
+    def replace(self, order_id: str, quantity: int, price: int) -> None:
+        """Somebody wants another order in the place of this one."""
+        self._due(self.engine.replace(order_id, quantity, price, "model"))
+
     def do_limits(self) -> None:
-        self.revision, self.limit = self.revision + 1, self.rng.randint(80, 300)
+        self.set_limit(self.rng.randint(80, 300))
+
+    def set_limit(self, shares: int) -> None:
+        """Another position limit of every instrument, while the agent trades."""
+        self.revision, self.limit = self.revision + 1, shares
         self._bound()
         self.engine.on_limits(parse(self._limits().encode(), "limits", REGISTRY), "model", "random")
 
@@ -361,17 +379,10 @@ class World:
         self.journal.left = 0
         self.kill_switch.halt("model", "the end")
         for _ in range(30):
-            for wire in self.wires.values():
-                if not wire.up:
-                    self._log_on(wire)
-                while wire.to_venue or wire.to_agent:
-                    self.exchanges.arrive(wire)
-                    while wire.to_agent:
-                        self._tell(wire, [wire.to_agent.popleft()])
+            self.pump()
             if not self.engine.open and not self.engine.ledger.parents:
                 break
-            self.clock.advance_by(2_100 * NS_PER_MS)
-            self._due(self.engine.on_timer())
+            self.tick(2_100)
         self.check()
         self.check_journal()
         left = [(order.order_id, order.state, order.reason) for order in self.engine.open.values()]
@@ -383,6 +394,17 @@ class World:
                     self.directory / "journal.db", self.directory / f"{wire.name}.db", destination
                 )
                 assert found.differences == [], found.differences
+
+    def pump(self) -> None:
+        """All sessions are up, and everything that is on the wires arrives."""
+        for wire in self.wires.values():
+            if not wire.up:
+                self._log_on(wire)
+        while any(wire.to_venue or wire.to_agent for wire in self.wires.values()):
+            for wire in self.wires.values():
+                self.exchanges.arrive(wire)
+                while wire.to_agent:
+                    self._tell(wire, [wire.to_agent.popleft()])
 
     def close(self) -> None:
         self.journal.close()

@@ -1,0 +1,155 @@
+"""Cancel/replace: what is held meanwhile, who lives, and what a lost answer leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from execution.orders import OrderRecord
+from execution.router import Decision, Slice
+from execution.venues import Report, ReportType
+from tests.execution.model.venues import VENUE
+from tests.execution.model.world import World
+from tests.execution.test_parents import NEAR, SHARES, Script
+from tickloom.errors import OrderStateError
+from tickloom.events import OrderState, Side
+from tickloom.prices import NANOS
+
+S = OrderState
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """A parent of 52 with a child of 20 that rests at 152.30."""
+    made = World(tmp_path, 1, Script(Decision([Slice("XNAS", 20 * NANOS, NEAR, time_in_force="day")])))
+    made.pump()
+    made.take(made.signal("ALFA", "buy"))
+    made.pump()
+    yield made
+    made.close()
+
+
+def orders(world: World) -> tuple[OrderRecord, ...]:
+    """The child, and what was to replace it."""
+    (parent,) = [order for order in world.journal.orders() if not order.parent_id]
+    return tuple(world.journal.children(parent.order_id))
+
+
+def open_to_buy(world: World) -> int:
+    return world.engine.risk.position(VENUE, "ALFA")[1] // NANOS
+
+
+def venue_state(world: World, order: OrderRecord) -> OrderState:
+    return world.wires["one"].matching.orders[order.order_id].state
+
+
+def test_the_larger_of_both_is_held_until_the_venue_answers(world: World) -> None:
+    """20 are to become 30: parent and child hold 52 all the time, the child 30 of them as soon as it asked;
+    then the new order lives, the old one is replaced, and both sides agree."""
+    (child,) = orders(world)
+    world.replace(child.order_id, 30 * NANOS, NEAR + 10**7)
+    old, new = orders(world)
+    assert (old.state, new.state, new.original_order_id) == (S.PENDING_REPLACE, S.PENDING_NEW, old.order_id)
+    (parent,) = world.engine.ledger.parents.values()
+    assert world.engine.ledger.unrouted(parent) == (SHARES - 30) * NANOS
+    assert open_to_buy(world) == SHARES
+    world.pump()
+    old, new = orders(world)
+    assert (old.state, new.state, new.quantity) == (S.REPLACED, S.NEW, 30 * NANOS)
+    assert (venue_state(world, old), venue_state(world, new)) == (S.REPLACED, S.NEW)
+    assert open_to_buy(world) == SHARES
+    world.settle()
+
+
+def test_a_smaller_one_frees_its_part_only_when_it_is_confirmed(world: World) -> None:
+    """20 are to become 5: until the venue says so 20 may trade."""
+    (child,) = orders(world)
+    world.replace(child.order_id, 5 * NANOS, NEAR)
+    (parent,) = world.engine.ledger.parents.values()
+    assert world.engine.ledger.unrouted(parent) == (SHARES - 20) * NANOS
+    world.pump()
+    assert world.engine.ledger.unrouted(parent) == (SHARES - 5) * NANOS
+    world.settle()
+
+
+def test_fills_before_the_replacement_count_in_both(world: World) -> None:
+    """8 trade while the request is on its way: the new order of 30 has 8 filled, and 22 to go."""
+    (child,) = orders(world)
+    world.replace(child.order_id, 30 * NANOS, NEAR)
+    wire = world.wires["one"]
+    requests = list(wire.to_venue)
+    wire.to_venue.clear()
+    world.exchanges.trade_at("ALFA", NEAR, 8, Side.SELL)
+    wire.to_venue.extend(requests)
+    world.pump()
+    old, new = orders(world)
+    assert (old.filled_quantity, new.filled_quantity, new.leaves) == (8 * NANOS, 8 * NANOS, 22 * NANOS)
+    (parent,) = world.engine.ledger.parents.values()
+    assert parent.filled_quantity == 8 * NANOS
+    assert world.engine.portfolio.firm.quantity(VENUE, "ALFA") == 8 * NANOS
+    world.settle()
+
+
+def test_a_refusal_leaves_the_original_as_it_was(world: World) -> None:
+    """The venue says no: the original works on, the other is rejected with the reason."""
+    (child,) = orders(world)
+    world.replace(child.order_id, 30 * NANOS, NEAR)
+    wire = world.wires["one"]
+    wire.to_venue.clear()
+    report = Report(
+        ReportType.CANCEL_REJECTED, child.order_id, "XNAS", "ALFA", "buy", S.NEW, 0, text="in auction"
+    )
+    world.engine.on_report(report, "one")
+    old, new = orders(world)
+    assert (old.state, new.state, new.reason) == (S.NEW, S.REJECTED, "replacement rejected: in auction")
+    assert open_to_buy(world) == SHARES
+    world.replace(child.order_id, 25 * NANOS, NEAR)  # another attempt has another id
+    world.pump()
+    assert [order.state for order in orders(world)] == [S.REPLACED, S.REJECTED, S.NEW]
+    world.settle()
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+def test_a_lost_answer_is_asked_for(world: World, arrived: bool) -> None:
+    """Both are UNKNOWN and hold the larger quantity, until the answers say which of them lives."""
+    (child,) = orders(world)
+    world.replace(child.order_id, 30 * NANOS, NEAR)
+    wire = world.wires["one"]
+    if arrived:
+        world.exchanges.arrive(wire)
+    wire.cut()
+    world.engine.on_lost("one", "dropped")
+    assert [order.state for order in orders(world)] == [S.UNKNOWN, S.UNKNOWN]
+    (parent,) = world.engine.ledger.parents.values()
+    assert world.engine.ledger.unrouted(parent) == (SHARES - 30) * NANOS
+    world.restart()
+    assert open_to_buy(world) == SHARES
+    world.pump()
+    expected = [S.REPLACED, S.NEW] if arrived else [S.NEW, S.REJECTED]
+    assert [order.state for order in orders(world)] == expected
+    world.settle()
+
+
+def test_the_gate_looks_at_the_replacement(world: World) -> None:
+    """A price outside the collar: nothing leaves, the refusal is journaled, the original works on."""
+    (child,) = orders(world)
+    world.replace(child.order_id, 20 * NANOS, 2 * NEAR)
+    old, refused = orders(world)
+    assert (old.state, refused.state) == (S.NEW, S.REJECTED)
+    assert refused.reason.startswith("price_collar")
+    assert not world.wires["one"].to_venue
+    assert open_to_buy(world) == SHARES
+
+
+def test_what_cannot_be_replaced_says_why(world: World) -> None:
+    """An order that is not open, that is being replaced, or more than what is left of its parent."""
+    (child,) = orders(world)
+    with pytest.raises(OrderStateError, match="not open"):
+        world.replace("STRANGER", NANOS, NEAR)
+    with pytest.raises(OrderStateError, match="more than what is left of its parent"):
+        world.replace(child.order_id, (SHARES + 1) * NANOS, NEAR)
+    world.replace(child.order_id, 30 * NANOS, NEAR)
+    with pytest.raises(OrderStateError, match="not known yet"):
+        world.replace(child.order_id, 31 * NANOS, NEAR)
