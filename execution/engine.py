@@ -7,13 +7,13 @@ makes its effect durable in one transaction, and returns what the shell must now
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import structlog
 
 from execution import metrics, replacing
+from execution.admission import Admission, count
 from execution.journal import Journal
 from execution.killswitch import KillSwitch
 from execution.ledger import Ledger, of_states
@@ -23,14 +23,14 @@ from execution.orders import OrderRecord, transition
 from execution.parents import Parents
 from execution.pretrade import PreTrade
 from execution.records import intent_of, record_of
+from execution.replacer import Replacer
 from execution.reports import Effect, Known, effect_of
-from execution.risk import Refusal, pair_leg
 from execution.router import Router
-from execution.sizing import OrderIntent, size
+from execution.sessions import GatewaySession, Sessions
+from execution.sizing import size
 from execution.unwinder import Unwinder
 from execution.venues import Report, ReportType
 from tickloom.clock import NS_PER_MS, NS_PER_S, Clock
-from tickloom.errors import OrderStateError
 from tickloom.events import OrderState, Signal
 from tickloom.instruments import Registry
 
@@ -61,33 +61,6 @@ class Due:
     replace: list[tuple[OrderRecord, OrderRecord]] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class _Session:
-    """A gateway's: the venue's record, and the last report that is durable here.
-
-    asked: questions about an order that were not answered. stale: those of them that were asked before it was
-    sent again, whose answers say nothing of it. A question or an answer that got lost makes an order wait for
-    as many more, not for ever.
-    """
-
-    name: str = ""
-    report_seq: int = 0
-    asked: Counter[str] = field(default_factory=Counter)
-    stale: Counter[str] = field(default_factory=Counter)
-
-    def answered(self, order_id: str) -> bool:
-        """Take an answer; whether it says anything of the order as it was sent last."""
-        self.asked[order_id] = max(0, self.asked[order_id] - 1)
-        if self.stale[order_id] > 0:
-            self.stale[order_id] -= 1
-            return False
-        return True
-
-    def sent_again(self, order_id: str) -> None:
-        """What was asked about it is stale."""
-        self.stale[order_id] = self.asked[order_id]
-
-
 class OrderEngine:
     """Orders, positions and risk of one agent. Not thread-safe: one thread calls it.
 
@@ -98,16 +71,16 @@ class OrderEngine:
     enabled : bool
         Live order entry. Off, every signal is journaled as refused.
     connected : Callable[[str], bool]
-        Whether orders of a market can leave now: there is a session with any of its destinations.
+        Whether there is a session with a destination now.
     gateways : sequence of str
         The gateways' names; last reports are kept by them.
     gateway_of : Callable[[str], str], optional
         The gateway that carries orders to a destination; empty where none does. Default: the first.
     router : Router, optional
         Without one every order goes to the venue itself.
-    reachable : Callable[[str], bool], optional
-        Whether there is a session with a destination now; it may have the name of its market. Default: as
-        ``connected``.
+    trades : Callable[[str], bool], optional
+        Whether there is a session with any destination of a market whose orders are routed. Default: with
+        the destination of its name.
     """
 
     def __init__(
@@ -123,22 +96,21 @@ class OrderEngine:
         gateways: Sequence[str] = ("simulated",),
         gateway_of: Callable[[str], str] | None = None,
         router: Router | None = None,
-        reachable: Callable[[str], bool] | None = None,
+        trades: Callable[[str], bool] | None = None,
     ) -> None:
         self.journal, self.registry, self.market = journal, registry, market
         self.clock, self.kill_switch, self.enabled = clock, kill_switch, enabled
-        self._connected = reachable or connected
-        self._gateway_of = gateway_of or (lambda destination: gateways[0])
-        self._sessions = {name: _Session() for name in gateways}
-        self.pretrade = PreTrade(journal, registry, limits, market, clock, kill_switch, connected)
+        self._connected, self._trades = connected, trades or connected
+        self._sessions = Sessions(journal, gateways, gateway_of or (lambda destination: gateways[0]))
+        self.pretrade = PreTrade(journal, registry, limits, market, clock, kill_switch, self._reaches)
         self.risk = self.pretrade.book
-        self.unwinder = Unwinder(journal, registry, self.pretrade, market, clock, connected)
+        self.unwinder = Unwinder(journal, registry, self.pretrade, market, clock, self._reaches)
         self.ledger = Ledger(journal, market, clock, self.risk, self.unwinder)
         self.portfolio, self.open = self.ledger.portfolio, self.ledger.open
         self.parents = Parents(journal, self.ledger, self.pretrade, clock, router)
-        self._last_accepted: dict[tuple[str, str, str, str], int] = {}
+        self._admission = Admission(journal, self.ledger, self.pretrade, self.parents, clock)
+        self._replacer = Replacer(journal, self.ledger, self.pretrade, clock, connected)
         self._unwound: set[str] = set()  # orders that a breach plan wants cancelled
-        self._unposted: set[str] = set()  # children that the router wants cancelled
 
     @property
     def limits(self) -> Limits:
@@ -162,10 +134,10 @@ class OrderEngine:
 
     def recover(self) -> None:
         """Rebuild orders and positions; what was under way is UNKNOWN until the venue tells."""
-        self._sessions = {name: _Session(*self.last_report(name)) for name in self._sessions}
+        self._sessions.recover()
         self.ledger.recover()
         self.parents.recover()
-        self._last_accepted = self.journal.last_accepted()
+        self._admission.recover()
         self.pretrade.recover(self.ledger.held_orders())
         self.unwinder.recover()
         self._unknown(of_states(self.open.values(), *_WAITING), "the agent was restarted")
@@ -194,7 +166,7 @@ class OrderEngine:
                 self._advance(source)
             return []
         intents = size(signal, self.registry, self.limits.rules.get(signal.rule), self.market.view)
-        refusals = self._refusals(intents, signal)
+        refusals = self._admission.refusals(intents, signal, self.enabled)
         now_ns = self.clock.now_ns()
         orders = [
             record_of(intent, refusal, now_ns) for intent, refusal in zip(intents, refusals, strict=True)
@@ -205,85 +177,22 @@ class OrderEngine:
         with self.journal.transaction():
             self.journal.add_signal(signal, "accepted" if accepted else "refused", reason, now_ns)
             if accepted:
-                send = self._accept(orders)
+                send = self._admission.accept(orders, self.enabled)
             for order in () if accepted else orders:
                 self.journal.add_order(order, sent=False)
                 self.ledger.note_verdict(order)
             self._advance(source)
-        self._count(signal, orders, refusals, now_ns)
+        count(signal, orders, refusals, now_ns)
         if accepted:
-            self._last_accepted[(signal.rule, signal.venue, signal.symbol, signal.side)] = signal.ts_event
+            self._admission.accepted(signal)
         return send
-
-    def _accept(self, orders: Sequence[OrderRecord]) -> list[OrderRecord]:
-        """Journal orders that the gate has passed, parents with their first children; what leaves of them."""
-        send, parents = [], []
-        for order in orders:
-            routed = self.parents.routes(order.venue)
-            made = replace(order, state=OrderState.NEW) if routed else order
-            self.journal.add_order(made, sent=not routed)
-            self.ledger.note_verdict(made)
-            if routed:
-                self.risk.on_accepted(made, made.ts)
-                self.ledger.add_parent(made)
-                parents.append(made.order_id)
-            else:
-                self.risk.on_sent(made, made.ts)
-                self.ledger.add(made)
-                send.append(made)
-        for parent_id in parents:
-            send += self._route(parent_id)
-        return send
-
-    def _refusals(self, intents: list[OrderIntent], signal: Signal) -> list[Refusal | None]:
-        """What each leg is refused for. A leg that passes is held while the next one is looked at, so that
-        a pair is within the limits as a whole, and is let go again if another leg is refused."""
-        refusals: list[Refusal | None] = []
-        now_ns = self.clock.now_ns()
-        for intent in intents:
-            refusals.append(self._refusal(intent, signal))
-            if refusals[-1] is None:
-                self.risk.on_order(record_of(intent, None, now_ns))
-        for intent, refusal in zip(intents, refusals, strict=True):
-            if refusal is None:
-                continue  # both legs or neither
-            for other, mine in zip(intents, refusals, strict=True):
-                if mine is None:
-                    self.risk.on_order(record_of(other, refusal, now_ns))
-            return [mine if mine else pair_leg(intent, refusal) for mine in refusals]
-        return refusals
-
-    def _refusal(self, intent: OrderIntent, signal: Signal, resend: bool = False) -> Refusal | None:
-        repeated = self._last_accepted.get((signal.rule, signal.venue, signal.symbol, signal.side), 0)
-        verdict = self.pretrade.verdict(intent, signal, self.enabled, repeated, resend)
-        self.ledger.verdicts[intent.order_id] = verdict.as_json()
-        return self.pretrade.refusal(intent, verdict)
 
     def sample(self) -> None:
         """Once a second: risk and positions at the current marks, on the record."""
         self.pretrade.sample()
         self.portfolio.sample()
 
-    def _count(
-        self, signal: Signal, orders: list[OrderRecord], refusals: list[Refusal | None], now_ns: int
-    ) -> None:
-        metrics.SIGNALS.labels("refused" if any(refusals) else "accepted").inc()
-        for order, refusal in zip(orders, refusals, strict=True):
-            metrics.ORDERS.labels(order.state.value).inc()
-            if refusal:
-                metrics.REFUSED.labels(refusal.check.value).inc()
-        if not any(refusals):
-            metrics.SIGNAL_TO_ORDER.observe(max(0, now_ns - signal.ts_signal) / NS_PER_S)
-
     # --- parents -------------------------------------------------------------------------------
-
-    def _route(self, parent_id: str) -> list[OrderRecord]:
-        """The next step of a parent. Inside a transaction; what leaves once it is committed."""
-        decision = self.parents.decide(parent_id)
-        if decision is None:
-            return []
-        self._unposted |= set(decision.cancel)
-        return self.parents.make(parent_id, decision, self.enabled).sent
 
     def _advance_parent(self, parent_id: str) -> list[OrderRecord]:
         """Go on with a parent, or end it; the children to send."""
@@ -292,7 +201,6 @@ class OrderEngine:
         if self.kill_switch.halted_because() is None:
             decision = self.parents.decide(parent_id)
             if decision is not None:
-                self._unposted |= set(decision.cancel)
                 with self.journal.transaction():
                     send = self.parents.make(parent_id, decision, self.enabled).sent
                     self.parents.settle(parent_id)
@@ -309,17 +217,17 @@ class OrderEngine:
 
     def on_session(self, gateway: str, session: str) -> list[OrderRecord]:
         """Logged on; the orders to ask about (missed reports come by themselves, before the answers)."""
-        known, report_seq = self.last_report(gateway)
-        if known and known != session:
+        known = self._sessions.begin(gateway, session)
+        if known:
             text = f"the venue keeps another record now ({session}, not {known}); orders it forgot stay open"
             with self.journal.transaction():
                 self.ledger.alert("venue", text)
-        self._sessions[gateway] = _Session(session, report_seq if known == session else 0)
-        return self._ask([order for order in self._of(gateway) if order.state is OrderState.UNKNOWN])
+        carried = self._sessions.of(gateway, self.open.values())
+        return self._ask(of_states(carried, OrderState.UNKNOWN))
 
     def on_lost(self, gateway: str, why: str) -> None:
         """No session any more: whatever waited for an answer there is UNKNOWN."""
-        self._unknown(of_states(self._of(gateway), *_WAITING), why)
+        self._unknown(of_states(self._sessions.of(gateway, self.open.values()), *_WAITING), why)
 
     def on_report(self, report: Report, gateway: str) -> list[OrderRecord]:
         """Book what a venue says; the orders to send: parts of a parent, or what the venue never saw."""
@@ -339,17 +247,18 @@ class OrderEngine:
             if report.report_seq:
                 self.journal.set_last_report(gateway, session.name, report.report_seq)
         session.report_seq = max(session.report_seq, report.report_seq)
-        return self._after(effect, report)
+        return self._after(effect, report, session)
 
-    def _after(self, effect: Effect, report: Report) -> list[OrderRecord]:
+    def _after(self, effect: Effect, report: Report, session: GatewaySession) -> list[OrderRecord]:
         """What follows from an order's change, once it is durable."""
         self.ledger.gauges()
         order = effect.order
         if order is None:
             return []
         if order.terminal:
+            session.forget(order.order_id)
             self._unwound.discard(order.order_id)
-            self._unposted.discard(order.order_id)
+            self.parents.taken_back.discard(order.order_id)
         if not order.parent_id:
             return [order] if effect.resend else []
         if self.parents.router is not None:
@@ -390,7 +299,7 @@ class OrderEngine:
         if signal is not None:
             # what it holds already is let go while it is looked at, or it would count twice
             self.risk.on_order(replace(order, state=OrderState.REJECTED))
-            refusal = self._refusal(intent_of(order), signal, resend=True)
+            refusal = self._admission.refusal(intent_of(order), signal, self.enabled, resend=True)
         if signal is None or refusal is not None:
             why = refusal.text if refusal else "its signal is not in the journal"
             reason = f"never reached the venue, not sent again: {why}"
@@ -419,41 +328,8 @@ class OrderEngine:
         OrderStateError
             There is no such order, or it cannot be replaced as it is now.
         """
-        order = self.open.get(order_id)
-        if order is None:
-            raise OrderStateError(f"order {order_id} is not open and cannot be replaced")
-        if not self._connected(order.sent_to):
-            raise OrderStateError(f"order {order_id} cannot be replaced: no session with {order.sent_to}")
-        if self.ledger.replacement(order) is not None:
-            raise OrderStateError(f"what became of the last replacement of order {order_id} is not known yet")
-        now_ns = self.clock.now_ns()
-        original, successor = replacing.request(
-            order, self.journal.replacement_count(order_id), quantity, limit_price, now_ns, why
-        )
-        parent = self.ledger.parents.get(order.parent_id)
-        if parent is not None and quantity - order.quantity > self.ledger.unrouted(parent):
-            raise OrderStateError(f"order {order_id} would be more than what is left of its parent")
-        self.pretrade.roll_day()
-        intent = intent_of(successor, successor.leaves)
-        self.risk.on_order(replace(order, state=OrderState.REPLACED))  # let go while the other is looked at
-        verdict = self.pretrade.verdict_of_part(intent, now_ns, self.enabled)
-        self.ledger.hold(order)
-        self.ledger.verdicts[successor.order_id] = verdict.as_json()
-        refusal = self.pretrade.refusal(intent, verdict)
-        with self.journal.transaction():
-            if refusal is not None:
-                metrics.REFUSED.labels(refusal.check.value).inc()
-                refused = transition(successor, OrderState.REJECTED, now_ns, refusal.text)
-                refused = replace(refused, filled_quantity=0, filled_value=0)
-                self.journal.add_order(refused, sent=False)
-                self.ledger.note_verdict(refused)
-                return Due()
-            self.journal.add_order(successor, sent=True)
-            self.ledger.add(successor)
-            self.ledger.note_verdict(successor)
-            self.ledger.apply(Effect(original, changed=True))
-        self.risk.on_message(order.rule, order.venue, order.symbol, now_ns)
-        return Due(replace=[(successor, original)])
+        made = self._replacer.replace(order_id, quantity, limit_price, why, self.enabled)
+        return Due(replace=[made] if made else [])
 
     # --- time ----------------------------------------------------------------------------------
 
@@ -498,7 +374,7 @@ class OrderEngine:
         if order.parent_id:
             if order.parent_id not in self.ledger.parents or self.parents.is_ending(order):
                 return "its parent is over, or is taken back"
-            return "its router takes it back" if order.order_id in self._unposted else ""
+            return "its router takes it back" if order.order_id in self.parents.taken_back else ""
         return self._expired(order, clock_ns)
 
     def _take_back_parents(self, halted: str | None, clock_ns: int) -> None:
@@ -520,7 +396,7 @@ class OrderEngine:
         self.ledger.verdicts |= found.verdicts
         with self.journal.transaction():
             self.unwinder.note(found)
-            due.send += self._accept(found.orders)
+            due.send += self._admission.accept(found.orders, self.enabled)
         self._unwound |= set(found.cancel)  # sent as soon as order and session allow it
         for order in found.orders:
             metrics.ORDERS.labels(order.state.value).inc()
@@ -534,9 +410,11 @@ class OrderEngine:
 
     # --- inside --------------------------------------------------------------------------------
 
-    def _of(self, gateway: str) -> list[OrderRecord]:
-        """Open orders that a gateway carries."""
-        return [order for order in self.open.values() if self._gateway_of(order.sent_to) == gateway]
+    def _reaches(self, venue: str, destination: str = "") -> bool:
+        """Whether an order can leave: for a destination, or of a venue's instruments at all."""
+        if destination:
+            return self._connected(destination)
+        return self._trades(venue) if self.parents.routes(venue) else self._connected(venue)
 
     def _advance(self, source: Source | None) -> None:
         if source is not None:
@@ -557,6 +435,6 @@ class OrderEngine:
 
     def _ask(self, orders: list[OrderRecord]) -> list[OrderRecord]:
         for order in orders:
-            self._sessions[self._gateway_of(order.sent_to)].asked[order.order_id] += 1
+            self._sessions.ask(order)
             self.ledger.waiting_since_ns[order.order_id] = self.clock.monotonic_ns()
         return orders

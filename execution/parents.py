@@ -67,6 +67,7 @@ class Parents:
     ) -> None:
         self._journal, self._ledger, self._pretrade = journal, ledger, pretrade
         self._clock, self.router = clock, router
+        self.taken_back: set[str] = set()  # children that the router wants cancelled
         self._given_up: dict[str, str] = {}  # nothing more is to be tried; why
         self._refusals: dict[str, int] = {}
         self._recovered: set[str] = set()
@@ -99,8 +100,9 @@ class Parents:
     def make(self, parent_id: str, decision: Decision, enabled: bool) -> Step:
         """A decision journaled with its children, each through the gate. Inside a transaction.
 
-        What it says to cancel is not done here.
+        What it says to cancel is in ``taken_back`` then.
         """
+        self.taken_back |= set(decision.cancel)
         parent, children = self._ledger.parents[parent_id], self._ledger.children(parent_id)
         step = Step(parent, decision)
         for number, part in enumerate(decision.slices, start=len(children)):

@@ -26,6 +26,11 @@ STOPPED, RELEASED = "stop_new", "release"  # actions in the journal
 class PreTrade:
     """Everything that is asked before an order leaves. Not thread-safe.
 
+    Parameters
+    ----------
+    reaches : Callable[[str, str], bool]
+        Whether an order of a venue's instrument can leave now for a destination (empty: for any).
+
     Attributes
     ----------
     levels : list of LevelRisk
@@ -40,10 +45,10 @@ class PreTrade:
         market: MarketState,
         clock: Clock,
         kill_switch: KillSwitch,
-        connected: Callable[[str], bool],
+        reaches: Callable[[str, str], bool],
     ) -> None:
         self._journal, self._market, self._clock = journal, market, clock
-        self._kill_switch, self._connected = kill_switch, connected
+        self._kill_switch, self._reaches = kill_switch, reaches
         held = ((one.venue, one.symbol) for _, one in journal.executions())
         self.book = RiskBook(registry, limits, also=held)
         self.gate = RiskGate(self.book)
@@ -91,7 +96,7 @@ class PreTrade:
             ts_event=signal.ts_event,
             ts_repeat=0 if resend else last_ts_event,
             known=not resend and self._journal.order(intent.order_id) is not None,
-            connected=self._connected(intent.destination or intent.venue),
+            connected=self._reaches(intent.venue, intent.destination),
         )
 
     def verdict_of_part(self, intent: OrderIntent, ts: int, enabled: bool) -> Verdict:
@@ -111,7 +116,7 @@ class PreTrade:
             ts_signal=ts,
             ts_event=view.venue_ts_event if view is not None else ts,
             known=self._journal.order(intent.order_id) is not None,
-            connected=self._connected(intent.destination or intent.venue),
+            connected=self._reaches(intent.venue, intent.destination),
             part=True,
         )
 
