@@ -189,7 +189,7 @@ class Ledger:
 
     def _book(self, order: OrderRecord, execution: Execution) -> None:
         self._journal.add_execution(execution, order.rule)
-        self._journal.add_fact(self.portfolio.book(order.rule, execution, execution.fee))
+        self._journal.add_fact(self.portfolio.book(order.rule, execution))
         self._risk.on_fill(order.rule, execution, execution.fee)
         self._unwinder.on_fill(order, execution.quantity)
         metrics.EXECUTIONS.labels(execution.reported_by).inc()

@@ -30,13 +30,13 @@ class Portfolio:
     def recover(self) -> None:
         """Rebuild from the journal's executions, in the order in which they were booked."""
         for rule, execution in self._journal.executions():
-            self.book(rule, execution, execution.fee)
+            self.book(rule, execution)
         self._marks = self._journal.marks()
 
-    def book(self, rule: str, execution: Execution, fee: int = 0) -> Position:
-        """Take an execution and its fee (nanos, negative: a rebate); the position it made."""
-        self.by_rule.setdefault(rule, PositionBook()).book(execution, fee)
-        self.firm.book(execution, fee)
+    def book(self, rule: str, execution: Execution) -> Position:
+        """Take an execution with its fee; the position it made."""
+        self.by_rule.setdefault(rule, PositionBook()).book(execution)
+        self.firm.book(execution)
         return self._changed(execution.venue, execution.symbol)
 
     def bust(

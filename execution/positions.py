@@ -126,8 +126,12 @@ class PositionBook:
     holdings: dict[Key, Holding] = field(default_factory=dict)
     executions: dict[Key, list[tuple[Execution, int]]] = field(default_factory=dict)
 
-    def book(self, execution: Execution, fee: int = 0) -> Holding:
-        """Take one execution, and its fee in nanos (negative: a rebate); the holding it changed."""
+    def book(self, execution: Execution, fee: int | None = None) -> Holding:
+        """Take one execution; the holding it changed.
+
+        ``fee``: nanos, below 0 a rebate; None: as the execution says.
+        """
+        fee = execution.fee if fee is None else fee
         key = (execution.venue, execution.symbol)
         holding = self.holdings.setdefault(key, Holding())
         holding.book(execution.side, execution.quantity, execution.price, fee)

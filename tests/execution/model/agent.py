@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from execution.destinations import Destination, Destinations
 from execution.journal import Journal
+from execution.market import MarketState
 from execution.orders import OrderRecord
 from execution.router import Decision, Slice
+from execution.router import settings as routing
+from execution.router.books import MarketBooks
+from execution.router.smart import SmartRouter
 from execution.venues import Report
-from tests.execution.model.venues import CENT
+from tests.execution.model.venues import CENT, REGISTRY, VENUE
 from tickloom.prices import NANOS
 
 RULE = "model"
@@ -53,6 +58,19 @@ class CrashingJournal(Journal):
         super()._commit()
         if self.left == 0 and self.after:
             raise Crash
+
+
+def smart_router(
+    market: MarketState, connected: Callable[[str], bool], order_of: Callable[[str], OrderRecord | None]
+) -> SmartRouter:
+    """The agent's own, over the venues of the model."""
+    destinations = [
+        Destination("XNAS", VENUE, "one", book=VENUE, maker_fee=-2_000_000, taker_fee=3_000_000),
+        Destination("XTWO", VENUE, "two", book=VENUE),
+        Destination("DARK", VENUE, "two", kind="dark", book=VENUE),
+    ]
+    known = Destinations({one.name: one for one in destinations})
+    return SmartRouter(routing.load(), known, REGISTRY, MarketBooks(market), connected, order_of)
 
 
 class RandomRouter:

@@ -22,7 +22,7 @@ from execution.reconcile import compare
 from execution.router import Router
 from execution.venues import Report, ReportType
 from execution.venues.simulated.protocol import decode
-from tests.execution.model.agent import LIMITS, RULE, Crash, CrashingJournal, RandomRouter
+from tests.execution.model.agent import LIMITS, RULE, Crash, CrashingJournal, RandomRouter, smart_router
 from tests.execution.model.venues import (
     CENT,
     CLIENT,
@@ -66,7 +66,8 @@ class World:
         self.clock = ReplayClock(START_NS)
         self.market = MarketState()
         self.kill_switch = KillSwitch(directory)
-        self.router: Router = router or RandomRouter(self.rng, on=self.rng.random() < 0.7)
+        self.router: Router = router or self._router(self.rng.random())
+        self.patience = self.rng.random()
         self.limit, self.revision = 250, 1
         self.number = self.crashes = 0
         self.counts: Counter[str] = Counter()
@@ -77,11 +78,20 @@ class World:
         self.bounds = dict.fromkeys(sides, self._limit())
         self._start()
 
+    def _router(self, chance: float) -> Router:
+        """In half of the worlds one that splits anyhow, in some the agent's own, in the others none."""
+        if chance < 0.3:
+            return smart_router(self.market, self._connected, self._order)
+        return RandomRouter(self.rng, on=chance < 0.75)
+
+    def _order(self, order_id: str) -> OrderRecord | None:
+        return self.engine.ledger.parents.get(order_id) or self.journal.order(order_id)
+
     def _limit(self) -> int:
         return self.limit * NANOS
 
     def _limits(self) -> str:
-        tif = "ioc" if self.router.routes(VENUE) else "day"
+        tif = "ioc" if self.patience < 0.5 and self.router.routes(VENUE) else "day"
         return LIMITS.format(revision=self.revision, position=self.limit, time_in_force=tif)
 
     # --- the agent's life ----------------------------------------------------------------------
