@@ -32,6 +32,9 @@ test: setup ## all tests, with real servers (ARGS="-n 0 tests/storage -k name" f
 differential: setup ## random rules and tapes through Flink and the compiled matcher (ARGS="--seed 7 --cases 500")
 	@$(PYTHON) -m tests.differential.run $(ARGS)
 
+model: setup ## random interleavings of all that can happen to an order (ARGS="--steps 100000 --seed 7")
+	@$(PYTHON) -m tests.execution.model $(ARGS)
+
 check: setup ## ruff, ruff format, mypy --strict, import-linter
 	@$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .

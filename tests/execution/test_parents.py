@@ -12,10 +12,12 @@ import pytest
 from execution.orders import OrderRecord, client_order_id
 from execution.parents import REFUSALS_MAX
 from execution.router import Decision, Slice
+from execution.unwinder import is_slice
 from execution.venues import Report
+from tests.execution.model.agent import Crash
 from tests.execution.model.venues import CENT, VENUE
 from tests.execution.model.world import World
-from tickloom.events import OrderState
+from tickloom.events import OrderState, Side
 from tickloom.prices import NANOS
 
 SHARES = 52  # 8,000 dollars of ALFA at 152.56
@@ -249,7 +251,79 @@ def test_a_lost_session_leaves_the_other_gateway_s_orders_alone(open_world: Call
     assert world.engine.on_session("two", world.wires["two"].record.session) == []
 
 
+class Breached(World):
+    """A loss of 30 cents is past the limit, and is taken down with half of what the market trades."""
+
+    def _limits(self) -> str:
+        plan = '[breach.loss]\nstages = ["stop_new", "cancel_open", "flat"]\nparticipation_bps = 5000\n'
+        return super()._limits().replace('"1000000"\n[inst', '"0.30"\n[inst') + plan
+
+
+def test_an_unwinding_is_routed_too(tmp_path: Path) -> None:
+    """40 bought a cent above the mid, for a fee of 12 cents, have lost 0.52: the slice that takes them down
+    is a parent, and its child leaves though the rule is stopped, as it reduces."""
+    sell = Slice("XTWO", 20 * NANOS, 152_300_000_000)
+    world = Breached(tmp_path, 1, Script(Decision([part(40)]), Decision(done=True), Decision([sell])))
+    world.pump()
+    world.take(world.signal("ALFA", "buy"))
+    world.pump()
+    world.tick(100)
+    world.exchanges.trade_at("ALFA", 152_400_000_000, 40, Side.BUY)
+    world.tick(100)
+    world.tick(100)
+    (slice_,) = [one for one in world.engine.ledger.parents.values() if one.signal_id.startswith("unwind|")]
+    (child,) = world.journal.children(slice_.order_id)
+    assert (child.state, child.sent_to, child.side) == (OrderState.PENDING_NEW, "XTWO", "sell")
+    assert is_slice(child)
+    world.pump()
+    world.restart()
+    world.pump()
+    assert world.engine.portfolio.firm.quantity(VENUE, "ALFA") == 20 * NANOS
+    world.close()
+
+
 def test_the_near_price_rests_and_the_far_one_trades() -> None:
     """What the other tests take for granted: the market is 152.39 to 152.41."""
     assert NEAR < 152_390_000_000
     assert 152_410_000_000 + 2 * CENT < 152_560_000_000
+
+
+def scenario(world: World) -> None:
+    """Two parents, fills, a replacement and a bust."""
+    world.pump()
+    world.take(world.signal("ALFA", "buy"))
+    world.pump()
+    resting = [order for order in world.engine.open.values() if order.state is OrderState.NEW]
+    for order in resting:
+        world.replace(order.order_id, order.quantity + NANOS, order.limit_price)
+    world.pump()
+    wire = world.wires["one"]
+    world.exchanges.settle(wire, wire.matching.bust("XNAS-E1", 0))
+    world.pump()
+    world.tick(100)
+    world.pump()
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_crash_at_every_commit(tmp_path: Path, after: bool) -> None:
+    """The agent dies before or after the nth commit, for every n: each time it recovers, what is open
+    is known again, and at the end both sides agree."""
+    crashes = 0
+    while True:
+        directory = tmp_path / f"crash{crashes + 1}"
+        directory.mkdir()
+        parts = [part(30), part(10, "XTWO", NEAR, "day")]
+        world = World(directory, 1, Script(Decision(parts), Decision([part(5, "XTWO")])))
+        world.journal.left, world.journal.after = crashes + 1, after
+        try:
+            scenario(world)
+        except Crash:
+            world.restart()
+            world.pump()
+            crashes += 1
+        else:
+            break
+        finally:
+            world.settle()
+            world.close()
+    assert crashes >= 9  # the signal, six reports, a request to replace, the next decision
