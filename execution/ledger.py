@@ -46,6 +46,7 @@ class Ledger:
         self.parents: dict[str, OrderRecord] = {}
         self.waiting_since_ns: dict[str, int] = {}
         self.verdicts: dict[str, bytes] = {}  # until they are journaled
+        self._unknown: set[str] = set()
         self._children: dict[str, dict[str, OrderRecord]] = {}
         self._replacements: dict[str, str] = {}  # of an order that is being replaced: the other's id
 
@@ -58,6 +59,8 @@ class Ledger:
         for order in self._journal.open_orders():
             if order.order_id not in self.parents:
                 self.open[order.order_id] = order
+                if order.state is OrderState.UNKNOWN:
+                    self._unknown.add(order.order_id)
                 if order.original_order_id:
                     self._replacements[order.original_order_id] = order.order_id
 
@@ -178,6 +181,10 @@ class Ledger:
         else:
             self.open[order.order_id] = order
             self.waiting_since_ns[order.order_id] = self._clock.monotonic_ns()
+        if order.state is OrderState.UNKNOWN:
+            self._unknown.add(order.order_id)
+        else:
+            self._unknown.discard(order.order_id)
         children = self._children.get(order.parent_id)
         if children is not None:
             children[order.order_id] = order
@@ -250,7 +257,7 @@ class Ledger:
 
     def gauges(self) -> None:
         metrics.OPEN_ORDERS.set(len(self.open))
-        metrics.UNKNOWN_ORDERS.set(sum(order.state is OrderState.UNKNOWN for order in self.open.values()))
+        metrics.UNKNOWN_ORDERS.set(len(self._unknown))
 
 
 def of_states(orders: Iterable[OrderRecord], *states: OrderState) -> list[OrderRecord]:

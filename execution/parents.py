@@ -21,12 +21,13 @@ from execution.pretrade import PreTrade
 from execution.records import child_of, intent_of
 from execution.router import Decision, Router, Slice
 from execution.unwinder import PREFIX
-from tickloom.clock import Clock
+from tickloom.clock import NS_PER_MS, Clock
 from tickloom.events import OrderState
 from tickloom.prices import format_nanos
 
 CHILDREN_MAX = 500  # of a parent; a router that wants more goes in circles
-REFUSALS_MAX = 3  # parts of a parent that the gate may refuse before it is given up
+REFUSALS_MAX = 5  # decisions in a row of which the gate refused a part; then the parent is given up
+REFUSED_WAIT_NS = 250 * NS_PER_MS  # before the router is asked again; twice as long each time, 3.75 s in all
 
 
 @dataclass(slots=True)
@@ -70,6 +71,7 @@ class Parents:
         self.taken_back: set[str] = set()  # children that the router wants cancelled
         self._given_up: dict[str, str] = {}  # nothing more is to be tried; why
         self._refusals: dict[str, int] = {}
+        self._not_before_ns: dict[str, int] = {}
         self._recovered: set[str] = set()
 
     def routes(self, venue: str) -> bool:
@@ -91,6 +93,8 @@ class Parents:
         """What the router wants to do next for a parent; None: nothing."""
         parent = self._ledger.parents.get(parent_id)
         if parent is None or self.router is None or not self._works(parent):
+            return None
+        if self._clock.monotonic_ns() < self._not_before_ns.get(parent_id, 0):
             return None
         decision = self.router.decide(parent, self._ledger.children(parent_id), self._clock.now_ns())
         if decision is None or not (decision.slices or decision.cancel or decision.done):
@@ -138,7 +142,6 @@ class Parents:
             refused = transition(child, OrderState.REJECTED, now_ns, why)
             step.refused.append((refused, why))
             ledger.add_refused(refused)
-            self._refusals[parent.order_id] = self._refusals.get(parent.order_id, 0) + 1
             return
         step.sent.append(child)
         ledger.add(child)
@@ -162,10 +165,16 @@ class Parents:
 
     def _give_up(self, step: Step) -> None:
         parent_id, decision = step.parent.order_id, step.decision
+        refusals = self._refusals.get(parent_id, 0) + 1 if step.refused else 0
+        self._refusals[parent_id] = refusals
+        if refusals:
+            wait_ns = REFUSED_WAIT_NS << (refusals - 1)
+            self._not_before_ns[parent_id] = self._clock.monotonic_ns() + wait_ns
         if decision.done:
             self._given_up[parent_id] = decision.why or "given up by the router"
-        elif self._refusals.get(parent_id, 0) >= REFUSALS_MAX:
-            self._given_up[parent_id] = f"{REFUSALS_MAX} parts were refused, the last: {step.refused[-1][1]}"
+        elif refusals >= REFUSALS_MAX:
+            why = step.refused[-1][1]
+            self._given_up[parent_id] = f"{REFUSALS_MAX} decisions in a row were refused, the last: {why}"
         elif len(self._ledger.children(parent_id)) >= CHILDREN_MAX:
             self._given_up[parent_id] = f"{CHILDREN_MAX} parts were tried"
 
@@ -203,4 +212,5 @@ class Parents:
         """It has ended."""
         self._given_up.pop(parent_id, None)
         self._refusals.pop(parent_id, None)
+        self._not_before_ns.pop(parent_id, None)
         self._recovered.discard(parent_id)

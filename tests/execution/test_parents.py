@@ -132,16 +132,21 @@ def test_an_unknown_child_keeps_its_part(open_world: Callable[..., World]) -> No
 
 
 def test_a_router_that_wants_too_much_is_given_up(open_world: Callable[..., World]) -> None:
-    """Three parts of more than there is: an alert each, nothing leaves, the parent ends and says why."""
+    """Five times more than there is: an alert each, nothing leaves, the parent ends and says why. Between them
+    it waits a quarter of a second, then twice as long each time."""
     world = open_world(*[Decision([part(SHARES + 1)])] * REFUSALS_MAX)
     world.take(world.signal("ALFA", "buy"))
-    for _ in range(REFUSALS_MAX):
-        world.tick(100)
+    for number in range(REFUSALS_MAX - 1):
+        world.tick((250 << number) - 1)
+        assert len(world.journal.alerts()) == number + 1
+        world.tick(1)
+        assert len(world.journal.alerts()) == number + 2
     assert not any(wire.to_venue for wire in world.wires.values())
     assert [kind for _, kind, _ in world.journal.alerts()] == ["router"] * REFUSALS_MAX
     parent = parent_of(world)
     assert (parent.state, held(world)) == (OrderState.EXPIRED, 0)
-    assert parent.reason.startswith("3 parts were refused, the last: the router asks for 53 of 52")
+    last = "5 decisions in a row were refused, the last: the router asks for 53 of 52"
+    assert parent.reason.startswith(last)
 
 
 def test_kill_switch_takes_back_children_then_the_parent(open_world: Callable[..., World]) -> None:
