@@ -132,8 +132,8 @@ def test_an_unknown_child_keeps_its_part(open_world: Callable[..., World]) -> No
 
 
 def test_a_router_that_wants_too_much_is_given_up(open_world: Callable[..., World]) -> None:
-    """Five times more than there is: an alert each, nothing leaves, the parent ends and says why. Between them
-    it waits a quarter of a second, then twice as long each time."""
+    """Five times more than there is: an alert each, nothing leaves, the parent ends and says why. Between
+    them it waits a quarter of a second, then twice as long each time."""
     world = open_world(*[Decision([part(SHARES + 1)])] * REFUSALS_MAX)
     world.take(world.signal("ALFA", "buy"))
     for number in range(REFUSALS_MAX - 1):
