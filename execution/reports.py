@@ -204,8 +204,12 @@ def _unknown_order(order: OrderRecord, said: str) -> Effect:
 def _cancel_rejected(order: OrderRecord, report: Report, known: Known, ts: int) -> Effect:
     """OrderCancelReject (9) answers a request to cancel, or one to replace; one is under way at a time."""
     also: tuple[OrderRecord, ...] = ()
-    if known.successor is not None and (order.terminal or order.state is OrderState.PENDING_REPLACE):
-        also = (replacing.refused(known.successor, None, report.text, ts)[0],)
+    successor, waits = known.successor, (OrderState.PENDING_NEW, OrderState.UNKNOWN)
+    # an order that was replaced cannot be cancelled any more; what took its place lives
+    lives = OrderState.REPLACED in (order.state, report.state)
+    over = order.terminal or order.state is OrderState.PENDING_REPLACE
+    if successor is not None and successor.state in waits and over and not lives:
+        also = (replacing.refused(successor, None, report.text, ts)[0],)
     if order.state is OrderState.PENDING_REPLACE:
         reason = f"replacement rejected: {report.text}"
         return Effect(transition(order, report.state, ts, reason), changed=True, also=also)

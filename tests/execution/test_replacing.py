@@ -92,6 +92,43 @@ def test_fills_before_the_replacement_count_in_both(world: World) -> None:
     world.settle()
 
 
+def test_a_bust_before_the_replacement_counts_in_both(world: World) -> None:
+    """8 traded and were taken back while the request was on its way: the new order has nothing filled."""
+    (child,) = orders(world)
+    wire = world.wires["one"]
+    world.exchanges.trade_at("ALFA", NEAR, 8, Side.SELL)
+    world.pump()
+    world.replace(child.order_id, 30 * NANOS, NEAR)
+    requests = list(wire.to_venue)
+    wire.to_venue.clear()
+    world.exchanges.settle(wire, wire.matching.bust("XNAS-E1", 0))
+    wire.to_venue.extend(requests)
+    world.pump()
+    old, new = orders(world)
+    assert (old.state, old.filled_quantity) == (S.REPLACED, 0)
+    assert (new.state, new.filled_quantity) == (S.NEW, 0)
+    assert world.engine.portfolio.firm.quantity(VENUE, "ALFA") == 0
+    world.settle()
+
+
+def test_a_correction_upwards_leaves_no_less_for_sale(world: World) -> None:
+    """5 of 20 traded, and are 19 now: 15 may trade all the same, and are held; after them it is filled, with
+    34 filled of 20, which is no overfill."""
+    wire = world.wires["one"]
+    world.exchanges.trade_at("ALFA", NEAR, 5, Side.SELL)
+    world.exchanges.settle(wire, wire.matching.correct("XNAS-E1", 19 * NANOS, NEAR, 0))
+    world.pump()
+    (child,) = orders(world)
+    assert (child.filled_quantity, child.leaves) == (19 * NANOS, 15 * NANOS)
+    assert open_to_buy(world) == SHARES - 19
+    world.exchanges.trade_at("ALFA", NEAR, 15, Side.SELL)
+    world.pump()
+    (child,) = orders(world)
+    assert (child.state, child.filled_quantity, child.leaves) == (S.FILLED, 34 * NANOS, 0)
+    assert not any("overfill" in text for _, _, text in world.journal.alerts())
+    world.settle()
+
+
 def test_a_refusal_leaves_the_original_as_it_was(world: World) -> None:
     """The venue says no: the original works on, the other is rejected with the reason."""
     (child,) = orders(world)
@@ -108,6 +145,19 @@ def test_a_refusal_leaves_the_original_as_it_was(world: World) -> None:
     world.replace(child.order_id, 25 * NANOS, NEAR)  # another attempt has another id
     world.pump()
     assert [order.state for order in orders(world)] == [S.REPLACED, S.REJECTED, S.NEW]
+    world.settle()
+
+
+def test_a_late_answer_to_the_original_leaves_the_new_order_alone(world: World) -> None:
+    """The original was replaced, and a cancel of it is too late: what took its place works on."""
+    (child,) = orders(world)
+    world.replace(child.order_id, 30 * NANOS, NEAR)
+    world.pump()
+    late = Report(
+        ReportType.CANCEL_REJECTED, child.order_id, "XNAS", "ALFA", "buy", S.REPLACED, 0, text="too late"
+    )
+    world.engine.on_report(late, "one")
+    assert [order.state for order in orders(world)] == [S.REPLACED, S.NEW]
     world.settle()
 
 

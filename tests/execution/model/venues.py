@@ -78,6 +78,7 @@ class Exchanges:
         self.seq = 0
         self.wires = {name: _exchange(directory, name) for name in GATEWAYS}
         self.traded: dict[tuple[str, str], tuple[str, int]] = {}
+        self._order_of: dict[tuple[str, str], str] = {}
         self.bids = {symbol: REGISTRY.instruments[(VENUE, symbol)].reference - CENT for symbol in SYMBOLS}
         for symbol in SYMBOLS:
             self._display(symbol, self.bids[symbol], opening=True)
@@ -110,6 +111,7 @@ class Exchanges:
             if report.report_type is ReportType.TRADE:
                 signed = report.last_quantity * (1 if report.side == "buy" else -1)
                 self.traded[(report.venue, report.execution_id)] = (report.symbol, signed)
+                self._order_of[(report.venue, report.execution_id)] = report.order_id
         if outcome.answer is not None:
             told.append(outcome.answer)
         if wire.up:
@@ -118,6 +120,10 @@ class Exchanges:
     def bust(self) -> None:
         wire = self.wire()
         found = [key for key in self.traded if GATEWAY_OF[key[0]] == wire.name]
+        orders = wire.matching.orders
+        of_live = [key for key in found if orders[self._order_of[key]].leaves]
+        if of_live and self.rng.random() < 0.7:  # those that still change are the harder ones
+            found = of_live
         if not found:
             return
         _, execution_id = self.rng.choice(found)

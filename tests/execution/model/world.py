@@ -43,7 +43,7 @@ from tickloom.prices import NANOS
 
 #: Steps and how often each is taken.
 WEIGHTS = {
-    **{"signal": 14, "request": 26, "report": 34, "timer": 16, "replace": 6, "move": 5, "trade": 8},
+    **{"signal": 14, "request": 26, "report": 34, "timer": 16, "replace": 9, "move": 5, "trade": 8},
     **{
         "lose_request": 2,
         "lose_answer": 2,
@@ -68,12 +68,13 @@ class World:
         self.kill_switch = KillSwitch(directory)
         self.router: Router = router or self._router(self.rng.random())
         self.patience = self.rng.random()
-        self.limit, self.revision = 250, 1
+        self.limit, self.revision = 150, 1  # two orders, and a little
         self.number = self.crashes = 0
         self.counts: Counter[str] = Counter()
         self.exchanges = Exchanges(directory, self.rng, self.clock, self.market)
         self.wires, self.traded = self.exchanges.wires, self.exchanges.traded
         self.amended: dict[tuple[str, str], int] = {}  # what the agent has booked of it since: nanos
+        self.changed: set[str] = set()  # orders of which an execution was busted or corrected
         sides = ((symbol, sign) for symbol in SYMBOLS for sign in (1, -1))
         self.bounds = dict.fromkeys(sides, self._limit())
         self._start()
@@ -188,7 +189,7 @@ class World:
         self._due(self.engine.replace(order_id, quantity, price, "model"))
 
     def do_limits(self) -> None:
-        self.set_limit(self.rng.randint(80, 300))
+        self.set_limit(self.rng.randint(60, 180))
 
     def set_limit(self, shares: int) -> None:
         """Another position limit of every instrument, while the agent trades."""
@@ -314,6 +315,8 @@ class World:
         """A venue's own change of what was traded is in no limit's power."""
         for change in self.journal.execution_changes():
             self.amended[(change.destination, change.execution_id)] = change.quantity
+            found = self.journal.execution(change.destination, change.execution_id)
+            self.changed |= {found[1].order_id} if found else set()
         self._bound()
 
     # --- what must hold --------------------------------------------------------------------------
@@ -372,6 +375,8 @@ class World:
         assert parent.filled_quantity == filled, (parent, children)
         held = sum(self.engine.ledger.held(child).leaves for child in children)
         assert parent.filled_quantity + held + self.engine.ledger.unrouted(parent) >= parent.quantity
+        if not self.changed & {child.order_id for child in children}:  # else it is the venue's doing
+            assert parent.filled_quantity + held <= parent.quantity, (parent, children)
 
     def check_journal(self) -> None:
         """Positions are the sum of the executions that stand, each order's fills those of its own."""
