@@ -2,11 +2,11 @@
 
 python -m benchmarks.router [runs]
 
-A parent order of 4,000 shares meets three lit destinations with five levels a side and a dark pool; every second
-one has been pinged already, so that half of the decisions weigh a ping and half sweep. Books change between
-decisions. The baseline does a part of the same over the same books in plain Python: each level as a dictionary
-with decimals, sorted by price and fee, allocated, and written down with the standard library's json; no pool, no
-fill probability, latency, memory or leg risk.
+A parent order of 4,000 shares meets three lit destinations with five levels a side and a dark pool; every
+second one has been pinged already, so that half of the decisions weigh a ping and half sweep. Books change
+between decisions. The baseline does a part of the same over the same books in plain Python: each level as a
+dictionary with decimals, sorted by price and fee, allocated, and written down with the standard library's
+json; no pool, no fill probability, latency, memory or leg risk.
 """
 
 from __future__ import annotations

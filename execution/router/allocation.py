@@ -40,13 +40,17 @@ class Share:
     latency_ns: int
 
 
-def take_cost(
-    side: str, price: int, fee: int, fill: float, miss: float, latency_ns: int, drift_per_ns: float
-) -> int:
-    """Expected all-in cost of a share that is taken; see the module. miss: nanos; drift_per_ns: nanos a
-    nanosecond."""
-    direct = price + fee if side == "buy" else fee - price
-    return direct + round((1.0 - fill) * miss + latency_ns * drift_per_ns)
+def uncertainty(fill: float, miss: float, latency_ns: int, drift_per_ns: float) -> int:
+    """What a share of a destination is expected to cost beside price and fee, nanos; see the module.
+
+    miss: nanos; drift_per_ns: nanos of price a nanosecond.
+    """
+    return round((1.0 - fill) * miss + latency_ns * drift_per_ns)
+
+
+def all_in(side: str, price: int, fee: int) -> int:
+    """Price and fee as a cost, nanos a share: lower is better, and a sale's is below 0."""
+    return price + fee if side == "buy" else fee - price
 
 
 def rank(offers: Sequence[Offer]) -> list[Offer]:
@@ -60,7 +64,7 @@ def allocate(offers: Sequence[Offer], quantity: int, lot: int) -> list[Share]:
     Parameters
     ----------
     offers : sequence of Offer
-        Levels of one destination must get dearer as they get deeper, as those of a book do.
+        As :func:`rank` has them. Levels of one destination get dearer as they get deeper, as those of a book.
     quantity, lot : int
         Nanos; what of the quantity is no whole lot is left.
 
@@ -71,7 +75,7 @@ def allocate(offers: Sequence[Offer], quantity: int, lot: int) -> list[Share]:
     """
     left = quantity - quantity % lot
     found: dict[str, Share] = {}
-    for offer in rank(offers):
+    for offer in offers:
         if not left:
             break
         size = min(left, offer.size - offer.size % lot)
@@ -90,10 +94,10 @@ def allocate(offers: Sequence[Offer], quantity: int, lot: int) -> list[Share]:
 
 
 def average_cost(offers: Sequence[Offer], quantity: int) -> int | None:
-    """Of the cheapest ``quantity``, nanos a share; what is not displayed costs as much as the dearest.
-    None: there is nothing."""
+    """Of the cheapest ``quantity`` of ranked offers, nanos a share; what nobody displays costs as much as the
+    dearest. None: there is nothing."""
     left, total, last = quantity, 0, None
-    for offer in rank(offers):
+    for offer in offers:
         size = min(left, offer.size)
         total += size * offer.cost
         left -= size

@@ -21,7 +21,16 @@ from collections.abc import Callable, Iterable, Sequence
 from execution.destinations import Destinations
 from execution.orders import OrderRecord
 from execution.router import Decision, Slice
-from execution.router.allocation import BPS, Offer, allocate, average_cost, marginal_price, take_cost
+from execution.router.allocation import (
+    BPS,
+    Offer,
+    all_in,
+    allocate,
+    average_cost,
+    marginal_price,
+    rank,
+    uncertainty,
+)
 from execution.router.books import BookSource, BookView, Levels
 from execution.router.experience import Experience
 from execution.router.legs import LegRisk, OrderOf
@@ -202,19 +211,19 @@ class SmartRouter:
         return Weighed("none", "nothing within the limit at any destination", [], offers, bets)
 
     def _offers(self, task: Task) -> list[Offer]:
-        """What may be taken within the limit, with what it is expected to cost."""
+        """What may be taken within the limit, with what it is expected to cost; the cheapest first."""
         parent, take = task.parent, self.settings.take
         miss, drift = task.mid * take.miss_bps / BPS, self._drift(task)
         offers = []
         for one in task.candidates:
             latency_ns, fee = one.known.one_way_ns, one.destination.taker_fee
-            fill = one.known.fill.mean
+            extra = uncertainty(one.known.fill.mean, miss, latency_ns, drift)
             for price, size in one.levels:
                 if not reaches(parent.side, task.bound, price):
                     break
-                cost = take_cost(parent.side, price, fee, fill, miss, latency_ns, drift)
+                cost = all_in(parent.side, price, fee) + extra
                 offers.append(Offer(one.destination.name, price, size, cost, latency_ns))
-        return offers
+        return rank(offers)
 
     def _drift(self, task: Task) -> float:
         """Nanos of price a nanosecond of waiting."""
@@ -233,8 +242,7 @@ class SmartRouter:
                 continue
             if not reaches(parent.side, parent.limit_price, mid):
                 continue
-            fee = one.destination.taker_fee
-            cost = mid + fee if parent.side == "buy" else fee - mid
+            cost = all_in(parent.side, mid, one.destination.taker_fee)
             trip = one.known.round_trip
             wait_ns = round(trip.mean_ns + 4 * trip.deviation_ns)  # RFC 6298's time-out: nearly all are back
             bets.append(
@@ -257,8 +265,7 @@ class SmartRouter:
         for one in task.candidates:
             if one.destination.dark or one.out or one.book is None:
                 continue
-            fee = one.destination.maker_fee
-            cost = price + fee if parent.side == "buy" else fee - price
+            cost = all_in(parent.side, price, one.destination.maker_fee)
             ahead = sum(size for at, size in one.book.near(parent.side) if at == price)
             chance = one.known.post.mean * (1 + queue_share(task.free, ahead)) / 2
             bets.append(

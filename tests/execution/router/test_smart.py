@@ -243,7 +243,7 @@ def test_a_decision_is_kept_with_the_books_it_saw(world: World) -> None:
     assert seen["BATS"].far == [("100.02", "30"), ("100.03", "100")]
     assert (seen["BATS"].near, seen["BATS"].age_ms) == ([("100", "50")], 7)
     assert {(one.destination, one.quantity) for one in kept.slices} == {("BATS", "30"), ("EDGX", "30")}
-    assert [one.destination for one in kept.options if one.action == "take"] == ["XNAS", "BATS", "EDGX"]
+    assert [one.destination for one in kept.options if one.action == "take"] == ["BATS", "EDGX", "XNAS"]
 
 
 def test_an_instrument_nobody_knows_and_a_parent_that_is_over_are_left_alone(world: World) -> None:
