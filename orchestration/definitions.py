@@ -10,7 +10,7 @@ from orchestration.defs.history.assets import historical_ticks
 from orchestration.defs.parity.assets import rule_parity
 from orchestration.defs.reconciliation.assets import order_records, tick_counts
 from orchestration.defs.risk.assets import var_backtest
-from orchestration.defs.routing.assets import routing_regret
+from orchestration.defs.routing.assets import destination_quotes, routing_regret
 from orchestration.defs.schedules import (
     backtest_yesterday,
     calibrate_yesterday,
@@ -35,6 +35,7 @@ defs = dg.Definitions(
         rule_parity,
         pair_calibrations,
         var_backtest,
+        destination_quotes,
         routing_regret,
         order_costs,
     ],

@@ -16,9 +16,12 @@ from questdb import TimestampNanos
 from storage.applied import wait_applied
 from storage.ilp import IlpSender
 from storage.reader import QuestDbReader
+from tickloom.events import EventBlock
+from tickloom.prices import to_double
 from tickloom.settings import QuestDbSettings
 
 MOMENTS, REGRETS = "routing_moments", "routing_regret"
+ROWS_MAX = 50_000  # in one request
 HORIZONS_S = (0, 1, 10, 60, 300)
 
 _SYMBOLS = ("destination", "venue", "symbol", "rule", "side", "style")
@@ -43,6 +46,36 @@ class Touch:
     bid_size: float | None
     ask_price: float | None
     ask_size: float | None
+
+
+def write_quotes(settings: QuestDbSettings, block: EventBlock) -> None:
+    """Return when a block's quotes are acknowledged; those that are stored already change nothing.
+
+    In any order: for what is loaded after the event, beside :class:`storage.QuestDbSink`, which is for a
+    session as it goes on.
+
+    Raises
+    ------
+    ServiceError, StorageError
+        As :func:`write_moments`.
+    """
+    names = ("bid_price", "bid_size", "ask_price", "ask_size")
+    for start in range(0, len(block.quotes), ROWS_MAX):
+        part = block.quotes[start : start + ROWS_MAX]
+        times = zip(part["ts_event"].tolist(), part["ts_recv"].tolist(), strict=True)
+        doubles = [to_double(part[name]).tolist() for name in names]
+        rest = zip(part["symbol"].tolist(), part["seq"].tolist(), *doubles, strict=True)
+        rows = list(zip(times, rest, strict=True))
+
+        def fill(buffer: Any, rows: list[Any] = rows) -> None:
+            for (ts, ts_recv), (symbol, seq, *values) in rows:
+                columns = {"ts_recv": TimestampNanos(ts_recv), "seq": seq}
+                columns |= {name: value for name, value in zip(names, values, strict=True) if value == value}
+                symbols = {"venue": block.venue, "session": block.session}
+                symbols["symbol"] = block.symbols.names[symbol]
+                buffer.row("quotes", symbols=symbols, columns=columns, at=TimestampNanos(ts))
+
+        _send(settings, "quotes", fill, len(rows))
 
 
 def write_moments(settings: QuestDbSettings, moments: Sequence[Moment]) -> None:

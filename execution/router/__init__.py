@@ -4,6 +4,10 @@ A parent order is sized by a signal and passed by the gate; it never leaves. A r
 go. The engine makes child orders of the slices, passes each through the gate, makes them and the decision
 durable in one transaction, and asks again whenever a part comes back unfilled. The books that a decision saw
 are kept with it.
+
+:class:`~execution.router.smart.SmartRouter` is the router; ``docs/routing.md`` has its formulas. ``books`` and
+``memory`` are what it sees, ``experience`` what it has learnt, ``standing`` where a parent stands, ``allocation``,
+``waiting`` and ``legs`` its reasoning, ``record`` what is kept, ``settings`` its file.
 """
 
 from __future__ import annotations

@@ -90,12 +90,14 @@ class LegSettings(Table):
     """Pairs. leg_risk_max: money that may be unhedged between the two legs; None: no limit.
 
     laggard_share: of it, from which on the leg behind stops waiting and crosses, no further than
-    laggard_cross_bps past the far touch.
+    laggard_cross_bps past the far touch. wait_ms: how long a leg that finds nothing within its limit waits
+    for a book before it is given up, as that ends the other one, too.
     """
 
     leg_risk_max: Amount | None = None
     laggard_share: Share = 0.5
     laggard_cross_bps: Rate = 10.0
+    wait_ms: Milliseconds = 2_000
 
 
 class RoutingTable(Table):

@@ -120,9 +120,16 @@ class SmartRouter:
             self._note(task, weighed.slices)
             record = write(task, weighed, cancel, self.settings.digest)
             return Decision(weighed.slices, cancel, False, weighed.why, record)
-        if task.free and not stand.open and not task.patient:  # a patient one waits for a book
+        if task.free and not stand.open and not self._waits(task, children):
             return self._give_up(task, weighed.why)
         return None
+
+    def _waits(self, task: Task, children: Sequence[OrderRecord]) -> bool:
+        """Whether a parent that finds nothing waits for a book: a patient one does, and a leg for a while."""
+        if task.patient or task.leg is None:
+            return task.patient
+        began = max((child.ts_created for child in children), default=task.parent.ts_created)
+        return task.now_ns - began < self.settings.legs.wait_ms * NS_PER_MS
 
     def _task(self, parent: OrderRecord, instrument: Instrument, stand: Standing, now_ns: int) -> Task:
         candidates = self._candidates(parent, stand, now_ns)

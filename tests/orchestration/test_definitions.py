@@ -31,6 +31,7 @@ def test_asset_graph_is_as_published() -> None:
         "rule_parity": ("parity", ["signals_identical"]),
         "pair_calibrations": ("calibration", ["frozen_pairs_still_cointegrated"]),
         "var_backtest": ("risk", ["var_holds"]),
+        "destination_quotes": ("routing", []),
         "routing_regret": ("routing", ["regret_within_bound"]),
         "order_costs": ("costs", ["every_order_costed"]),
     }

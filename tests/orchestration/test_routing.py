@@ -10,6 +10,7 @@ import dagster as dg
 import msgspec
 import numpy as np
 import pytest
+from confluent_kafka import Producer
 
 from execution.destinations import Destination, Destinations
 from execution.journal import Journal
@@ -19,14 +20,16 @@ from execution.router.record import ChosenSlice, DecisionRecord
 from execution.service import journal_path
 from orchestration.definitions import defs
 from orchestration.defs.routing import regret
-from orchestration.defs.routing.assets import routing_regret
+from orchestration.defs.routing.assets import destination_quotes, routing_regret
 from orchestration.defs.routing.fills import RoutedFill
 from orchestration.defs.schedules import regret_yesterday
 from storage import QuestDbReader, QuestDbSink, schema, wait_applied
+from tickloom import topics
 from tickloom.clock import NS_PER_DAY, NS_PER_S
+from tickloom.codec import TickBatch, encode
 from tickloom.events import QUOTE_DTYPE, EventBlock, Execution, OrderState, Signal, SymbolTable
-from tickloom.prices import NANOS
-from tickloom.settings import QuestDbSettings
+from tickloom.prices import NANOS, NO_PRICE
+from tickloom.settings import KafkaSettings, QuestDbSettings
 
 CENT = NANOS // 100
 MILL = NANOS // 1_000
@@ -236,3 +239,34 @@ def test_schedule_asks_for_the_day_before() -> None:
     data = regret_yesterday.evaluate_tick(context)
     assert data.run_requests is not None
     assert [request.partition_key for request in data.run_requests] == ["2026-11-21"]
+
+
+def test_quotes_that_no_ingester_stores_are_loaded_from_kafka(
+    questdb: QuestDbSettings, kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch, data_dir: Path
+) -> None:
+    """Of a venue that is on Kafka only: the day's quotes and no others, once, whatever the partition; a side
+    that is empty is NULL. A book that nobody published is none."""
+    monkeypatch.setenv("TICKLOOM_KAFKA_BOOTSTRAP", kafka.bootstrap)
+    (data_dir / "destinations.toml").write_text(FILE.replace("BATS", "XQUO"))
+    topics.ensure_topics([topics.ticks("XQUO")], kafka)
+    producer = Producer({"bootstrap.servers": kafka.bootstrap, "log_level": 0})
+    symbols = SymbolTable(["ALFA"])
+    for number, offset_ns in enumerate((0, NS_PER_S, -NS_PER_DAY, NS_PER_DAY)):
+        ts = OPEN_NS + NS_PER_DAY + offset_ns
+        ask = NO_PRICE if number == 1 else 100_01 * CENT
+        rows = [(ts, ts, number + 1, 1, 100_00 * CENT, 5 * NANOS, ask, 7 * NANOS, 0)]
+        block = EventBlock("XQUO", "20250604.Q", symbols, quotes=np.array(rows, dtype=QUOTE_DTYPE))
+        batch = TickBatch(number % 2, number + 1, number + 1, ts, block)
+        producer.produce(topics.ticks("XQUO"), encode(batch), partition=number % kafka.tick_partitions)
+    assert producer.flush(30) == 0
+    for loaded in (2, 0):
+        done = dg.materialize([destination_quotes], partition_key="2025-06-04")
+        (made,) = done.asset_materializations_for_node("destination_quotes")
+        assert made.metadata["dagster/row_count"].value == loaded
+        wait_applied(questdb, ["quotes"])
+    with QuestDbReader(questdb) as reader:
+        rows = reader.query("SELECT seq, bid_price, ask_price FROM quotes WHERE venue = 'XQUO' ORDER BY seq")
+    assert rows.to_pylist() == [
+        {"seq": 1, "bid_price": 100.0, "ask_price": 100.01},
+        {"seq": 2, "bid_price": 100.0, "ask_price": None},
+    ]

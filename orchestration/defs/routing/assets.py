@@ -13,13 +13,48 @@ from orchestration import results
 from orchestration.defs.partitions import SESSION_DAYS
 from orchestration.defs.routing import regret
 from orchestration.defs.routing.fills import RoutedFill, routed_fills
+from orchestration.defs.routing.quotes import count_quotes, load_quotes
 from storage import routing, schema
 from storage.reader import QuestDbReader
 from tickloom.clock import NS_PER_DAY
 from tickloom.errors import DestinationsError, JournalError
-from tickloom.settings import ExchangeSettings, ExecutionSettings, QuestDbSettings, StackSettings
+from tickloom.settings import (
+    ExchangeSettings,
+    ExecutionSettings,
+    KafkaSettings,
+    QuestDbSettings,
+    StackSettings,
+)
 
 FOLDER = "routing"
+
+
+@dg.asset(
+    partitions_def=SESSION_DAYS,
+    group_name="routing",
+    kinds={"kafka", "questdb"},
+    description="Quotes of a day of the destinations' own books, from Kafka, where QuestDB has none of that "
+    "day: of venues whose market data no ingester stores. Loading a day again changes nothing.",
+)
+def destination_quotes(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    """Bring to QuestDB what the regret report looks up."""
+    day = context.partition_key
+    settings = QuestDbSettings.load()
+    try:
+        places = _connectivity().destinations
+    except DestinationsError as error:
+        raise dg.Failure(str(error), allow_retries=False) from None
+    schema.apply(settings)
+    routed = {one.market for one in places.by_name.values() if len(places.of(one.market)) > 1}
+    books = sorted({one.book for name in routed for one in regret.lit(places, name)})
+    loaded = {}
+    for book in books:
+        if count_quotes(settings, book, day):
+            continue
+        loaded[book] = load_quotes(KafkaSettings.load(), settings, book, day)
+    return dg.MaterializeResult(
+        metadata={"dagster/row_count": sum(loaded.values()), "books": books, "loaded": loaded}
+    )
 
 
 class RegretConfig(dg.Config):
@@ -91,6 +126,7 @@ def _check(found: list[dict[str, Any]], bound: float) -> dg.AssetCheckResult:
     partitions_def=SESSION_DAYS,
     group_name="routing",
     kinds={"questdb", "sqlite"},
+    deps=[destination_quotes],
     check_specs=[
         dg.AssetCheckSpec(
             "regret_within_bound",

@@ -127,11 +127,16 @@ def test_the_router_hands_out_in_step() -> None:
 
 
 def test_a_leg_that_ends_stops_the_other() -> None:
-    """Nothing can be sold within the limit, so that leg ends; the other, which has 9, stops and says so."""
+    """Nothing can be sold within the limit for two seconds, so that leg ends; the other, which has 9, stops
+    and says so."""
     world, a, b = pair_world()
     world.decide(a)
     world.answer(0, 9)
-    gone = world.decide(replace(b, limit_price=100_03 * CENT))
+    late = replace(b, limit_price=100_03 * CENT)
+    world.now_ns += 1_999 * NS_PER_MS
+    assert world.decide(late) is None  # it waits for a book
+    world.now_ns += NS_PER_MS
+    gone = world.decide(late)
     assert gone is not None
     assert gone.done
     stopped = world.decide(a)
