@@ -5,9 +5,9 @@ go. The engine makes child orders of the slices, passes each through the gate, m
 durable in one transaction, and asks again whenever a part comes back unfilled. The books that a decision saw
 are kept with it.
 
-:class:`~execution.router.smart.SmartRouter` is the router; ``docs/routing.md`` has its formulas. ``books`` and
-``memory`` are what it sees, ``experience`` what it has learnt, ``standing`` where a parent stands, ``allocation``,
-``waiting`` and ``legs`` its reasoning, ``record`` what is kept, ``settings`` its file.
+:class:`~execution.router.smart.SmartRouter` is the router; ``docs/routing.md`` has its formulas. ``books``
+and ``memory`` are what it sees, ``experience`` what it has learnt, ``standing`` where a parent stands,
+``allocation``, ``waiting`` and ``legs`` its reasoning, ``record`` what is kept, ``settings`` its file.
 """
 
 from __future__ import annotations
