@@ -128,7 +128,6 @@ class ExecutionService:
             gateways=self.gateway.names,
             gateway_of=self.gateway.gateway_of,
             router=self._router,
-            reachable=self.gateway.reachable,
         )
         self._copies = CopyDesk(
             *(self.gateway.connectivity, self.engine, self._on_report, self._order_ids, data_dir),
