@@ -13,6 +13,7 @@ from execution.lineage.model import (
     CheckLine,
     Decision,
     FillLine,
+    Made,
     OrderLine,
     PositionLine,
     SignalLine,
@@ -66,12 +67,22 @@ def history_of(rows: Sequence[Row]) -> list[Change]:
 
 
 def decision_line(row: Row) -> Decision:
-    """A router's decision; what is no JSON stays text."""
+    """A router's decision as ``execution.parents`` journals it; what is none of that is all record."""
     try:
-        record: Any = json.loads(row["decision"])
+        found: Any = json.loads(row["decision"])
     except ValueError:
-        record = row["decision"]
-    return Decision(row["number"], row["ts"], record)
+        found = row["decision"]
+    if not isinstance(found, dict) or "record" not in found:
+        return Decision(row["number"], row["ts"], "", False, [], [], found)
+    return Decision(
+        number=row["number"],
+        ts=row["ts"],
+        why=found.get("why", ""),
+        done=bool(found.get("done")),
+        made=[Made(one["order_id"], one["refused"]) for one in found.get("orders", [])],
+        cancel=found.get("cancel", []),
+        record=found["record"],
+    )
 
 
 def verdict_line(row: Row) -> VerdictLine:

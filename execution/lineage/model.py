@@ -52,11 +52,23 @@ class OrderLine(msgspec.Struct, frozen=True):
     ts: int
 
 
+class Made(msgspec.Struct, frozen=True):
+    """A child that a decision made; ``refused``: why the gate did not let it leave, empty if it did."""
+
+    order_id: str
+    refused: str
+
+
 class Decision(msgspec.Struct, frozen=True):
-    """A router's decision over the parent; ``record``: what it saw and expected, as it wrote it down."""
+    """A router's decision over the parent. ``done``: nothing more was to be tried. ``cancel``: ids of
+    children to be taken back. ``record``: what the router saw and expected, as it wrote it down."""
 
     number: int
     ts: int
+    why: str
+    done: bool
+    made: list[Made]
+    cancel: list[str]
     record: Any
 
 

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from execution.lineage.decision_text import decision_lines
 from execution.lineage.layout import columns, section
 from execution.lineage.model import (
-    Decision,
     FillLine,
     Lineage,
     OrderLine,
@@ -38,7 +37,7 @@ def render(lineage: Lineage, everything: bool = False) -> str:
         section("Executions", _fills(lineage.executions)),
         section("Position", _position(lineage)),
         section("Parent and children", _family(lineage)),
-        section("Router", _routes(lineage.routes, everything)),
+        section("Router", _routes(lineage, everything)),
         section("Risk", _verdict(lineage.verdict, everything)),
         section("Breach plan", ((f"{_clock(one.ts)}  {one.action}: {one.why}") for one in lineage.actions)),
         section("Signal", _signal(lineage)),
@@ -128,10 +127,15 @@ def _family(lineage: Lineage) -> Iterator[str]:
     yield from columns(rows, right=(3,))
 
 
-def _routes(routes: Sequence[Decision], everything: bool) -> Iterator[str]:
-    for one in routes:
-        yield f"decision {one.number}, {_clock(one.ts)}"
+def _routes(lineage: Lineage, everything: bool) -> Iterator[str]:
+    for one in lineage.routes:
+        end = " (the last: nothing more is tried)" if one.done else ""
+        yield f"decision {one.number}, {_clock(one.ts)}{f': {one.why}' if one.why else ''}{end}"
         yield from (f"  {line}" for line in decision_lines(one.record, everything))
+        for made in one.made:
+            mark = " (this order)" if made.order_id == lineage.order.order_id else ""
+            refused = f", refused: {made.refused}" if made.refused else ""
+            yield f"  made {made.order_id}{mark}{refused}"
 
 
 def _verdict(verdict: VerdictLine | None, everything: bool) -> Iterator[str]:

@@ -17,6 +17,8 @@ from execution.lineage.model import PacketLine, RuleLine, TickLine, Ticks
 from execution.lineage.records import Records, journal_path
 from execution.lineage.text import render
 from execution.orders import OrderRecord
+from execution.parents import Step
+from execution.router import Decision, Slice
 from tickloom.errors import JournalError
 from tickloom.events import Execution, OrderState, Signal
 from tickloom.instruments import Registry
@@ -33,6 +35,7 @@ VERDICT = (
     b'["order_entry", "firm", 0, 0, true], ["signal_age", "strategy", 1500000, 5000000000, true],'
     b'["position", "firm", 350000000000, 300000000000, false]]}'
 )
+RECORD = b'{"action": "sweep", "free": "300"}'
 PARENT = OrderRecord(
     *("PARENTAAAAAAAAAAAAAA", "s1", 0, "probe", "XNAS", "ALFA", "buy", 300 * NANOS, 101 * NANOS, "ioc"),
     *(OrderState.PENDING_NEW, T0 + 2_000_000, T0 + 2_000_000),
@@ -71,7 +74,12 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
         found.add_signal(SIGNAL, "accepted", "", T0 + 1_000_000)
         found.add_order(PARENT, sent=False)
         found.set_verdict(PARENT.order_id, PARENT.ts, VERDICT)
-        found.add_route(PARENT.order_id, T0 + 2_500_000, b'{"why": "best price", "books": {"XBOS": [1, 2]}}')
+        step = Step(
+            PARENT, Decision([Slice("XBOS", 200 * NANOS, 101 * NANOS)], why="best price", record=RECORD)
+        )
+        step.sent.append(one)
+        step.refused.append((two, "lot: 1, limit 0"))
+        found.add_route(PARENT.order_id, T0 + 2_500_000, step.record())
         found.add_order(one, sent=True)
         found.set_verdict(one.order_id, one.ts, VERDICT)
         found.add_order(two, sent=True)
@@ -107,12 +115,21 @@ def test_what_means_nothing_or_too_much_is_refused(journal: Journal, tmp_path: P
 
 
 def test_a_child_leads_to_parent_siblings_router_and_verdicts(journal: Journal, tmp_path: Path) -> None:
-    """The decision's record is JSON inside the JSON; each check has value, limit and outcome."""
+    """The decision as the agent journals it: which orders it made, and the router's own record as JSON inside
+    the JSON. Each check has value, limit and outcome."""
     found = ask(tmp_path, "V-77")
     assert found.parent is not None
     assert found.parent.order_id == PARENT.order_id
     assert [(one.destination, one.quantity) for one in found.children] == [("XBOS", "200"), ("DARK", "100")]
-    assert [one.record for one in found.routes] == [{"why": "best price", "books": {"XBOS": [1, 2]}}]
+    (route,) = found.routes
+    assert (route.why, route.record) == ("best price", {"action": "sweep", "free": "300"})
+    assert [(one.order_id[:3], one.refused) for one in route.made] == [
+        ("ONE", ""),
+        ("TWO", "lot: 1, limit 0"),
+    ]
+    page = render(found)
+    assert "made ONECCCCCCCCCCCCCCCCC (this order)" in page
+    assert "made TWOCCCCCCCCCCCCCCCCC, refused: lot: 1, limit 0" in page
     assert found.verdict is not None
     assert found.verdict.refused == ["position", "firm"]
     shown = [(one.check, one.passed, one.shown) for one in found.verdict.checks]
