@@ -44,9 +44,9 @@ def steps_of(
     for number, change in enumerate(history):
         filled = f", {change.filled_quantity} filled" if change.filled_quantity != "0" else ""
         name = _name(number, change, history)
-        own.append(
-            (name, change.ts, f"{change.state}{filled}{f': {change.reason}' if change.reason else ''}")
-        )
+        before = history[number - 1].reason if number else ""
+        why = f": {change.reason}" if change.reason != before else ""  # an order keeps its last reason
+        own.append((name, change.ts, f"{change.state}{filled}{why}"))
     for fill in executions:
         text = f"{fill.quantity} at {fill.price} on {fill.destination} ({fill.execution_id})"
         venue.append(("execution", fill.ts, text))

@@ -19,6 +19,8 @@ from execution.lineage.model import (
 )
 from tickloom.clock import NS_PER_MS, NS_PER_S, NS_PER_US
 
+#: States that an order's last reason is about; it keeps the reason when it is filled after all.
+_REASONED = frozenset({"rejected", "cancelled", "pending_cancel", "expired", "unknown", "done_for_day"})
 ABOUT_COLUMNS = 110
 COMPUTED_DIGITS = 9
 HEX_BYTES_A_LINE = 16
@@ -51,7 +53,8 @@ def render(lineage: Lineage, everything: bool = False) -> str:
 def _order(lineage: Lineage) -> Iterator[str]:
     order = lineage.order
     kind = "Parent order" if lineage.children and lineage.parent is None else "Order"
-    yield f"{kind} {order.order_id}: {order.state}{f' ({order.reason})' if order.reason else ''}"
+    why = f" ({order.reason})" if order.reason and order.state in _REASONED else ""
+    yield f"{kind} {order.order_id}: {order.state}{why}"
     yield f"  {_what(order)}"
     yield f"  {order.filled_quantity} of {order.quantity} filled{_at(order)}; rule {order.rule}"
     if order.venue_order_id:

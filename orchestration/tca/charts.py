@@ -12,7 +12,7 @@ from html import escape
 
 WIDTH, LEFT, RIGHT = 760, 150, 24
 ROW, GAP = 22, 10
-PLOT_HEIGHT, TOP, BOTTOM = 250, 20, 34
+PLOT_HEIGHT, TOP, BOTTOM = 250, 28, 34
 TICKS = 5
 
 
@@ -210,7 +210,7 @@ def _vertical_grid(ticks: Sequence[float], x: _scale, bottom: float, unit: str) 
 
 
 def _horizontal_grid(ticks: Sequence[float], y: _scale, left: float, right: float, unit: str) -> list[str]:
-    lines = [f'<text class="tick" x="{left - 30}" y="{TOP - 4}">{escape(unit)}</text>'] if unit else []
+    lines = [f'<text class="tick" x="{left - 30}" y="{TOP - 14}">{escape(unit)}</text>'] if unit else []
     for tick in ticks:
         at = f"{y(tick):.1f}"
         style = "axis" if tick == 0 else "grid"

@@ -161,6 +161,22 @@ def test_steps_have_their_clocks_and_latencies(journal: Journal, tmp_path: Path)
     ]
 
 
+def test_a_reason_is_told_where_it_came_up(journal: Journal, tmp_path: Path) -> None:
+    """An order keeps its last reason; that it was unknown once is no reason why it is filled."""
+    base = replace(PARENT, order_id="LATEAAAAAAAAAAAAAAAA", signal_id="s9")
+    lost = replace(base, state=OrderState.UNKNOWN, reason="no answer", revision=1, ts=T0 + 5_000_000)
+    with journal.transaction():
+        journal.add_order(base, sent=True)
+        journal.update_order(lost)
+        journal.update_order(replace(lost, state=OrderState.NEW, revision=2, ts=T0 + 6_000_000))
+    found = ask(tmp_path, "LATEAA")
+    assert [one.text for one in found.steps] == ["pending_new", "unknown: no answer", "new"]
+    assert render(found).splitlines()[0] == "Order LATEAAAAAAAAAAAAAAAA: new"
+    with journal.transaction():
+        journal.update_order(replace(lost, state=OrderState.CANCELLED, revision=3, ts=T0 + 7_000_000))
+    assert render(ask(tmp_path, "LATEAA")).splitlines()[0].endswith(": cancelled (no answer)")
+
+
 def test_position_is_the_firms_before_and_after(journal: Journal, tmp_path: Path) -> None:
     """50 short at 99; 200 bought at 100 cover it for a loss of 50 and leave 150 long at 100."""
     held = ask(tmp_path, "V-77").position
