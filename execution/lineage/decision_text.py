@@ -38,8 +38,6 @@ def decision_lines(record: Any, everything: bool) -> Iterator[str]:
         kind = f"{one.get('order_type', '')}, {one.get('time_in_force', '')}"
         size = f"{one.get('quantity', '')} at {one.get('limit_price', '')}"
         yield f"chosen: {size} to {one.get('destination', '')} ({kind}): {one.get('why', '')}"
-    for order_id in record.get("cancel", []):
-        yield f"taken back: {order_id}"
 
 
 def _book(book: dict[str, Any]) -> tuple[str, ...]:

@@ -131,14 +131,25 @@ def _family(lineage: Lineage) -> Iterator[str]:
 
 
 def _routes(lineage: Lineage, everything: bool) -> Iterator[str]:
-    for one in lineage.routes:
+    """All decisions over a parent; of a child, those that made it or took it back."""
+    own = lineage.order.order_id
+    shown = [
+        one
+        for one in lineage.routes
+        if everything or lineage.parent is None or own in {*one.cancel, *(made.order_id for made in one.made)}
+    ]
+    for one in shown:
         end = " (the last: nothing more is tried)" if one.done else ""
         yield f"decision {one.number}, {_clock(one.ts)}{f': {one.why}' if one.why else ''}{end}"
         yield from (f"  {line}" for line in decision_lines(one.record, everything))
         for made in one.made:
-            mark = " (this order)" if made.order_id == lineage.order.order_id else ""
+            mark = " (this order)" if made.order_id == own else ""
             refused = f", refused: {made.refused}" if made.refused else ""
             yield f"  made {made.order_id}{mark}{refused}"
+        for order_id in one.cancel:
+            yield f"  took back {order_id}{' (this order)' if order_id == own else ''}"
+    if len(lineage.routes) > len(shown):
+        yield f"and {len(lineage.routes) - len(shown)} more decisions over its parent (--all)"
 
 
 def _verdict(verdict: VerdictLine | None, everything: bool) -> Iterator[str]:

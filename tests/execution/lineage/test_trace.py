@@ -80,6 +80,8 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
         step.sent.append(one)
         step.refused.append((two, "lot: 1, limit 0"))
         found.add_route(PARENT.order_id, T0 + 2_500_000, step.record())
+        again = Step(PARENT, Decision(cancel=[two.order_id], done=True, why="enough"))
+        found.add_route(PARENT.order_id, T0 + 4_500_000, again.record())
         found.add_order(one, sent=True)
         found.set_verdict(one.order_id, one.ts, VERDICT)
         found.add_order(two, sent=True)
@@ -121,7 +123,8 @@ def test_a_child_leads_to_parent_siblings_router_and_verdicts(journal: Journal, 
     assert found.parent is not None
     assert found.parent.order_id == PARENT.order_id
     assert [(one.destination, one.quantity) for one in found.children] == [("XBOS", "200"), ("DARK", "100")]
-    (route,) = found.routes
+    route, last = found.routes
+    assert (last.done, last.cancel) == (True, ["TWOCCCCCCCCCCCCCCCCC"])
     assert (route.why, route.record) == ("best price", {"action": "sweep", "free": "300"})
     assert [(one.order_id[:3], one.refused) for one in route.made] == [
         ("ONE", ""),
@@ -130,6 +133,8 @@ def test_a_child_leads_to_parent_siblings_router_and_verdicts(journal: Journal, 
     page = render(found)
     assert "made ONECCCCCCCCCCCCCCCCC (this order)" in page
     assert "made TWOCCCCCCCCCCCCCCCCC, refused: lot: 1, limit 0" in page
+    assert "and 1 more decisions over its parent" in page
+    assert "took back TWOCCCCCCCCCCCCCCCCC (this order)" in render(ask(tmp_path, "TWOCCC"))
     assert found.verdict is not None
     assert found.verdict.refused == ["position", "firm"]
     shown = [(one.check, one.passed, one.shown) for one in found.verdict.checks]
