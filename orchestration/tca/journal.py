@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from execution.lineage.records import Records, Row
 from execution.orders import TERMINAL
 from orchestration.tca.terms import Fill, Parent
+from tickloom.events import OrderState
 
 _ENDED = frozenset(state.value for state in TERMINAL)
 
@@ -34,10 +35,11 @@ def parents(records: Records, venue: str, from_ns: int, to_ns: int) -> Iterator[
 
 
 def _parent(records: Records, first: Row, chain: list[Row], carriers: list[str]) -> Parent:
-    last = max(chain, key=lambda row: int(row["ts"]))
+    # the newest that was not refused carries on, and its quantity has what was filled before (OrderQty, FIX
+    # tag 38)
+    standing = [row for row in chain if row["state"] != OrderState.REJECTED] or chain
+    last = max(standing, key=lambda row: int(row["ts_created"]))
     fills = [_fill(row) for row in records.executions(carriers) if row["quantity"]]
-    # a replacement asks for what it is to be in all, what was filled before included
-    quantity = int(max(chain, key=lambda row: int(row["ts_created"]))["quantity"])
     return Parent(
         order_id=first["order_id"],
         signal_id=first["signal_id"],
@@ -45,7 +47,7 @@ def _parent(records: Records, first: Row, chain: list[Row], carriers: list[str])
         venue=first["venue"],
         symbol=first["symbol"],
         side=first["side"],
-        quantity=quantity,
+        quantity=int(last["quantity"]),
         ts_signal=_event_time(records, first["signal_id"]),
         ts_sent=int(first["ts_created"]),
         ts_ended=int(last["ts"]) if last["state"] in _ENDED else 0,

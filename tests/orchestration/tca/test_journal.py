@@ -95,6 +95,17 @@ def test_a_replaced_order_is_one_with_its_replacement(journal: Journal) -> None:
     assert (found.quantity, found.filled) == (200 * NANOS, 100 * NANOS)
 
 
+def test_a_refused_replacement_changes_nothing(journal: Journal) -> None:
+    """The venue kept the first: its quantity and its end count."""
+    second = replace(ORDER, order_id="B", original_order_id="A", ts_created=T0 + 3, ts=T0 + 4)
+    second = replace(second, quantity=900 * NANOS, state=OrderState.REJECTED)
+    with journal.transaction():
+        journal.add_order(ORDER, sent=True)
+        journal.add_order(second, sent=True)
+    (found,) = read(journal)
+    assert (found.quantity, found.ts_ended, found.state) == (300 * NANOS, T0 + 9, "filled")
+
+
 def test_busts_and_corrections_count_as_they_stand(journal: Journal) -> None:
     """What was taken back costs nothing; what was corrected costs what it is now."""
     with journal.transaction():
