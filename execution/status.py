@@ -184,8 +184,8 @@ def stored(journal: Journal, now_ns: int, halted: str | None) -> RiskStatus:
     found = _common(journal, now_ns, halted, journal.open_orders())
     firm, by_rule, marks = PositionBook(), dict[str, PositionBook](), journal.marks()
     for rule, execution in journal.executions():
-        firm.book(execution)
-        by_rule.setdefault(rule, PositionBook()).book(execution)
+        firm.book(execution, execution.fee)
+        by_rule.setdefault(rule, PositionBook()).book(execution, execution.fee)
     for rule, positions in [("", firm), *sorted(by_rule.items())]:
         found.positions += _positions(rule, positions, marks)
         scope = scope_text(Level.STRATEGY if rule else Level.FIRM, rule)

@@ -274,7 +274,8 @@ class RiskBook:
             exposure.set_open(self.rows, self.cells, self.static, self.sigma, k, held.i, buys, sells)
 
     def _count_open(self, held: _Open, change: int) -> None:
-        self.rows[[0, 1 + held.i, self.count + held.k], R_OPEN_ORDERS] += change
+        for place in (0, 1 + held.i, self.count + held.k):  # an index by a list takes ten times as long
+            self.rows[place, R_OPEN_ORDERS] += change
 
     def _own_touch(self, k: int, i: int) -> None:
         bid, ask = 0, NO_ASK
@@ -323,7 +324,8 @@ class RiskBook:
             )
             value = sign * side * execution.quantity * 1e-9 * (self.static[i, S_MARK] * 0.5e-9)
             exposure.move_variance(self.risk, self.covariance, cell, i, value)
-        self.rows[[0, 1 + i, self.count + k], R_TRADES] += sign
+        for place in (0, 1 + i, self.count + k):
+            self.rows[place, R_TRADES] += sign
 
     # --- the day -------------------------------------------------------------------------------
 

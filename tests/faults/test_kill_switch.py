@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 RATE = 1_000
 BURST = 3_000
 _STOCKS = sorted(Registry.load().of_venue(VENUE), key=lambda item: item.reference)
-#: A second rule orders for 160 million, of which a million shares are displayed: some of the cheap ones rest.
+#: A second rule orders for 160 million; a million shares are displayed, so of the cheap stocks some rests.
 RESTING = tuple(item.symbol for item in _STOCKS[:6])
 BURSTING = tuple(item.symbol for item in _STOCKS[6:12])
 DEEP = """
