@@ -19,7 +19,6 @@ import sqlite3
 import tempfile
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -125,7 +124,7 @@ async def _signals(producer: Producer, registry: Registry, partitions: int) -> d
         symbol = symbols[number // 2 % len(symbols)]
         signal = make_signal(number + 1, symbol, "sell" if number % 2 else "buy")
         now_ns = time.time_ns()
-        signal = replace(signal, ts_signal=now_ns, ts_event=now_ns)
+        signal = msgspec.structs.replace(signal, ts_signal=now_ns, ts_event=now_ns)
         began_ns[client_order_id(signal.signal_id, 0)] = now_ns
         value = msgspec.json.encode(signal)
         producer.produce(topics.SIGNALS, value, symbol.encode(), partition=topics.shard(symbol, partitions))

@@ -6,7 +6,6 @@ It needs neither Kafka nor QuestDB nor the agent: ``tickloom risk halt`` writes 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 FILE_NAME = "HALT"
@@ -17,12 +16,11 @@ class KillSwitch:
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / FILE_NAME
-        self._name = str(self.path)
 
     def halted_because(self) -> str | None:
         """Who halted and why, or None where trading may go on. What cannot be read halts."""
         try:
-            os.stat(self._name)  # a file that is not there, as almost always, is found so in a microsecond
+            self.path.stat()  # no file, as almost always: a tenth of the time that opening it takes
             raw = self.path.read_text()
         except FileNotFoundError:
             return None

@@ -102,7 +102,10 @@ class ExecutionService:
         self.settings, self._kafka, self._clock = settings, kafka, clock
         path = journal_path(data_dir)
         self.journal = Journal(path)
+        if standby:
+            _log.info("standby", journal=str(path))
         epoch = self.journal.lock(wait=standby)
+        _log.info("leader", epoch=epoch)
         self.market = MarketState()
         self.gateway = gateways(
             GatewaysEvents(

@@ -74,8 +74,10 @@ def expected_ids(signals: list[Signal]) -> set[str]:
     }
 
 
-def next_order_s(rig: Rig, fault_s: float, since: int) -> float:
-    """How long after the fault there was an order again, as the journal has it; ``since``: orders by then."""
+def next_order_s(rig: Rig, fault_s: float) -> float:
+    """How long after the fault there was an order again, as the journal has it. Called as soon as nobody
+    writes to it any more."""
+    since = orders(rig)
     deadline = time.monotonic() + WAIT_S
     while time.monotonic() < deadline:
         with rig.journal() as journal:
@@ -121,14 +123,14 @@ def kill_agent(rig: Rig, kills: int, chance: random.Random, load: Load, say: Say
     """At a random moment of its life, each time: while it recovers, too."""
     for _ in range(kills):
         time.sleep(chance.uniform(0.0, 2.0))
-        since, fault_s = orders(rig), time.monotonic()
+        fault_s = time.monotonic()
         pid = rig.stack.kill("agent")
         if chance.random() < 0.2:  # once more, before it is ready
             time.sleep(chance.uniform(0.2, 3.0))
             if rig.stack.pid("agent") not in (0, pid):
                 pid = rig.stack.kill("agent")
+        say(next_order_s(rig, fault_s))
         rig.stack.wait_healthy("agent", not_pid=pid)
-        say(next_order_s(rig, fault_s, since))
 
 
 def kill_exchange(rig: Rig, kills: int, chance: random.Random, load: Load, say: Say) -> None:
@@ -163,10 +165,9 @@ def take_kafka_away(rig: Rig, away_s: float, load: Load, say: Say) -> None:
     time.sleep(2.0)
     rig.broker.stop_service(kafka_server.NAME)
     time.sleep(away_s)
-    since = orders(rig)
-    rig.broker.start_service(kafka_server.NAME)
     fault_s = time.monotonic()
-    say(next_order_s(rig, fault_s, since))
+    rig.broker.start_service(kafka_server.NAME, wait=False)
+    say(next_order_s(rig, fault_s))
 
 
 def stand_by(rig: Rig, load: Load, say: Say) -> None:
@@ -179,22 +180,26 @@ def stand_by(rig: Rig, load: Load, say: Say) -> None:
         "TICKLOOM_EXECUTION_METRICS_PORT": str(metrics_port),
         "TICKLOOM_EXECUTION_WEB_PORT": str(web_port),
     }
-    log = (rig.data_dir / "standby.log").open("w")
+    said = rig.data_dir / "standby.log"
+    log = said.open("w")
     command = [sys.executable, "-m", "tickloom", "agent", "--standby"]
     with subprocess.Popen(command, env=environment, stdout=log, stderr=log) as standby:
         try:
-            time.sleep(8.0)  # it has loaded, and waits for the lock
-            assert standby.poll() is None, (rig.data_dir / "standby.log").read_text()[-2_000:]
-            since, fault_s = orders(rig), time.monotonic()
+            deadline = time.monotonic() + WAIT_S
+            while "event='standby'" not in said.read_text():  # it has loaded, and waits for the lock
+                assert standby.poll() is None, said.read_text()[-2_000:]
+                assert time.monotonic() < deadline, said.read_text()[-2_000:]
+                time.sleep(POLL_S)
+            fault_s = time.monotonic()
             rig.stack.kill("agent")
-            say(next_order_s(rig, fault_s, since))
+            say(next_order_s(rig, fault_s))
             lock = (rig.data_dir / "execution" / "journal.lock").read_text()
             assert f"pid {standby.pid}," in lock, lock
             time.sleep(2.0)
-            since, fault_s = orders(rig), time.monotonic()
+            fault_s = time.monotonic()
         finally:
             standby.kill()
-    say(next_order_s(rig, fault_s, since))
+    say(next_order_s(rig, fault_s))
 
 
 def run(name: str, directory: Path, act: Act, count: int) -> dict[str, object]:
