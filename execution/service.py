@@ -52,7 +52,7 @@ FEED_WAIT_S = 60.0
 #: that is older, of an instrument that is quoted all the same, is not known after a restart.
 FEED_RECORDS_BACK = 5_000
 LOGON_WAIT_S = 10.0
-BATCH_MAX = 64  # signals; a commit costs as much as deciding on one
+BATCH_MAX = 16  # signals; a commit costs as much as deciding on one, and the kill switch waits for a batch
 WAITING_MAX = 1_000  # signals; the consumer waits beyond that
 
 _log = structlog.get_logger("execution")
