@@ -170,6 +170,8 @@ class Operations:
             level, name = self._scope(command.arguments)
             scope = scope_text(level, name)
             if command.ask is Ask.RELEASE:
+                if not self._engine.risk.stopped(level, name):
+                    raise ControlError(f"{scope} is not stopped; nothing was done")
                 unwinder.release(level, name, who, why)
                 text = f"{scope} trades again; a limit that is still breached stops it again"
             else:

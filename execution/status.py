@@ -32,7 +32,6 @@ from execution.risk.layout import (
     R_MARGIN,
     R_OPEN_ORDERS,
     R_PNL,
-    R_REDUCE_ONLY,
     R_SHORT,
     S_MARK,
 )
@@ -169,7 +168,7 @@ def live(engine: OrderEngine) -> RiskStatus:
         )
     for level, name in _levels(book):
         found.use += _use(book, level, name, engine)
-        if book.rows[book.row(level, name), R_REDUCE_ONLY]:
+        if book.stopped(level, name):
             found.stopped.append(
                 (scope_text(level, name), book.why.get((Check.REDUCE_ONLY, level, name), ""))
             )

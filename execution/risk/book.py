@@ -190,6 +190,10 @@ class RiskBook:
         self.rows[self.row(level, name), R_REDUCE_ONLY] = int(why is not None)
         self.why[(Check.REDUCE_ONLY, level, name)] = why or ""
 
+    def stopped(self, level: Level, name: str = "") -> bool:
+        """Whether a level is on reduce-only."""
+        return bool(self.rows[self.row(level, name), R_REDUCE_ONLY])
+
     def strategy(self, name: str) -> int:
         """The number of a rule, which gets one if it is new."""
         found = self.strategies.get(name)

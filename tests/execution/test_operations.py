@@ -93,6 +93,7 @@ def test_flatten_takes_a_rule_down_and_it_stays_stopped_until_released(
     consume(desk.world, refused)
     assert reason(desk.world.journal, refused).startswith("reduce_only")
     assert desk.answer(Ask.RELEASE, rule=RULE).outcome is Outcome.DONE
+    assert desk.answer(Ask.RELEASE, rule=RULE).text == f"rule {RULE} is not stopped; nothing was done"
     consume(desk.world, taken)
     assert desk.held() == 65
     actions = [(action, who, why) for _, action, who, why in desk.world.journal.risk_actions()]
@@ -101,6 +102,7 @@ def test_flatten_takes_a_rule_down_and_it_stays_stopped_until_released(
         ("command_flatten", "ann", "a reason, command 1"),
         ("command_release", "ann", "a reason, command 2"),
         ("command_release", "ann", "a reason, command 3"),
+        ("command_release", "ann", "a reason, command 4"),
     ]
     assert any(action == "release" and why.endswith("a reason, command 3") for action, _, why in actions)
 
