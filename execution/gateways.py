@@ -75,6 +75,7 @@ class Gateways:
         self.connectivity, self.members = connectivity, members
         self.names = tuple(members)
         self._market_of = {one.name: one.market for one in connectivity.destinations.by_name.values()}
+        self.markets = frozenset(self._market_of.values())
 
     def gateway_of(self, destination: str) -> str:
         """Name of the gateway that leads there; empty where none does."""
@@ -87,7 +88,7 @@ class Gateways:
 
     def trades(self, market: str) -> bool:
         """Whether there is a session with any destination of a market; of a destination, with itself."""
-        if market in self._market_of.values():
+        if market in self.markets:
             return any(self.reachable(name) for name, at in self._market_of.items() if at == market)
         return self.reachable(market)
 

@@ -283,7 +283,8 @@ class ExecutionService:
             self._send(orders)
 
     def _in_session(self) -> bool:
-        return all(self.gateway.trades(venue) for venue in self.settings.venues)
+        """Whether every market that orders can go to has a session."""
+        return all(self.gateway.trades(market) for market in self.gateway.markets)
 
     def _decide(self, value: bytes, partition: int, offset: int) -> list[OrderRecord]:
         source = Source(topics.SIGNALS, partition, offset)
