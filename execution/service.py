@@ -53,6 +53,7 @@ FEED_WAIT_S = 60.0
 FEED_RECORDS_BACK = 5_000
 LOGON_WAIT_S = 10.0
 BATCH_MAX = 16  # signals; a commit costs as much as deciding on one, and the kill switch waits for a batch
+BRIDGE_S = 0.2
 WAITING_MAX = 1_000  # signals; the consumer waits beyond that
 
 _log = structlog.get_logger("execution")
@@ -149,6 +150,7 @@ class ExecutionService:
         self._taking = asyncio.Lock()
         self._waiting: asyncio.Queue[tuple[bytes, int, int]] = asyncio.Queue(WAITING_MAX)
         self._due: list[tuple[bytes, int, int]] = []
+        self._delivered = False  # the consumer has begun to
         self._tasks: list[asyncio.Task[None]] = []
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -185,6 +187,7 @@ class ExecutionService:
         self._spawn(self._operate(), "operations")
         await self.catch_up()
         self._spawn(self._take_waiting(), "signals")
+        self._spawn(self._bridge(), "bridge")
         self._spawn(self._watch(), "watch")
 
     async def close(self) -> None:
@@ -235,7 +238,21 @@ class ExecutionService:
 
         Its effect is durable later: the journal's offsets, not those of the consumer, say what was taken.
         """
+        self._delivered = True
         await self._waiting.put((value, partition, offset))
+
+    async def _bridge(self) -> None:
+        """Read the log until the consumer delivers: after a kill that takes ten seconds in its group."""
+        while not self._delivered:
+            await asyncio.sleep(BRIDGE_S)
+            try:
+                ranges = await asyncio.to_thread(self._log.ranges)
+            except ServiceError as error:
+                _log.warning("broker_away", error=str(error))
+                continue
+            for partition, (_, high) in ranges.items():
+                async with self._taking:
+                    await self._read_up_to(partition, high)
 
     async def _take_waiting(self) -> None:
         """Take what was delivered; what waits together is one transaction."""
