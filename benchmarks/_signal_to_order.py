@@ -2,10 +2,10 @@
 
 python -m benchmarks._signal_to_order
 
-A signal's birth is when it is put on the topic; its order has left when the exchange's port has read it: both
-by one clock. The agent is the real one, a process of its own behind a real broker; exchange (matching core,
-record, port) and the signals are in this process. The baseline, in the same run and at the same rate, is the
-least that could be done: a row of 1.6 KB committed by SQLite (WAL, synchronous FULL), a line to a socket.
+A signal's birth is when it is put on the topic; its order has left when it comes by on its way to the
+exchange: both by one clock, that of this process, which makes the signals and is the wire. Broker, agent and exchange
+are the real ones, each a process. The baseline, in the same run and at the same rate, is the least that could
+be done: a row of 1.6 KB committed by SQLite (WAL, synchronous FULL), and a line to a socket.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import socket
 import sqlite3
 import tempfile
@@ -25,41 +26,56 @@ import msgspec
 import numpy as np
 from confluent_kafka import Producer
 
-from execution.exchange.matching import MatchingEngine
-from execution.exchange.ports import ClientSession, Request
-from execution.exchange.record import ExchangeRecord
-from execution.exchange.requests import NewOrder
-from execution.exchange.server import ExchangeServer
 from execution.journal import Journal
 from execution.orders import client_order_id
 from execution.service import journal_path
 from tests.execution.rig import LIMITS, VENUE, make_signal, standing_market
 from tickloom import codec, topics
-from tickloom.clock import SystemClock
 from tickloom.instruments import Registry
+from tickloom.settings import StackSettings
 from tickloom.stack import applications
 from tickloom.stack import kafka as kafka_server
 from tickloom.stack.configuration import StackConfiguration
+from tickloom.stack.ports import free_ports
 from tickloom.stack.supervisor import Stack
 
 RATE = 1_000
 WARM = 500  # signals that are not counted: of a process that has just begun
 SIGNALS = 5_000
+ORDER = re.compile(rb'"MsgType":"D","ClOrdID":"([A-Z2-7]+)"')
 LINE = b"x" * 200 + b"\n"
 WAIT_S = 90.0
 
 
-class _Exchange(ExchangeServer):
-    """Notes when each order was read."""
+class _Wire:
+    """Between agent and exchange: hands on what each says, and notes when each order came by."""
 
-    def __init__(self, *args: object) -> None:
-        super().__init__(*args)  # type: ignore[arg-type]
-        self.read_ns: dict[str, int] = {}
+    def __init__(self, host: str, port: int) -> None:
+        self._host, self._port = host, port
+        self.passed_ns: dict[str, int] = {}
 
-    def arrive(self, session: ClientSession, request: Request) -> None:
-        if isinstance(request, NewOrder):
-            self.read_ns.setdefault(request.order_id, time.time_ns())
-        super().arrive(session, request)
+    async def start(self, host: str, port: int) -> asyncio.Server:
+        return await asyncio.start_server(self._serve, host, port)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_exchange, to_exchange = await asyncio.open_connection(self._host, self._port)
+        back = asyncio.create_task(_copy(from_exchange, writer))
+        with contextlib.suppress(ConnectionError):
+            while line := await reader.readline():
+                now_ns = time.time_ns()
+                found = ORDER.search(line)
+                if found is not None:
+                    self.passed_ns.setdefault(found[1].decode(), now_ns)
+                to_exchange.write(line)
+        to_exchange.close()
+        back.cancel()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(65_536):
+            writer.write(data)
+    writer.close()
 
 
 def measure() -> tuple[list[float], list[float], float]:
@@ -79,45 +95,49 @@ async def _agent(directory: Path) -> tuple[list[float], float]:
         exchange={"venues": (VENUE,)},
         execution={"venues": (VENUE,), "limits_file": limits_file, "enabled": True},
     ).with_free_ports()
+    exchange = configuration.exchange
+    wire, (wire_port,) = _Wire(exchange.host, exchange.port), free_ports(1)
+    ours = configuration.environment() | {"PYTHONPATH": str(Path.cwd())}
+    theirs = {**ours, "TICKLOOM_EXCHANGE_PORT": str(wire_port)}  # the agent's way to the exchange
     broker = [kafka_server.service(configuration.kafka, directory / "broker")]
-    broker_settings = configuration.stack.model_copy(update={"data_dir": directory / "broker"})
-    registry, clock = Registry.load(), SystemClock()
-    record = ExchangeRecord(directory / "exchange.db")
-    matching = MatchingEngine(registry, record.orders(), record.execution_count())
-    with Stack(broker, broker_settings):
-        producer = _market(configuration, registry, matching)
-        server = _Exchange(matching, record, clock)
-        server.go_live()
-        await server.start(configuration.exchange.host, configuration.exchange.port)
-        environment = {**configuration.environment(), "PYTHONPATH": str(Path.cwd())}
-        stack = Stack([applications.agent(configuration)], configuration.stack, environment=environment)
-        try:
-            await asyncio.to_thread(stack.start)
-            began_ns = await _signals(producer, registry, configuration.kafka.tick_partitions)
-            await _settled(directory, len(began_ns))
-            cpu_s = _cpu_s(stack.pid("agent"))
-        finally:
-            await asyncio.to_thread(stack.stop)
-            await server.close()
+    with contextlib.ExitStack() as stacks:
+        stacks.enter_context(Stack(broker, _settings(configuration, "broker")))
+        producer = _market(configuration)
+        venue = Stack(
+            [applications.exchange(configuration)], _settings(configuration, "venue"), environment=ours
+        )
+        await asyncio.to_thread(stacks.enter_context, venue)
+        server = await wire.start(exchange.host, wire_port)
+        agent = Stack([applications.agent(configuration)], configuration.stack, environment=theirs)
+        await asyncio.to_thread(stacks.enter_context, agent)
+        before_s = _cpu_s(agent.pid("agent"))
+        began_ns = await _signals(producer, configuration.kafka.tick_partitions)
+        await _settled(directory, len(began_ns))
+        cpu_s = _cpu_s(agent.pid("agent")) - before_s
+        server.close()
+        await asyncio.to_thread(stacks.close)
     counted = list(began_ns.items())[WARM:]
-    return [(server.read_ns[order_id] - ns) / 1e6 for order_id, ns in counted], cpu_s
+    return [(wire.passed_ns[order_id] - ns) / 1e6 for order_id, ns in counted], cpu_s
 
 
-def _market(configuration: StackConfiguration, registry: Registry, matching: MatchingEngine) -> Producer:
-    """A market that stands still, for the agent by Kafka, for the exchange here."""
-    topics.ensure_topics([topics.ticks(VENUE), topics.SIGNALS], configuration.kafka)
+def _settings(configuration: StackConfiguration, name: str) -> StackSettings:
+    """Of one stack among several: logs and state in a folder of its own."""
+    return configuration.stack.model_copy(update={"data_dir": configuration.stack.data_dir / name})
+
+
+def _market(configuration: StackConfiguration) -> Producer:
+    """A market that stands still."""
+    topics.ensure_topics([topics.ticks(VENUE), topics.book(VENUE), topics.SIGNALS], configuration.kafka)
     producer = Producer({"bootstrap.servers": configuration.kafka.bootstrap, "linger.ms": 0, "log_level": 0})
-    for topic, batch in standing_market(registry, configuration.kafka.tick_partitions):
-        matching.apply(batch.block, 0)
-        if topic.startswith("ticks"):
-            producer.produce(topic, codec.encode(batch), partition=batch.shard)
+    for topic, batch in standing_market(Registry.load(), configuration.kafka.tick_partitions):
+        producer.produce(topic, codec.encode(batch), partition=batch.shard)
     producer.flush(WAIT_S)
     return producer
 
 
-async def _signals(producer: Producer, registry: Registry, partitions: int) -> dict[str, int]:
+async def _signals(producer: Producer, partitions: int) -> dict[str, int]:
     """Client order id to when its signal was born."""
-    symbols = [one.symbol for one in registry.of_venue(VENUE)]
+    symbols = [one.symbol for one in Registry.load().of_venue(VENUE)]
     began_ns: dict[str, int] = {}
     start = time.perf_counter()
     for number in range(WARM + SIGNALS):
