@@ -3,9 +3,9 @@
 python -m benchmarks._signal_to_order
 
 A signal's birth is when it is put on the topic; its order has left when it comes by on its way to the
-exchange: both by one clock, that of this process, which makes the signals and is the wire. Broker, agent and exchange
-are the real ones, each a process. The baseline, in the same run and at the same rate, is the least that could
-be done: a row of 1.6 KB committed by SQLite (WAL, synchronous FULL), and a line to a socket.
+exchange: both by one clock, that of this process, which makes the signals and is the wire. Broker, agent and
+exchange are the real ones, each a process. The baseline, in the same run and at the same rate, is the least
+that could be done: a row of 1.6 KB committed by SQLite (WAL, synchronous FULL), and a line to a socket.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from execution.orders import client_order_id
 from tests.execution.rig import WAIT_S, Rig, make_signal, trading_rig
-from tickloom.events import Signal
+from tickloom.events import OrderState, Signal
 from tickloom.stack import kafka as kafka_server
 from tickloom.stack.ports import free_ports
 
@@ -102,9 +102,11 @@ def check(rig: Rig, signals: list[Signal]) -> dict[str, object]:
     assert found == wanted, f"{len(found - wanted)} orders too many, {len(wanted - found)} too few"
     with rig.journal() as journal, rig.record() as record:
         taken = [order.order_id for order in record.orders()]
-        rejected = {order.order_id for order in journal.orders() if order.state.value == "rejected"}
         assert len(taken) == len(set(taken)), "an order was doubled at the exchange"
-        assert set(taken) | rejected == wanted, "an order was forgotten"
+        assert set(taken) == wanted, "an order was forgotten"
+        # as in an undisturbed run: the market stands still, and shows more than all of them take
+        unfilled = [order for order in journal.orders() if order.state is not OrderState.FILLED]
+        assert not unfilled, unfilled[:3]
         bad = [alert for alert in journal.alerts() if alert[1] in ("breach", "order", "fenced")]
         assert not bad, bad
     compared = rig.compare()

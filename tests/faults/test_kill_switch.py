@@ -21,7 +21,7 @@ from tickloom.stack import kafka as kafka_server
 pytestmark = pytest.mark.slow
 
 RATE = 1_000
-BURST = 3_000
+BURST = 2_000
 _STOCKS = sorted(Registry.load().of_venue(VENUE), key=lambda item: item.reference)
 #: A second rule orders for 160 million; a million shares are displayed, so of the cheap stocks some rests.
 RESTING = tuple(item.symbol for item in _STOCKS[:6])
