@@ -54,6 +54,7 @@ FEED_RECORDS_BACK = 5_000
 LOGON_WAIT_S = 10.0
 BATCH_MAX = 16  # signals; a commit costs as much as deciding on one, and the kill switch waits for a batch
 BRIDGE_S = 0.2
+BRIDGE_NS_MAX = 60 * NS_PER_S  # a consumer that needs longer is broken: the watch sees it then
 WAITING_MAX = 1_000  # signals; the consumer waits beyond that
 
 _log = structlog.get_logger("execution")
@@ -243,7 +244,8 @@ class ExecutionService:
 
     async def _bridge(self) -> None:
         """Read the log until the consumer delivers: after a kill that takes ten seconds in its group."""
-        while not self._delivered:
+        end_ns = self._clock.monotonic_ns() + BRIDGE_NS_MAX
+        while not self._delivered and self._clock.monotonic_ns() < end_ns:
             await asyncio.sleep(BRIDGE_S)
             try:
                 ranges = await asyncio.to_thread(self._log.ranges)
