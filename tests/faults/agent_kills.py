@@ -20,11 +20,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from execution.orders import client_order_id
 from tests.execution.rig import WAIT_S, Rig, make_signal, trading_rig
+from tickloom.errors import ServiceError
 from tickloom.events import OrderState, Signal
 from tickloom.stack import kafka as kafka_server
 from tickloom.stack.ports import free_ports
@@ -129,8 +131,9 @@ def kill_agent(rig: Rig, kills: int, chance: random.Random, load: Load, say: Say
         pid = rig.stack.kill("agent")
         if chance.random() < 0.2:  # once more, before it is ready
             time.sleep(chance.uniform(0.2, 3.0))
-            if rig.stack.pid("agent") not in (0, pid):
+            with suppress(ServiceError):  # it was not launched again yet
                 pid = rig.stack.kill("agent")
+        rig.stack.wait_ended("agent", pid)
         say(next_order_s(rig, fault_s))
         if kill % 3 == 2:  # else while its consumer joins its group
             rig.stack.wait_healthy("agent", not_pid=pid)
@@ -194,7 +197,7 @@ def stand_by(rig: Rig, load: Load, say: Say) -> None:
                 assert time.monotonic() < deadline, said.read_text()[-2_000:]
                 time.sleep(POLL_S)
             fault_s = time.monotonic()
-            rig.stack.kill("agent")
+            rig.stack.wait_ended("agent", rig.stack.kill("agent"))
             say(next_order_s(rig, fault_s))
             lock = (rig.data_dir / "execution" / "journal.lock").read_text()
             assert f"pid {standby.pid}," in lock, lock
