@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from ingest.kafka_sink import KafkaSink
 from storage import QuestDbFacts, QuestDbSink, schema, wait_applied
 from streaming import rules
-from streaming.live import jobs, runs
+from streaming.live import jobs, runs, texts
 from streaming.live.cluster import Cluster
 from streaming.live.origin import Engine
 from streaming.rules import Rule
@@ -104,6 +104,9 @@ def test_live_day_is_identical_on_the_other_engine(
     day = LiveDay(rule.venue, kafka, flink)
     list(jobs.submit([rule], flink, kafka, engine=engine, start="earliest", signal_topic=SIGNALS))
     assert [(run.engine, run.complete) for run in runs.known("probe")] == [(engine, True)]
+    kept = texts.kept(tmp_path, "probe", rule.version, runs.known("probe")[0].from_ns)
+    assert kept is not None
+    assert kept.text == rule.path.read_text()
 
     for number in range(40):
         day.tape.trade(f"S{number % 5}", number * 5, 10 + number % 7 / 5, 1, "buy")
