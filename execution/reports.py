@@ -225,6 +225,8 @@ def _state(order: OrderRecord, report: Report, said: str, ts: int) -> Effect:
     # the acknowledgement and our request to cancel or replace crossed (matrices B.1.e, C.1.c)
     if report.state is order.state or crossed:
         return Effect(order)
+    if report.report_type is ReportType.NEW and report.filled_quantity < order.filled_quantity:
+        return Effect(order)  # an acknowledgement that the fill overtook, by way of the drop copy
     if report.filled_quantity != order.filled_quantity:
         theirs, ours = format_nanos(report.filled_quantity), format_nanos(order.filled_quantity)
         return Effect(order, alert=f"{said} with {theirs} filled, we have {ours}; it stays {order.state}")

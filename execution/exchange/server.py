@@ -72,9 +72,11 @@ class ExchangeServer:
     # --- the market ----------------------------------------------------------------------------
 
     async def on_batches(self, batches: list[tuple[TickBatch, int]]) -> None:
-        """Let the market move."""
+        """Let the market move. Requests are looked at between the batches: of 200 that wait after a stall the
+        last would else keep every order waiting for seconds."""
         for batch, _ in batches:
             self.settle(self.engine.apply(batch.block, self._clock.now_ns()))
+            await asyncio.sleep(0)
 
     def go_live(self) -> None:
         """The feed's past has been read."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from execution.copies import Copies
+from execution.orders import OrderRecord
+from execution.reports import Known, effect_of
 from execution.venues import Report, ReportType
 from tickloom.events import Execution, OrderState
 from tickloom.prices import NANOS
@@ -122,3 +124,23 @@ def test_messages_about_others_are_done_with_at_once() -> None:
     world.copies.skip(6)
     assert world.copies.due(0).sequence == 4
     assert world.copies.due(WAIT_NS).sequence == 6
+
+
+def test_an_acknowledgement_behind_a_copied_fill_is_no_news() -> None:
+    """The session tells "new, nothing filled" of an order that the copy has filled: old, and no alert."""
+    order = OrderRecord(
+        *("ORDER", "signal", 0, "rule", "XNAS", "ALFA", "buy", 10 * NANOS, 5 * NANOS, "ioc"),
+        *(OrderState.FILLED, 1, 2),
+        filled_quantity=10 * NANOS,
+        filled_value=50 * NANOS * NANOS,
+        destination="XTWO",
+    )
+    late = replace(
+        TRADE, report_type=ReportType.NEW, state=OrderState.NEW, filled_quantity=0, execution_id=""
+    )
+    effect = effect_of(order, late, Known(), 3)
+    assert (effect.order, effect.alert, effect.changed) == (order, "", False)
+    ended = effect_of(
+        order, replace(late, report_type=ReportType.CANCELLED, state=OrderState.CANCELLED), Known(), 3
+    )
+    assert "0 filled, we have 10" in ended.alert

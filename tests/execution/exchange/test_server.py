@@ -10,6 +10,7 @@ import pytest
 
 from execution.exchange.control import ControlPort
 from execution.exchange.matching import MatchingEngine
+from execution.exchange.orders import Outcome
 from execution.exchange.profile import LatencyModel, VenueProfile
 from execution.exchange.record import ExchangeRecord
 from execution.exchange.requests import CancelRequest, NewOrder, ReplaceOrder
@@ -19,6 +20,7 @@ from execution.venues.simulated import protocol
 from execution.venues.simulated.protocol import Heartbeat, Logon, Logout, Message
 from tests.execution.rig import VENUE, standing_market
 from tickloom.clock import NS_PER_MS, SystemClock
+from tickloom.events import EventBlock
 from tickloom.instruments import Registry
 from tickloom.prices import NANOS
 
@@ -209,5 +211,31 @@ def test_an_agent_of_an_older_epoch_is_refused(tmp_path: Path) -> None:
         assert (await clients[3].report()).order_id == "GOOD"
         assert [order.order_id for order in server.record.orders()] == ["GOOD"]
         assert server.record.agent("AGENT") == (3, "b")
+
+    play(tmp_path, scene)
+
+
+def test_an_order_does_not_wait_for_a_backlog_of_the_feed(tmp_path: Path) -> None:
+    """Of 200 batches that came at once, an order that came meanwhile waits for one or two."""
+
+    async def scene(server: ExchangeServer, client: Client) -> None:
+        (_, batch), *_ = standing_market(REGISTRY, 2)
+        taken: list[int] = []
+        apply = server.engine.apply
+
+        def counted(block: EventBlock, ts: int) -> Outcome:
+            taken.append(ts)
+            return apply(block, ts)
+
+        server.engine.apply = counted  # type: ignore[method-assign]
+        session = server.sessions()[0]
+        order = NewOrder("ONE", VENUE, "ALFA", "buy", 10 * NANOS, LOW, "day")
+        asyncio.get_running_loop().call_later(0, server.arrive, session, order)
+        backlog = asyncio.create_task(server.on_batches([(batch, 0)] * 200))
+        while "ONE" not in server.engine.orders:
+            await asyncio.sleep(0)
+        assert len(taken) <= 2
+        await backlog
+        assert len(taken) == 200
 
     play(tmp_path, scene)
