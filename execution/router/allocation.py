@@ -14,12 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
+
+import msgspec
 
 BPS = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(msgspec.Struct, frozen=True, gc=False):
     """A level that may be taken. price, size: nanos; cost: expected all-in nanos a share, lower is better."""
 
     destination: str
@@ -53,9 +55,12 @@ def all_in(side: str, price: int, fee: int) -> int:
     return price + fee if side == "buy" else fee - price
 
 
+_rank = attrgetter("cost", "latency_ns", "destination", "price")
+
+
 def rank(offers: Sequence[Offer]) -> list[Offer]:
     """The cheapest first; ties by latency, name and price."""
-    return sorted(offers, key=lambda one: (one.cost, one.latency_ns, one.destination, one.price))
+    return sorted(offers, key=_rank)
 
 
 def allocate(offers: Sequence[Offer], quantity: int, lot: int) -> list[Share]:

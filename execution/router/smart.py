@@ -219,17 +219,18 @@ class SmartRouter:
 
     def _offers(self, task: Task) -> list[Offer]:
         """What may be taken within the limit, with what it is expected to cost; the cheapest first."""
-        parent, take = task.parent, self.settings.take
+        side, take, bound = task.parent.side, self.settings.take, task.bound
         miss, drift = task.mid * take.miss_bps / BPS, self._drift(task)
         offers = []
         for one in task.candidates:
-            latency_ns, fee = one.known.one_way_ns, one.destination.taker_fee
-            extra = uncertainty(one.known.fill.mean, miss, latency_ns, drift)
+            if not one.levels:
+                continue
+            name, latency_ns = one.destination.name, one.known.one_way_ns
+            fixed = one.destination.taker_fee + uncertainty(one.known.fill.mean, miss, latency_ns, drift)
             for price, size in one.levels:
-                if not reaches(parent.side, task.bound, price):
+                if not reaches(side, bound, price):
                     break
-                cost = all_in(parent.side, price, fee) + extra
-                offers.append(Offer(one.destination.name, price, size, cost, latency_ns))
+                offers.append(Offer(name, price, size, all_in(side, price, fixed), latency_ns))
         return rank(offers)
 
     def _drift(self, task: Task) -> float:

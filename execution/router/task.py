@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from execution.destinations import Destination
 from execution.orders import OrderRecord
@@ -19,8 +20,7 @@ from tickloom.instruments import Instrument
 PATIENT = "day"  # time in force of a parent that may wait for a better price
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True):
     """A destination now. levels: what of its far side is believed in; out: why it is not asked."""
 
     destination: Destination
@@ -30,8 +30,7 @@ class Candidate:
     out: str
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(msgspec.Struct, frozen=True):
     """What a decision is about. free: what may be handed out, nanos, in lots.
 
     near, far: best prices of all trusted lit books, or None; mid: between them, else the parent's limit.
@@ -66,15 +65,14 @@ class Task:
         return self.stand.rounds >= self.rounds_max - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Weighed:
+class Weighed(msgspec.Struct, frozen=True):
     """What came of it. why: in a few words."""
 
     action: str
     why: str
-    slices: list[Slice] = field(default_factory=list)
-    offers: list[Offer] = field(default_factory=list)
-    bets: list[Bet] = field(default_factory=list)
+    slices: list[Slice] = []
+    offers: list[Offer] = []
+    bets: list[Bet] = []
 
 
 def reaches(side: str, limit_price: int, price: int) -> bool:

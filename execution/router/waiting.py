@@ -12,11 +12,10 @@ above 0 is tried; where nothing can be taken within the limit, waiting costs not
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Bet:
+class Bet(msgspec.Struct, frozen=True, gc=False):
     """One thing that may be tried. price: nanos; cost: all-in nanos a share if it is had.
 
     ``saving``, ``gain``: nanos a share; saving None: there is nothing to be taken now.

@@ -242,11 +242,10 @@ def test_schedule_asks_for_the_day_before() -> None:
 
 
 def test_quotes_that_no_ingester_stores_are_loaded_from_kafka(
-    questdb: QuestDbSettings, kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch, data_dir: Path
+    questdb: QuestDbSettings, kafka: KafkaSettings, data_dir: Path
 ) -> None:
     """Of a venue that is on Kafka only: the day's quotes and no others, once, whatever the partition; a side
     that is empty is NULL. A book that nobody published is none."""
-    monkeypatch.setenv("TICKLOOM_KAFKA_BOOTSTRAP", kafka.bootstrap)
     (data_dir / "destinations.toml").write_text(FILE.replace("BATS", "XQUO"))
     topics.ensure_topics([topics.ticks("XQUO")], kafka)
     producer = Producer({"bootstrap.servers": kafka.bootstrap, "log_level": 0})
