@@ -21,7 +21,7 @@ _encode = msgspec.json.Encoder().encode
 _text = lru_cache(maxsize=16_384)(format_nanos)
 
 
-class SeenBook(msgspec.Struct, omit_defaults=True):
+class SeenBook(msgspec.Struct, omit_defaults=True, gc=False):
     """One destination as it was seen. far, near: [price, size] as decimal text, best first; ages in ms.
 
     usable: what of ``far`` was believed in. fill, hidden, post: expected shares; fees are a share's.
@@ -43,7 +43,7 @@ class SeenBook(msgspec.Struct, omit_defaults=True):
     out: str = ""
 
 
-class Option(msgspec.Struct, omit_defaults=True):
+class Option(msgspec.Struct, omit_defaults=True, gc=False):
     """What was weighed. cost: expected all-in a share, and a sale's is below 0; gain: a share."""
 
     action: str
@@ -55,7 +55,7 @@ class Option(msgspec.Struct, omit_defaults=True):
     gain: str = ""
 
 
-class ChosenSlice(msgspec.Struct, omit_defaults=True):
+class ChosenSlice(msgspec.Struct, omit_defaults=True, gc=False):
     """A slice as it was handed out."""
 
     destination: str
@@ -66,7 +66,7 @@ class ChosenSlice(msgspec.Struct, omit_defaults=True):
     why: str
 
 
-class DecisionRecord(msgspec.Struct, omit_defaults=True):
+class DecisionRecord(msgspec.Struct, omit_defaults=True, gc=False):
     """All of it. ts: our clock; ts_market: the market's own time by the newest book, both ns since the epoch.
 
     free: what could be handed out. legs: money without a hedge, below 0: this leg is behind.

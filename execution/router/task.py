@@ -20,7 +20,7 @@ from tickloom.instruments import Instrument
 PATIENT = "day"  # time in force of a parent that may wait for a better price
 
 
-class Candidate(msgspec.Struct, frozen=True):
+class Candidate(msgspec.Struct, frozen=True, gc=False):
     """A destination now. levels: what of its far side is believed in; out: why it is not asked."""
 
     destination: Destination
@@ -30,7 +30,7 @@ class Candidate(msgspec.Struct, frozen=True):
     out: str
 
 
-class Task(msgspec.Struct, frozen=True):
+class Task(msgspec.Struct, frozen=True, gc=False):
     """What a decision is about. free: what may be handed out, nanos, in lots.
 
     near, far: best prices of all trusted lit books, or None; mid: between them, else the parent's limit.
@@ -65,7 +65,7 @@ class Task(msgspec.Struct, frozen=True):
         return self.stand.rounds >= self.rounds_max - 1
 
 
-class Weighed(msgspec.Struct, frozen=True):
+class Weighed(msgspec.Struct, frozen=True, gc=False):
     """What came of it. why: in a few words."""
 
     action: str
