@@ -28,6 +28,7 @@ _STATES = {
     "2": OrderState.FILLED,
     "3": OrderState.DONE_FOR_DAY,
     "4": OrderState.CANCELLED,
+    "5": OrderState.REPLACED,
     "6": OrderState.PENDING_CANCEL,
     "8": OrderState.REJECTED,
     "A": OrderState.PENDING_NEW,

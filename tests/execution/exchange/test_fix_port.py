@@ -182,6 +182,28 @@ def test_cancel_status_and_their_refusals(tmp_path: Path) -> None:
     play(tmp_path, scene)
 
 
+def test_replacement_names_both_orders(tmp_path: Path) -> None:
+    """8 at 101 take the place of 10 at 100; the old one can be replaced no more, the new one cancelled."""
+
+    async def scene(venue: FixVenue, agent: Agent, gateway: FixGateway) -> None:
+        gateway.send(rests("ONE"))
+        changes = {"quantity": 8 * NANOS, "limit_price": LOW + NANOS}
+        gateway.replace(rests("TWO", original_order_id="ONE", **changes), rests("ONE"))
+        gateway.replace(rests("THREE", original_order_id="ONE", **changes), rests("ONE"))
+        gateway.status(rests("ONE"))
+        gateway.cancel(rests("TWO"))
+        await agent.until(lambda: len(agent.reports) == 5)
+        _, replaced, refused, status, cancelled = agent.reports
+        assert (replaced.report_type, replaced.state) == (ReportType.REPLACED, OrderState.NEW)
+        assert (replaced.order_id, replaced.original_order_id) == ("TWO", "ONE")
+        assert (replaced.quantity, replaced.price) == (8 * NANOS, LOW + NANOS)
+        assert (refused.report_type, refused.order_id) == (ReportType.CANCEL_REJECTED, "ONE")
+        assert (refused.state, status.state) == (OrderState.REPLACED, OrderState.REPLACED)
+        assert (cancelled.report_type, cancelled.order_id) == (ReportType.CANCELLED, "TWO")
+
+    play(tmp_path, scene)
+
+
 def test_types_of_orders_reach_the_venue(tmp_path: Path) -> None:
     """Market, fill or kill and post only say what they are."""
 

@@ -110,6 +110,26 @@ def test_order_status_and_cancel(tmp_path: Path) -> None:
     play(tmp_path, scene)
 
 
+def test_replacement_names_both_orders(tmp_path: Path) -> None:
+    """Another price takes the place of the first; what was replaced can be replaced no more."""
+
+    async def scene(venue: Venue, agent: Agent, gateway: SimulatedGateway) -> None:
+        first, second = (order(name, price=100 * NANOS, time_in_force="day") for name in "AB")
+        gateway.send(first)
+        gateway.replace(second, first)
+        gateway.replace(order("C", price=100 * NANOS, time_in_force="day"), first)
+        await agent.until(lambda: len(agent.reports) == 3)
+        told = [(report.order_id, report.report_type, report.original_order_id) for report in agent.reports]
+        assert told == [
+            ("A", ReportType.NEW, ""),
+            ("B", ReportType.REPLACED, "A"),
+            ("A", ReportType.CANCEL_REJECTED, ""),
+        ]
+        assert agent.reports[2].state is OrderState.REPLACED
+
+    play(tmp_path, scene)
+
+
 def test_reconnects_and_is_told_what_it_missed(tmp_path: Path) -> None:
     """The exchange goes away and comes back on its record: only what was not durable here is replayed."""
 
