@@ -61,6 +61,7 @@ class Known:
     successor: OrderRecord | None = None
 
 
+_UNCONFIRMED = (OrderState.PENDING_NEW, OrderState.UNKNOWN)
 _AMENDMENTS = (ReportType.TRADE_CANCELLED, ReportType.TRADE_CORRECTED)
 
 
@@ -104,6 +105,10 @@ def _effect(order: OrderRecord, report: Report, known: Known, said: str, ts: int
     if order.original_order_id and report.state is OrderState.REJECTED:
         refused, original = replacing.refused(order, known.original, report.text, ts)
         return Effect(refused, changed=True, also=original)
+    successor = known.successor
+    waits = successor is not None and successor.state in _UNCONFIRMED
+    if kind is ReportType.STATUS and report.state is OrderState.CANCELLED and waits:
+        return Effect(order)  # or replaced, for which FIX 4.4 has no state: what the other one is says it
     return _state(order, report, said, ts)
 
 
@@ -204,11 +209,11 @@ def _unknown_order(order: OrderRecord, said: str) -> Effect:
 def _cancel_rejected(order: OrderRecord, report: Report, known: Known, ts: int) -> Effect:
     """OrderCancelReject (9) answers a request to cancel, or one to replace; one is under way at a time."""
     also: tuple[OrderRecord, ...] = ()
-    successor, waits = known.successor, (OrderState.PENDING_NEW, OrderState.UNKNOWN)
+    successor = known.successor
     # an order that was replaced cannot be cancelled any more; what took its place lives
     lives = OrderState.REPLACED in (order.state, report.state)
     over = order.terminal or order.state is OrderState.PENDING_REPLACE
-    if successor is not None and successor.state in waits and over and not lives:
+    if successor is not None and successor.state in _UNCONFIRMED and over and not lives:
         also = (replacing.refused(successor, None, report.text, ts)[0],)
     if order.state is OrderState.PENDING_REPLACE:
         reason = f"replacement rejected: {report.text}"

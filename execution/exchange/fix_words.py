@@ -31,7 +31,7 @@ _STATUSES = {
     OrderState.PARTIALLY_FILLED: "1",
     OrderState.FILLED: "2",
     OrderState.CANCELLED: "4",
-    OrderState.REPLACED: "5",
+    OrderState.REPLACED: "4",  # FIX 4.4 has no 5 (replaced) any more: under its old id it is gone
     OrderState.PENDING_CANCEL: "6",
     OrderState.REJECTED: "8",
     OrderState.EXPIRED: "C",

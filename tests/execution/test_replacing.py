@@ -161,6 +161,24 @@ def test_a_late_answer_to_the_original_leaves_the_new_order_alone(world: World) 
     world.settle()
 
 
+def test_cancelled_may_mean_replaced_while_the_new_order_is_not_known(world: World) -> None:
+    """FIX 4.4 has no state for what was replaced: as long as nobody knows of the new order, the old one stays
+    UNKNOWN, with the larger quantity held; then the new one says which it was."""
+    (child,) = orders(world)
+    world.replace(child.order_id, 30 * NANOS, NEAR)
+    world.exchanges.arrive(world.wires["one"])
+    world.wires["one"].to_agent.clear()
+    world.tick(2_100)
+    gone = Report(ReportType.STATUS, child.order_id, "XNAS", "ALFA", "buy", S.CANCELLED, 0)
+    world.engine.on_report(gone, "one")
+    assert [order.state for order in orders(world)] == [S.UNKNOWN, S.UNKNOWN]
+    assert open_to_buy(world) == SHARES
+    new = orders(world)[1]
+    lives = Report(ReportType.STATUS, new.order_id, "XNAS", "ALFA", "buy", S.NEW, 0)
+    world.engine.on_report(lives, "one")
+    assert [order.state for order in orders(world)] == [S.REPLACED, S.NEW]
+
+
 @pytest.mark.parametrize("arrived", [True, False])
 def test_a_lost_answer_is_asked_for(world: World, arrived: bool) -> None:
     """Both are UNKNOWN and hold the larger quantity, until the answers say which of them lives."""

@@ -198,7 +198,7 @@ def test_replacement_names_both_orders(tmp_path: Path) -> None:
         assert (replaced.order_id, replaced.original_order_id) == ("TWO", "ONE")
         assert (replaced.quantity, replaced.price) == (8 * NANOS, LOW + NANOS)
         assert (refused.report_type, refused.order_id) == (ReportType.CANCEL_REJECTED, "ONE")
-        assert (refused.state, status.state) == (OrderState.REPLACED, OrderState.REPLACED)
+        assert (refused.state, status.state) == (OrderState.CANCELLED, OrderState.CANCELLED)
         assert (cancelled.report_type, cancelled.order_id) == (ReportType.CANCELLED, "TWO")
 
     play(tmp_path, scene)
