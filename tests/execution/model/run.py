@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from tests.execution.model.world import WEIGHTS, World
+from tests.execution.model.world import RESTLESS, WEIGHTS, World
 
 WORLD_STEPS = 400
 #: A file system in memory, where there is one: the crashes are of the process, not of the machine.
@@ -26,9 +26,11 @@ def run_world(seed: int, steps: int) -> World:
     try:
         world = World(directory, seed)
         chooser = random.Random(f"steps {seed}")
+        weights = RESTLESS if chooser.random() < 0.3 else WEIGHTS
+        names = chooser.choices(list(weights), list(weights.values()), k=steps)
         where = "settling"
         try:
-            for number, name in enumerate(chooser.choices(list(WEIGHTS), list(WEIGHTS.values()), k=steps)):
+            for number, name in enumerate(names):
                 where = f"step {number}, {name}"
                 world.step(name)
                 if number % 20 == 0:

@@ -55,6 +55,11 @@ WEIGHTS = {
     },
     **{"reject": 1, "limits": 1, "halt": 1, "resume": 8, "crash": 3, "restart": 1},
 }
+#: Worlds in which what rests is changed and taken back again and again, and little else goes wrong.
+RESTLESS = WEIGHTS | {
+    **{"replace": 40, "bust": 14, "trade": 24, "report": 24, "log_on": 6, "halt": 0, "drop": 1, "crash": 1},
+    **{"unsolicited": 0, "reject": 0, "restart": 0, "lose_request": 1},
+}
 
 
 class World:
