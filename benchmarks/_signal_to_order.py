@@ -216,7 +216,7 @@ def lines() -> list[str]:
     for name, percent in (("p50_ms", 50), ("p99_ms", 99)):
         ours, theirs = (float(np.percentile(values, percent)) for values in (latencies, bare))
         value = {"metric": f"execution.signal_to_order.{name}", "value": round(ours, 2), **about}
-        found.append(json.dumps({**value, "ratio": round(theirs / ours, 4)}))
+        found.append(json.dumps({**value, "ratio": round(theirs / ours, 6)}))
     return found
 
 
