@@ -43,7 +43,6 @@ class Moved:
     """What a block did to a venue. closed: it has ended its session."""
 
     touched: list[str] = field(default_factory=list)
-    fills: list[Fill] = field(default_factory=list)
     closed: bool = False
 
 
@@ -122,13 +121,17 @@ class Markets:
 
     # --- the feed ------------------------------------------------------------------------------
 
-    def apply(self, venue: str, block: EventBlock, live: bool) -> Moved:
-        """Let a block of the venue's feed move its books. Trades fill resting orders only if ``live``."""
+    def apply(self, venue: str, block: EventBlock, live: bool, filled: Callable[[list[Fill]], None]) -> Moved:
+        """Let a block of the venue's feed move its books. Trades fill resting orders only if ``live``.
+
+        ``filled`` is told of each trade's fills before the next trade is looked at, which meets what is left.
+        """
         moved, touched = Moved(), dict[str, None]()
         self._tick_time(block)
         # trades first: a level's decrease is then known to be one, see execution.exchange.queue
         for row in block.trades:
-            moved.fills += self._trade(venue, block, row, live)
+            if fills := self._trade(venue, block, row, live):
+                filled(fills)
             if live:
                 touched[block.symbols.names[row["symbol"]]] = None
         self._deltas(venue, block, touched)

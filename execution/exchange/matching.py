@@ -14,6 +14,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 from execution.exchange.admission import refuse, refuse_replacement
 from execution.exchange.executions import Executions
@@ -221,10 +222,10 @@ class MatchingEngine:
         """Let the market move; what that does to resting orders (nothing before :meth:`go_live`)."""
         outcome = Outcome()
         for venue in self._markets.followers(block.venue):
-            moved = self._markets.apply(venue, block, self.live)
+            filled = partial(self._apply, outcome, venue=venue, ts=ts)
+            moved = self._markets.apply(venue, block, self.live, filled)
             if not self.live:
                 continue
-            self._apply(outcome, moved.fills, venue, ts)
             for symbol in moved.touched:
                 if not self._markets.stopped(venue, symbol):
                     self._apply(outcome, self._markets.refresh(venue, symbol, ts), venue, ts)

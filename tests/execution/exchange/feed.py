@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from execution.exchange.matching import MatchingEngine, Outcome
@@ -60,6 +62,13 @@ class Market:
     ) -> Outcome:
         row = (*self._head(seq=seq), cents * CENT, shares * NANOS, 0, aggressor, condition)
         return self._block(trades=np.array([row], dtype=TRADE_DTYPE))
+
+    def trades(self, cents: int, sizes: Sequence[int], aggressor: Side) -> Outcome:
+        """Several trades of one price in one block."""
+        rows = [
+            (*self._head(), cents * CENT, shares * NANOS, 0, aggressor, Condition.REGULAR) for shares in sizes
+        ]
+        return self._block(trades=np.array(rows, dtype=TRADE_DTYPE))
 
     def status(self, code: StatusCode, symbol: int = 1) -> Outcome:
         return self._block(statuses=np.array([(*self._head(symbol), code, b"")], dtype=STATUS_DTYPE))

@@ -125,6 +125,12 @@ class Exchange(RuleBasedStateMachine):
             self.market.trade(cents, shares, aggressor=side), self.other.trade(cents, shares, aggressor=side)
         )
 
+    @rule(
+        cents=CENTS, sizes=st.lists(st.integers(1, 100), min_size=2, max_size=5), side=st.sampled_from(Side)
+    )
+    def trades(self, cents: int, sizes: list[int], side: Side) -> None:
+        self._note(self.market.trades(cents, sizes, side), self.other.trades(cents, sizes, side))
+
     @rule(code=st.sampled_from([StatusCode.HALTED, StatusCode.TRADING, StatusCode.TRADING]))
     def status(self, code: StatusCode) -> None:
         self._note(self.market.status(code), self.other.status(code))
