@@ -25,7 +25,7 @@ class Report:
     decoder: dict[str, dict[str, int]] = field(default_factory=dict)
     spreads: dict[str, int] = field(default_factory=dict)
     signals: dict[str, int] = field(default_factory=dict)
-    orders: dict[str, int] = field(default_factory=dict)
+    orders: dict[str, int] = field(default_factory=dict)  # parents count once, their parts not
     refused: dict[str, int] = field(default_factory=dict)
     fills: int = 0
     destinations: list[dict[str, Any]] = field(default_factory=list)
@@ -87,7 +87,9 @@ def collect_trading(report: Report) -> None:
         row["rule"]: row["n"] for row in rows("SELECT rule, count() n FROM signals ORDER BY rule")
     }
     last: dict[str, dict[str, Any]] = {}
-    for row in rows("SELECT order_id, state, reason, revision FROM orders"):
+    for row in rows(
+        "SELECT order_id, state, reason, revision FROM orders WHERE parent_id = '' OR parent_id IS NULL"
+    ):
         if row["order_id"] not in last or row["revision"] > last[row["order_id"]]["revision"]:
             last[row["order_id"]] = row
     for row in last.values():

@@ -17,8 +17,9 @@ from tickloom.settings import ExchangeSettings, ExecutionSettings
 
 RULE = "pair_spread"
 LIMITS_FILE = "limits.toml"
-#: So little that the spread and the fees of the session's first pairs are past it.
-LOSS_MAX = "25"
+#: So little that spread and fees of the first pairs are past them, or a turn of what they gained is.
+LOWERED = {"daily_loss_max": '"10"', "drawdown_max": '"30"'}
+PARTS = ("delay", "market", "spread", "opportunity", "fees")
 WHY = "low on purpose: the demo shows how a breach is taken down"
 _STEP = re.compile(r"(?P<scope>\w+ of .+), (?P<number>\d+): (?P<stage>\w+), (?P<text>.*)")
 COSTS = """
@@ -55,19 +56,19 @@ class BreachFigures:
 
 
 def lowered_limits(directory: Path) -> Path:
-    """The shipped limits in a file of the demo's own, one loss limit lowered on the record.
+    """The limits of the settings in a file of the demo's own, a rule's loss limits lowered on the record.
 
     Raises
     ------
     LimitsError
-        The shipped file is malformed.
+        The file is malformed.
     """
     from execution.limits import Change, audit_path, change_limits
 
     path = directory / LIMITS_FILE
     path.write_bytes(ExecutionSettings.load().limits_file.read_bytes())
-    change = Change(f"rules.{RULE}", "daily_loss_max", f'"{LOSS_MAX}"')
-    change_limits(path, audit_path(path), Registry.load(), [change], "demo", WHY, SystemClock())
+    changes = [Change(f"rules.{RULE}", key, value) for key, value in LOWERED.items()]
+    change_limits(path, audit_path(path), Registry.load(), changes, "demo", WHY, SystemClock())
     return path
 
 
@@ -166,16 +167,15 @@ def show_breaches(rows: list[dict[str, Any]], console: Console) -> None:
 
 
 def show_costs(rows: list[dict[str, Any]], console: Console) -> None:
-    """What the orders cost, in currency and basis points."""
-    names = ("delay", "market", "spread", "opportunity", "fees", "shortfall")
-    table = Table("orders of", box=None, title="Costs against the mid at the signal", title_justify="left")
-    for name in ("orders", "notional", *names, "bps"):
+    """What the orders cost: the whole in currency, its parts in basis points of what was wanted."""
+    title = "Costs against the mid at the signal, parts in basis points"
+    table = Table("orders of", box=None, title=title, title_justify="left", padding=(0, 1, 0, 0))
+    for name in ("orders", "notional", "shortfall", "bps", *PARTS):
         table.add_column(name, justify="right")
     for row in rows:
-        bps = 10_000 * row["shortfall"] / row["notional"] if row["notional"] else 0.0
-        amounts = (f"{row[name] or 0.0:,.2f}" for name in ("notional", *names))
-        table.add_row(
-            "the breach" if row["unwinding"] else "rules", f"{row['orders']:,}", *amounts, f"{bps:.2f}"
-        )
+        of = row["notional"] or float("inf")
+        parts = (f"{10_000 * (row[name] or 0.0) / of:,.2f}" for name in ("shortfall", *PARTS))
+        whole = (f"{row['orders']:,}", f"{row['notional'] or 0.0:,.0f}", f"{row['shortfall'] or 0.0:,.2f}")
+        table.add_row("the breach" if row["unwinding"] else "rules", *whole, *parts)
     console.print(table)
     console.print()
