@@ -38,17 +38,21 @@ def run_demo(data_dir: Path, *arguments: str) -> dict[str, Any]:
 @pytest.mark.slow
 @pytest.mark.timeout(DEMO_TIMEOUT_S + 60)
 def test_synthetic_session_ends_reconciled(tmp_path: Path) -> None:
-    """A minute of the synthetic session: counts agree in three places, every rule fires, orders are
-    filled, nothing is left open, and the reconciliation finds no difference."""
-    report = run_demo(tmp_path / "demo", "--duration-s", "60", "--speed", "3")
+    """A minute of the synthetic session: counts agree in three places, every rule fires, orders are filled
+    over FIX and OUCH, nothing is left open, what was breached is flat, and the reconciliation is clean."""
+    report = run_demo(tmp_path / "demo", "--duration-s", "60", "--speed", "2")
     for venue in ("XNAS", "BINANCE"):
         counts = report["feeds"][venue]
         assert counts["captured"] == counts["kafka"] == counts["questdb"] > 10_000
         assert counts["gaps"] == 0
     assert all(report["signals"][rule] >= 1 for rule in ("pair_spread", "trade_burst", "quote_fade"))
     assert report["orders"]["filled"] >= 1
-    assert set(report["orders"]) <= {"filled", "cancelled", "rejected"}
-    assert report["fills"] >= report["orders"]["filled"]
+    assert set(report["orders"]) <= {"filled", "cancelled", "expired", "rejected"}
+    protocols = {place["protocol"] for place in report["destinations"] if place["orders"]}
+    assert protocols >= {"fix", "ouch"}
+    assert sum(place["fills"] for place in report["destinations"]) == report["fills"] >= 1
+    assert all(breach["seconds"] is not None for breach in report["breaches"])
+    assert sum(row["orders"] for row in report["costs"]) >= 1
     assert report["reconciliation"]["ok"]
     assert report["reconciliation"]["differences"] == 0
     assert report["latency_ms"]["wire_to_signal"]["p50"] > 0
