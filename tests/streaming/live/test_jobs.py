@@ -151,7 +151,11 @@ def test_poison_batch_is_quarantined_and_the_stream_goes_on(
     assert all(one.error for one in kept)
     cluster = Cluster(flink)
     assert cluster.state(job.job_id) == "RUNNING"
-    (seen,) = cluster.rule_jobs(details=True)
+    for _ in range(60):  # the cluster's own look at its metrics is up to ten seconds old
+        (seen,) = cluster.rule_jobs(details=True)
+        if seen.quarantined == len(poison):
+            break
+        time.sleep(0.5)
     assert (seen.restores, seen.quarantined) == (0, len(poison))
 
 
