@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final, Literal, NoReturn, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from execution.limits.file import nearest
+from execution.limits.file import findings_of, nearest
 from tickloom.clock import NS_PER_MS
 from tickloom.errors import DestinationsError, PriceRangeError
 from tickloom.prices import parse_nanos
@@ -298,21 +298,8 @@ def _tables(source: str, tables: dict[str, Any], name: str, cls: type[T]) -> dic
         try:
             found[key] = cls.model_validate(entry)
         except ValidationError as error:
-            _refuse(source, f"[{name}.{key}] " + "; ".join(_findings(cls, error)))
+            _refuse(source, f"[{name}.{key}] " + "; ".join(findings_of(cls, error)))
     return found
-
-
-def _findings(cls: type[BaseModel], error: ValidationError) -> list[str]:
-    findings = []
-    for finding in error.errors():
-        key = ".".join(str(part) for part in finding["loc"])
-        if finding["type"] == "extra_forbidden":
-            findings.append(f"unknown key {key!r}{nearest(key, cls.model_fields)}")
-        elif finding["type"] == "missing":
-            findings.append(f"{key} is missing")
-        else:
-            findings.append(f"{key} = {finding['input']!r}: {finding['msg']}")
-    return findings
 
 
 def _refuse(source: str, finding: str) -> NoReturn:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from execution.limits.tables import BreachPlan, FirmLimits, InstrumentLimits, RuleLimits, Table
 from tickloom.errors import LimitsError
@@ -139,10 +139,11 @@ def _model(source: str, cls: type[T], where: str, entry: Any) -> T:
     try:
         return cls.model_validate(entry)
     except ValidationError as error:
-        _refuse(source, f"[{where}] " + "; ".join(_findings(cls, error)))
+        _refuse(source, f"[{where}] " + "; ".join(findings_of(cls, error)))
 
 
-def _findings(cls: type[Table], error: ValidationError) -> list[str]:
+def findings_of(cls: type[BaseModel], error: ValidationError) -> list[str]:
+    """What is wrong with a table of a strict file, a text a key."""
     findings = []
     for finding in error.errors():
         key = ".".join(str(part) for part in finding["loc"])

@@ -18,11 +18,13 @@ from execution.lineage.lines import (
 from execution.lineage.model import (
     SCHEMA_VERSION,
     Action,
+    Decision,
     FillLine,
     Lineage,
     Missing,
     OrderLine,
     PacketLine,
+    PositionLine,
     RuleLine,
     SignalLine,
     Ticks,
@@ -112,7 +114,7 @@ def _legs(records: Records, row: Row, top: Row) -> list[OrderLine]:
     return [order_line(one) for one in found if one["order_id"] not in (row["order_id"], top["order_id"])]
 
 
-def _routes(records: Records, top: Row, children: Sequence[Row], missing: list[Missing]) -> list:  # type: ignore[type-arg]
+def _routes(records: Records, top: Row, children: Sequence[Row], missing: list[Missing]) -> list[Decision]:
     found = [decision_line(one) for one in records.routes(top["order_id"])]
     if children and not found:
         missing.append(Missing("router decisions", "the journal has none for this parent order"))
@@ -196,7 +198,7 @@ def _packets(
     return []
 
 
-def _position(records: Records, row: Row, executions: Sequence[FillLine]):  # type: ignore[no-untyped-def]
+def _position(records: Records, row: Row, executions: Sequence[FillLine]) -> PositionLine | None:
     if not executions:
         return None
     ids = {(one.destination, one.execution_id) for one in executions}

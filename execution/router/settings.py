@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 
 from pydantic import Field, ValidationError
 
-from execution.limits.file import nearest
+from execution.limits.file import findings_of, nearest
 from execution.limits.tables import Amount, Milliseconds, Table
 from tickloom.clock import NS_PER_MS
 from tickloom.errors import RoutingError
@@ -189,14 +189,7 @@ def _model(source: str, cls: type[T], where: str, entry: Any) -> T:
     try:
         return cls.model_validate(entry)
     except ValidationError as error:
-        findings = []
-        for finding in error.errors():
-            key = ".".join(str(part) for part in finding["loc"])
-            if finding["type"] == "extra_forbidden":
-                findings.append(f"unknown key {key!r}{nearest(key, cls.model_fields)}")
-            else:
-                findings.append(f"{key} = {finding['input']!r}: {finding['msg']}")
-        _refuse(source, f"[{where}] " + "; ".join(findings))
+        _refuse(source, f"[{where}] " + "; ".join(findings_of(cls, error)))
 
 
 def _refuse(source: str, finding: str) -> NoReturn:
