@@ -2,7 +2,7 @@
 
 It follows partitions by assignment, without a consumer group: every reader needs the whole market, and
 where it begins is a matter of how much of the past it needs, not of what was read before. A broker that
-is away is waited for; librdkafka connects again by itself.
+is away is waited for; librdkafka connects again by itself, or is begun anew (:mod:`tickloom.broker_watch`).
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from execution import metrics
 from tickloom import codec
-from tickloom.clock import NS_PER_MS
+from tickloom.broker_watch import BrokerWatch
+from tickloom.clock import NS_PER_MS, NS_PER_S, Clock, SystemClock
 from tickloom.codec import TickBatch
 from tickloom.errors import CodecError
 from tickloom.settings import KafkaSettings
@@ -41,6 +42,8 @@ class FeedFollower:
         Begin that many records before the end of each partition; None: at its beginning.
     handler : BatchHandler
         Called on the follower's thread. What it raises ends the follower and is in ``failure``.
+    watch : callable, optional
+        Makes the watch over a client's connection.
 
     Attributes
     ----------
@@ -49,13 +52,20 @@ class FeedFollower:
     """
 
     def __init__(
-        self, settings: KafkaSettings, topics: list[str], records_back: int | None, handler: BatchHandler
+        self,
+        settings: KafkaSettings,
+        topics: list[str],
+        records_back: int | None,
+        handler: BatchHandler,
+        clock: Clock | None = None,
+        watch: Callable[[KafkaSettings], BrokerWatch] = BrokerWatch,
     ) -> None:
         self._settings, self._topics, self._records_back = settings, topics, records_back
-        self._handler = handler
+        self._handler, self._clock, self._make_watch = handler, clock or SystemClock(), watch
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
         self._ends: dict[tuple[str, int], int] = {}
+        self._next: dict[tuple[str, int], int] = {}
         self.caught_up = threading.Event()
         self.failure: BaseException | None = None
 
@@ -69,24 +79,28 @@ class FeedFollower:
             self._thread.join(timeout=10)
 
     def _run(self) -> None:
-        consumer = Consumer(
-            {
-                "bootstrap.servers": self._settings.bootstrap,
-                "group.id": "tickloom-feed",  # demanded by the client; nothing is committed
-                "enable.auto.commit": False,
-                "auto.offset.reset": "earliest",
-                "fetch.wait.max.ms": 20,
-                "log_level": 0,
-            }
-        )
         try:
-            if self._assign(consumer):
-                self._follow(consumer)
+            while not self._stop.is_set():
+                watch = self._make_watch(self._settings)
+                consumer = Consumer(
+                    {
+                        "bootstrap.servers": self._settings.bootstrap,
+                        "group.id": "tickloom-feed",  # demanded by the client; nothing is committed
+                        "enable.auto.commit": False,
+                        "auto.offset.reset": "earliest",
+                        "fetch.wait.max.ms": 20,
+                        "log_level": 0,
+                        **watch.configuration(),
+                    }
+                )
+                try:
+                    if self._assign(consumer):
+                        self._follow(consumer, watch)
+                finally:
+                    consumer.close()
         except BaseException as error:
             self.failure = error
             _log.exception("feed_failed", topics=self._topics)
-        finally:
-            consumer.close()
 
     def _assign(self, consumer: Any) -> bool:
         """Assign all partitions where reading begins; tries until the broker answers. False: stopped."""
@@ -109,17 +123,20 @@ class FeedFollower:
             for partition in partitions.partitions:
                 where = TopicPartition(topic, partition)
                 low, high = consumer.get_watermark_offsets(where, timeout=METADATA_TIMEOUT_S)
-                where.offset = OFFSET_BEGINNING
-                if self._records_back is not None:
-                    where.offset = max(low, high - self._records_back)
+                begin = low if self._records_back is None else max(low, high - self._records_back)
+                where.offset = max(low, self._next.get((topic, partition), begin))
                 starts.append(where)
-                if high > low:
+                if high > where.offset:
                     self._ends[(topic, partition)] = high
         return starts
 
-    def _follow(self, consumer: Any) -> None:
+    def _follow(self, consumer: Any, watch: BrokerWatch) -> None:
+        """Until it is stopped, or the client has lost its broker."""
         self._note_progress([])
         while not self._stop.is_set():
+            if watch.lost():
+                _log.warning("client_lost", topics=self._topics, advice="it goes on with a new one")
+                return
             messages = consumer.consume(MESSAGES_MAX, POLL_S)
             batches = []
             for message in messages:
@@ -132,16 +149,23 @@ class FeedFollower:
                     place = f"{message.topic()}/{message.partition()}@{message.offset()}"
                     _log.error("undecodable_batch", at=place, error=str(error))
                     continue
-                metrics.FEED_BATCHES.labels(batch.venue).inc()
                 batches.append((batch, message.timestamp()[1] * NS_PER_MS))
             if batches:
                 self._handler(batches)
+                self._count(batches)
             self._note_progress(messages)
+
+    def _count(self, batches: list[tuple[TickBatch, int]]) -> None:
+        now_ns = self._clock.now_ns()
+        for batch, written_ns in batches:
+            metrics.FEED_BATCHES.labels(batch.venue).inc()
+            metrics.FEED_LAG.labels(batch.venue).set((now_ns - written_ns) / NS_PER_S)
 
     def _note_progress(self, messages: list[Any]) -> None:
         for message in messages:
             if message.error() is None:
                 key = (message.topic(), message.partition())
+                self._next[key] = message.offset() + 1
                 if message.offset() + 1 >= self._ends.get(key, 0):
                     self._ends.pop(key, None)
         if not self._ends:

@@ -29,6 +29,9 @@ SIGNAL_TO_ORDER = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 FEED_BATCHES = Counter("tickloom_execution_feed_batches", "Tick batches followed", ["venue"])
+FEED_LAG = Gauge(
+    "tickloom_execution_feed_lag_seconds", "Age of the last tick batch when it had been dealt with", ["venue"]
+)
 
 EXCHANGE_ORDERS = Counter("tickloom_exchange_orders", "Orders taken by the simulated exchange", ["outcome"])
 EXCHANGE_EXECUTIONS = Counter("tickloom_exchange_executions", "Fills made", ["venue"])

@@ -51,14 +51,7 @@ class KafkaFacts:
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._bootstrap = settings.bootstrap
-        self._producer = Producer(
-            {
-                "bootstrap.servers": settings.bootstrap,
-                "enable.idempotence": True,
-                "message.timeout.ms": int(FLUSH_S * 1_000),
-                "log_level": 0,
-            }
-        )
+        self._producer: Any = None
 
     def write_facts(self, facts: Sequence[Fact]) -> None:
         """Return when the broker has them all.
@@ -74,6 +67,8 @@ class KafkaFacts:
             if error is not None:
                 failed.append(str(error))
 
+        if self._producer is None:
+            self._producer = Producer(self._configuration())
         try:
             for fact in facts:
                 topic = _TOPICS.get(type(fact))
@@ -84,12 +79,25 @@ class KafkaFacts:
                     self._producer.poll(0)
             left = self._producer.flush(FLUSH_S + 1)
         except (KafkaException, BufferError) as error:
-            self._producer.purge()
+            self._let_go()
             raise ServiceError(f"Kafka at {self._bootstrap}: {error}") from error
         if left or failed:
-            self._producer.purge()
-            self._producer.flush(1)
+            self._let_go()
             raise ServiceError(f"Kafka at {self._bootstrap}: {failed[0] if failed else 'no answer'}")
+
+    def _configuration(self) -> dict[str, Any]:
+        return {
+            "bootstrap.servers": self._bootstrap,
+            "enable.idempotence": True,
+            "message.timeout.ms": int(FLUSH_S * 1_000),
+            "log_level": 0,
+        }
+
+    def _let_go(self) -> None:
+        """The next attempt has a new client: one may have lost the broker for good, see broker_watch."""
+        self._producer.purge()
+        self._producer.flush(1)
+        self._producer = None
 
 
 def wire_fact(fact: Fact) -> bytes:

@@ -24,16 +24,23 @@ class SignalLog:
 
     def __init__(self, settings: KafkaSettings, topic: str) -> None:
         self._bootstrap, self._topic = settings.bootstrap, topic
-        self._consumer: Any = Consumer(
-            {
-                "bootstrap.servers": settings.bootstrap,
-                "group.id": "tickloom-agent-repair",  # demanded by the client; nothing is committed
-                "enable.auto.commit": False,
-                "auto.offset.reset": "error",
-                "enable.partition.eof": False,
-                "log_level": 0,
-            }
-        )
+        self._client: Any = None
+
+    @property
+    def _consumer(self) -> Any:
+        """A new one after a failure: one may have lost the broker for good, see broker_watch."""
+        if self._client is None:
+            self._client = Consumer(
+                {
+                    "bootstrap.servers": self._bootstrap,
+                    "group.id": "tickloom-agent-repair",  # demanded by the client; nothing is committed
+                    "enable.auto.commit": False,
+                    "auto.offset.reset": "error",
+                    "enable.partition.eof": False,
+                    "log_level": 0,
+                }
+            )
+        return self._client
 
     def ranges(self) -> dict[int, tuple[int, int]]:
         """Partition to (first offset that is kept, offset behind the last).
@@ -54,6 +61,7 @@ class SignalLog:
                 for number in topic.partitions
             }
         except KafkaException as error:
+            self.close()
             raise ServiceError(f"Kafka at {self._bootstrap}, topic {self._topic}: {error}") from error
 
     def read(self, partition: int, start: int, stop: int) -> Iterator[tuple[int, bytes]]:
@@ -72,6 +80,7 @@ class SignalLog:
             while position < stop:
                 messages = self._consumer.consume(MESSAGES_MAX, TIMEOUT_S)
                 if not messages:
+                    self.close()
                     raise ServiceError(
                         f"{self._topic}/{partition}: nothing came from offset {position} within {TIMEOUT_S} s"
                     )
@@ -85,7 +94,11 @@ class SignalLog:
         except KafkaException as error:
             raise ServiceError(f"{self._topic}/{partition}: {error}") from error
         finally:
-            self._consumer.unassign()
+            if self._client is not None:
+                self._client.unassign()
 
     def close(self) -> None:
-        self._consumer.close()
+        """Let go of the connection; the next call has a new one."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None

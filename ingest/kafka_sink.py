@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from ingest import metrics
 from ingest.kafka_tail import Tail, read_tails
 from tickloom import topics
+from tickloom.broker_watch import BrokerWatch
 from tickloom.clock import NS_PER_MS, Clock, SystemClock
 from tickloom.codec import TickBatch, encode
-from tickloom.errors import ServiceError
+from tickloom.errors import ClientLostError, ServiceError
 from tickloom.events import EventBlock, Records, SymbolTable
 from tickloom.settings import IngestSettings, KafkaSettings
 
@@ -60,6 +61,7 @@ class KafkaSink:
         self._dropped = {topic: metrics.DROPPED.labels(venue, topic) for topic, _ in self._routes}
         self._published = {topic: metrics.PUBLISHED.labels(venue, topic) for topic, _ in self._routes}
         self._producer: Any = None
+        self._watch = BrokerWatch(kafka, self._clock)
         self._failure: Any = None
         self._shards = np.zeros(0, dtype=np.int64)
         self._shards_of: SymbolTable | None = None
@@ -89,6 +91,8 @@ class KafkaSink:
         self._sent_ns = dict.fromkeys(self._partitions(), 0)
         self._told = dict.fromkeys(self._partitions(), 0)
         if self._producer is None:
+            self._failure = None
+            self._watch = BrokerWatch(self._kafka, self._clock)
             self._producer = Producer(self._configuration())
         return {
             f"{topic}/{partition}": tail.last_seq
@@ -106,6 +110,8 @@ class KafkaSink:
         ------
         ServiceError
             The broker refused a record for good. A restart resumes behind what it has.
+        ClientLostError
+            The client has lost a broker that is there. :meth:`resume_after` begins with a new one.
         """
         before, watermark = self._watermark, max(self._watermark, watermark_ns)
         if len(block):
@@ -139,6 +145,7 @@ class KafkaSink:
             "queue.buffering.max.messages": QUEUE_RECORDS_MAX,
             "reconnect.backoff.max.ms": 1_000,
             "log_level": 2,
+            **self._watch.configuration(),
         }
 
     def _partitions(self) -> list[tuple[str, int]]:
@@ -281,6 +288,13 @@ class KafkaSink:
             raise ServiceError(
                 f"Kafka at {self._kafka.bootstrap} refused a record ({self._failure}); "
                 "see the broker's log; a restart of the ingester resumes behind what the broker has"
+            )
+        if self._producer is not None and self._watch.lost():
+            # it has no connection, so nothing of it is on the way; what it held is in the capture
+            self._producer.purge()
+            self._producer = None
+            raise ClientLostError(
+                f"the client has lost Kafka at {self._kafka.bootstrap}, which answers others"
             )
 
 

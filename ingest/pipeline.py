@@ -19,7 +19,7 @@ from ingest import metrics
 from ingest.capture import CaptureReader, Notification
 from ingest.decoder import Decoder
 from tickloom.clock import NS_PER_MS, NS_PER_S, Clock, SystemClock
-from tickloom.errors import ServiceError, StorageError
+from tickloom.errors import ClientLostError, ServiceError, StorageError
 from tickloom.events import EventBlock, SymbolTable
 from tickloom.settings import IngestSettings
 from tickloom.sinks import EventSink
@@ -69,7 +69,7 @@ class SinkThread(threading.Thread):
         self,
         sink: EventSink,
         path: Path,
-        decoder: Decoder,
+        make_decoder: DecoderFactory,
         settings: IngestSettings,
         stop: threading.Event,
         notification: Notification,
@@ -77,27 +77,45 @@ class SinkThread(threading.Thread):
     ) -> None:
         super().__init__(name=f"sink-{sink.name}", daemon=True)
         self.sink = sink
-        self.decoder = decoder
         self.error: BaseException | None = None
+        self._path, self._make_decoder, self._notification = path, make_decoder, notification
         self._settings = settings
         self._stopping = stop
         self._clock = clock
-        self._reader = CaptureReader(path, notification, clock)
-        self._watermark = Watermark(settings.idle_ms, clock)
-        self._metrics = metrics.DecoderMetrics(decoder.venue, sink.name)
         self._observed_ns = 0
         self._interval_s = getattr(sink, "interval_ms", INTERVAL_MS) / 1_000
+        self._begin()
+        self._metrics = metrics.DecoderMetrics(self.decoder.venue, sink.name)
+
+    def _begin(self) -> None:
+        """At the capture's first record, with a decoder that has seen nothing."""
+        self.decoder = self._make_decoder()
+        self._reader = CaptureReader(self._path, self._notification, self._clock)
+        self._watermark = Watermark(self._settings.idle_ms, self._clock)
 
     def run(self) -> None:
         try:
-            if self._connect():
-                self._follow()
-            self._close()
+            while not self._followed():
+                self._reader.close()
+                self._begin()
         except BaseException as error:
             self.error = error
             log.error("sink.failed", sink=self.sink.name, error=str(error), exc_info=error)
         finally:
             self._reader.close()
+
+    def _followed(self) -> bool:
+        """True when it was stopped and has read all; False where the sink has to begin anew."""
+        try:
+            if self._connect():
+                self._follow()
+            self._close()
+        except ClientLostError as error:
+            log.warning(
+                "sink.lost", sink=self.sink.name, error=str(error), advice="it begins with a new client"
+            )
+            return False
+        return True
 
     def _connect(self) -> bool:
         """Let the sink look how far it is; False where it was stopped before the server answered."""
@@ -145,6 +163,8 @@ class SinkThread(threading.Thread):
         """What the server does not take now, being away, it gets from the capture at the next start."""
         try:
             self.sink.close()
+        except ClientLostError:
+            raise
         except ServiceError as error:
             log.warning("sink.left_behind", sink=self.sink.name, error=str(error))
 
@@ -191,9 +211,7 @@ class CapturePublisher:
         self._stop = threading.Event()
         clock = clock or SystemClock()
         self.threads = [
-            SinkThread(
-                sink, path, make_decoder(), settings, self._stop, notification or Notification(), clock
-            )
+            SinkThread(sink, path, make_decoder, settings, self._stop, notification or Notification(), clock)
             for sink in sinks
         ]
 

@@ -19,6 +19,7 @@ from storage.columns import SPREADS, to_frame
 from storage.ilp import IlpSender
 from storage.writer import ROWS
 from tickloom import spread_codec, topics
+from tickloom.broker_watch import BrokerWatch
 from tickloom.clock import NS_PER_MS, Clock, SystemClock
 from tickloom.errors import CodecError, ServiceError
 from tickloom.events import EventBlock, SymbolTable
@@ -92,20 +93,17 @@ def record(
     clock = clock or SystemClock()
     names = [topics.spreads(venue) for venue in venues]
     topics.ensure_topics(names, kafka)
-    consumer = Consumer(
-        {
-            "bootstrap.servers": kafka.bootstrap,
-            "group.id": GROUP,
-            "enable.auto.commit": False,
-            "auto.offset.reset": "earliest",
-            "log_level": 0,
-        }
-    )
-    consumer.subscribe(names)
+    watch, consumer = _subscribe(names, kafka, clock)
     writer, symbols, rows = QuestDbSpreads(questdb, stop), SymbolTable(), 0
     ready()
     try:
         while not stop.is_set():
+            if watch.lost():
+                log.warning(
+                    "spreads.client_lost", advice="it goes on with a new one, behind what is committed"
+                )
+                consumer.close()
+                watch, consumer = _subscribe(names, kafka, clock)
             messages = [one for one in consumer.consume(RECORDS_MAX, POLL_S) if one.error() is None]
             if messages:
                 rows += writer.write(_decoded(messages, symbols))
@@ -118,6 +116,22 @@ def record(
         consumer.close()
         writer.close()
     return rows
+
+
+def _subscribe(names: list[str], kafka: KafkaSettings, clock: Clock) -> tuple[BrokerWatch, Any]:
+    watch = BrokerWatch(kafka, clock)
+    consumer = Consumer(
+        {
+            "bootstrap.servers": kafka.bootstrap,
+            "group.id": GROUP,
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "log_level": 0,
+            **watch.configuration(),
+        }
+    )
+    consumer.subscribe(names)
+    return watch, consumer
 
 
 def _decoded(messages: Sequence[Any], symbols: SymbolTable) -> list[EventBlock]:

@@ -48,6 +48,10 @@ class ServiceError(TickloomError):
     """A server of the stack is not there, or answers wrongly."""
 
 
+class ClientLostError(ServiceError):
+    """A server is there, but its client has to be made anew: begin again from what the server has."""
+
+
 class ServiceTimeout(ServiceError):
     """A server did not become healthy in the time it was given."""
 

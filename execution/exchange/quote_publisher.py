@@ -17,6 +17,7 @@ from execution.exchange.market import Markets
 from execution.exchange.orders import Outcome
 from execution.exchange.quotes import QuoteWriter
 from tickloom import topics
+from tickloom.broker_watch import BrokerWatch
 from tickloom.clock import NS_PER_MS, NS_PER_S, Clock
 from tickloom.codec import TickBatch, encode
 from tickloom.settings import KafkaSettings
@@ -42,25 +43,35 @@ class QuotePublisher:
         }
         self._changed: dict[str, dict[str, None]] = {venue: {} for venue in venues}
         self._sent_ns = {(venue, shard): 0 for venue in venues for shard in range(self._partitions)}
-        self._producer: Any = Producer(
+        self._kafka = kafka
+        self._watch, self._producer = self._connect()
+        self._task: asyncio.Task[None] | None = None
+        self._due = asyncio.Event()
+
+    def _connect(self) -> tuple[BrokerWatch, Any]:
+        watch = BrokerWatch(self._kafka, self._clock)
+        producer = Producer(
             {
-                "bootstrap.servers": kafka.bootstrap,
+                "bootstrap.servers": self._kafka.bootstrap,
                 "acks": 1,
                 "linger.ms": 0,
                 "message.timeout.ms": 5_000,  # older ones are of no use to anybody
                 "queue.buffering.max.messages": QUEUE_RECORDS_MAX,
                 "reconnect.backoff.max.ms": 1_000,
                 "log_level": 0,
+                **watch.configuration(),
             }
         )
-        self._task: asyncio.Task[None] | None = None
-        self._due = asyncio.Event()
+        return watch, producer
 
     def start(self) -> None:
         """Tell the books as they are, and from then on what changes."""
+        self._tell_all()
+        self._task = asyncio.create_task(self._run(), name="quotes")
+
+    def _tell_all(self) -> None:
         for venue, writer in self._writers.items():
             self._send(venue, writer.begin(self._clock.now_ns()))
-        self._task = asyncio.create_task(self._run(), name="quotes")
 
     def on_changed(self, outcome: Outcome, changed: set[tuple[str, str]]) -> None:
         """Books that the feed has moved, and orders that were entered, filled or taken out."""
@@ -87,6 +98,11 @@ class QuotePublisher:
             self._due.clear()
             self._publish()
             self._producer.poll(0)
+            if self._watch.lost():
+                _log.warning("client_lost", advice="quotes go on with a new one")
+                self._producer.purge()
+                self._watch, self._producer = self._connect()
+                self._tell_all()
 
     def _publish(self) -> None:
         now_ns = self._clock.now_ns()

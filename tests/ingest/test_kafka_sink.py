@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import itertools
 import random
+import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.capture import CaptureBatch
+from ingest.capture import CaptureBatch, CaptureWriter, RecordKind
 from ingest.itch.decoder import ItchDecoder
 from ingest.kafka_sink import KafkaSink, cut
+from ingest.pipeline import CapturePublisher
 from ingest.synthetic.datagrams import Datagrams, pack
 from ingest.synthetic.itch_stream import itch_stream
 from ingest.synthetic.market import make_session
@@ -171,6 +174,45 @@ def test_resumes_exactly_behind_the_tail(
     assert tails
     publish(sink, replay(venue, records))
     sink.close()
+    assert published(venue, kafka) == rows(whole, kafka.tick_partitions)
+
+
+def test_a_client_that_lost_the_broker(
+    kafka: KafkaSettings,
+    venue: str,
+    records: list[tuple[int, int, bytes]],
+    free_port: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A client that has no broker, while there is one, is given up: a new one publishes all, once."""
+    monkeypatch.setattr("tickloom.broker_watch.PATIENCE_S", 0.2)
+    monkeypatch.setattr("tickloom.broker_watch.STATISTICS_MS", 50)
+    made: list[str] = []
+
+    def client(configuration: dict[str, Any]) -> Any:
+        made.append(configuration["bootstrap.servers"])
+        lost = f"127.0.0.1:{free_port}"
+        return Producer({**configuration, "bootstrap.servers": lost if len(made) == 1 else made[-1]})
+
+    monkeypatch.setattr("ingest.kafka_sink.Producer", client)
+    decoders: list[ItchDecoder] = []
+
+    def decoder() -> ItchDecoder:
+        decoders.append(ItchDecoder(venue, SESSION))
+        return decoders[-1]
+
+    with CaptureWriter(tmp_path) as writer:
+        writer.append_many(RecordKind.DATA, [1] * len(records), [payload for *_, payload in records])
+        publisher = CapturePublisher(tmp_path, decoder, [KafkaSink(kafka, SETTINGS, venue)], SETTINGS)
+        publisher.start()
+        for _ in range(2_000):
+            if len(decoders) == 2 and decoders[1].last_seq == decoders[0].last_seq:
+                break
+            threading.Event().wait(0.01)
+    assert publisher.finish(60.0)
+    assert len(made) == 2
+    whole = [block for block, _ in replay("XNAS", records)]
     assert published(venue, kafka) == rows(whole, kafka.tick_partitions)
 
 

@@ -13,7 +13,7 @@ import pytest
 from ingest.capture import CaptureBatch, CaptureWriter, RecordKind
 from ingest.pipeline import CapturePublisher, Watermark, count_events, load_capture
 from tickloom.clock import NS_PER_DAY, NS_PER_MS, ReplayClock
-from tickloom.errors import ServiceError, StorageError
+from tickloom.errors import ClientLostError, ServiceError, StorageError
 from tickloom.events import STATUS_DTYPE, TRADE_DTYPE, EventBlock, SymbolTable
 from tickloom.settings import ItchSettings
 
@@ -128,6 +128,29 @@ def test_a_sink_that_is_away_at_first_gets_all(tmp_path: Path) -> None:
         publisher.start()
         wait(lambda: len(sink.seqs) == 9)
     assert publisher.finish(WAIT_S)
+
+
+def test_a_sink_whose_client_is_lost_begins_again(tmp_path: Path) -> None:
+    """It is given all from the first record on, decoded anew; what came meanwhile follows, in order."""
+    sink = Sink()
+    taken: list[list[int]] = []
+
+    def lose_the_client(block: EventBlock, watermark_ns: int, last_seq: int) -> None:
+        if len(block) and len(taken) < 2:
+            taken.append(block.trades["seq"].tolist())
+            append(writer, range(100 * len(taken), 100 * len(taken) + 100))
+            raise ClientLostError("lost")
+        Sink.write(sink, block, watermark_ns, last_seq)
+
+    sink.write = lose_the_client  # type: ignore[method-assign]
+    with CaptureWriter(tmp_path) as writer:
+        append(writer, range(1, 100))
+        publisher = CapturePublisher(tmp_path, NumberDecoder, [sink], SETTINGS, writer.notification)
+        publisher.start()
+        wait(lambda: len(sink.seqs) >= 299)
+    assert publisher.finish(WAIT_S)
+    assert [numbers[0] for numbers in taken] == [1, 1]
+    assert sink.seqs == list(range(1, 300))
 
 
 def test_a_failed_sink_is_told(tmp_path: Path) -> None:
