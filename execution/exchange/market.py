@@ -1,7 +1,8 @@
 """The venues' markets as their feeds move them: books, halts, sessions, times. Pure.
 
 A venue of the exchange follows one feed; several may follow the same one, each with its share of the
-displayed size and its own spread. Dark venues look at the best prices only.
+displayed size and its own spread. Dark venues look at the best prices only. A block of the feed is read out
+once for all of them (:mod:`execution.exchange.feed_rows`).
 """
 
 from __future__ import annotations
@@ -9,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from execution.exchange.book import BUY
 from execution.exchange.dark import DarkBook
+from execution.exchange.feed_rows import FeedRows, Trade
 from execution.exchange.lit import LitBook
 from execution.exchange.orders import Fill
 from execution.exchange.profile import LIT, VenueProfile
-from tickloom.events import SIDE_TEXTS, Condition, EventBlock, Records, StatusCode
+from tickloom.events import Condition, StatusCode
 from tickloom.instruments import Instrument, Registry
 from tickloom.prices import NANOS, NO_PRICE
 
@@ -32,10 +32,17 @@ TradeWatcher = Callable[[str, str, int, int, str], None]
 @dataclass(slots=True)
 class _Market:
     book: Book
+    lot: int  # nanos
+    share: int  # of the feed's displayed sizes, nanos
+    widen: int  # that each side is further out than the feed's, nanos
     session: str = ""
     halt: str = ""
     halt_seq: int = -1
     ordered: str = ""  # a halt of the exchange's own
+
+    def shown(self, size: int) -> int:
+        """The venue's part of a size of the feed, in whole lots."""
+        return size if self.share == NANOS else size * self.share // NANOS // self.lot * self.lot
 
 
 @dataclass(slots=True)
@@ -121,107 +128,90 @@ class Markets:
 
     # --- the feed ------------------------------------------------------------------------------
 
-    def apply(self, venue: str, block: EventBlock, live: bool, filled: Callable[[list[Fill]], None]) -> Moved:
+    def apply(self, venue: str, rows: FeedRows, live: bool, filled: Callable[[list[Fill]], None]) -> Moved:
         """Let a block of the venue's feed move its books. Trades fill resting orders only if ``live``.
 
         ``filled`` is told of each trade's fills before the next trade is looked at, which meets what is left.
         """
         moved, touched = Moved(), dict[str, None]()
-        self._tick_time(block)
+        self._feed_ts[rows.feed] = max(self._feed_ts.get(rows.feed, 0), rows.newest_ts)
         # trades first: a level's decrease is then known to be one, see execution.exchange.queue
-        for row in block.trades:
-            if fills := self._trade(venue, block, row, live):
+        for trade in rows.trades:
+            if fills := self._trade(venue, rows.session, trade, live):
                 filled(fills)
             if live:
-                touched[block.symbols.names[row["symbol"]]] = None
-        self._deltas(venue, block, touched)
-        self._quotes(venue, block, touched)
-        for row in block.statuses:
-            moved.closed |= self._status(venue, block, row, touched)
+                touched[trade.symbol] = None
+        if self.profile(venue).kind == LIT:
+            self._deltas(venue, rows, touched)
+        self._quotes(venue, rows, touched)
+        for symbol, seq, code in rows.statuses:
+            moved.closed |= self._status(venue, rows, symbol, seq, code, touched)
         moved.touched = list(touched)
         self._changed.update((venue, symbol) for symbol in touched)
         return moved
 
-    def _trade(self, venue: str, block: EventBlock, row: Records, live: bool) -> list[Fill]:
-        if row["condition"] not in (Condition.REGULAR, Condition.HIDDEN):
+    def _trade(self, venue: str, session: str, trade: Trade, live: bool) -> list[Fill]:
+        if trade.condition not in (Condition.REGULAR, Condition.HIDDEN):
             return []
-        symbol, profile = block.symbols.names[row["symbol"]], self.profile(venue)
-        market = self._market(venue, symbol, block.session)
-        price, seq = int(row["price"]), int(row["seq"])
-        aggressor = SIDE_TEXTS[int(row["side"])]
-        size = self._share(venue, symbol, int(row["size"]))
+        market = self._market(venue, trade.symbol, session)
+        price, aggressor = trade.price, trade.aggressor
+        size = market.shown(trade.size)
         book = market.book
         if isinstance(book, DarkBook):
-            book.trade(size, seq, int(row["ts_event"]))
+            book.trade(size, trade.seq, trade.ts)
             return []
-        if profile.widen_ticks and aggressor != "none":
-            price += self._widening(venue, symbol) * (1 if aggressor == "buy" else -1)
-        if not live or self.stopped(venue, symbol) or size == 0:
+        if aggressor != "none":
+            price += market.widen if aggressor == "buy" else -market.widen
+        if not live or size == 0 or self.stopped(venue, trade.symbol):
             return []
         fills: list[Fill] = []
         # a hidden trade at our price says nothing of the queue: who is displayed goes first
-        if not (row["condition"] == Condition.HIDDEN and self._at_own_price(book, price)):
-            fills = book.trade(price, size, "" if aggressor == "none" else aggressor, seq)
+        if not (trade.condition == Condition.HIDDEN and self._at_own_price(book, price)):
+            fills = book.trade(price, size, "" if aggressor == "none" else aggressor, trade.seq)
         for watcher in self.trade_watchers:
-            watcher(venue, symbol, price, size, aggressor)
+            watcher(venue, trade.symbol, price, size, aggressor)
         return fills
 
     def _at_own_price(self, book: LitBook, price: int) -> bool:
         return any(order.price == price for order in book.resting)
 
-    def _deltas(self, venue: str, block: EventBlock, touched: dict[str, None]) -> None:
-        deltas = block.deltas
-        if not len(deltas) or self.profile(venue).kind != LIT:
-            return
-        columns = (deltas[name].tolist() for name in ("symbol", "side", "price", "size", "seq"))
-        whole = self.profile(venue).displayed_share == 1.0
-        books: dict[int, tuple[LitBook, str, int]] = {}
-        for number, side, price, size, seq in zip(*columns, strict=True):
-            found = books.get(number)
-            if found is None:
-                symbol = block.symbols.names[number]
-                touched[symbol] = None
-                book = self._market(venue, symbol, block.session).book
-                assert isinstance(book, LitBook)
-                found = books[number] = (book, symbol, self._widening(venue, symbol))
-            book, symbol, widen = found
-            moved = price - widen if side == BUY else price + widen
-            shown = size if whole else self._share(venue, symbol, size)
-            book.displayed.delta(side, moved, shown, seq)
-
-    def _quotes(self, venue: str, block: EventBlock, touched: dict[str, None]) -> None:
-        """The last quote of each instrument: those before it were over when the batch was read."""
-        if not len(block.quotes):
-            return
-        _, index = np.unique(block.quotes["symbol"][::-1], return_index=True)
-        for row in block.quotes[len(block.quotes) - 1 - index]:
-            symbol = block.symbols.names[row["symbol"]]
+    def _deltas(self, venue: str, rows: FeedRows, touched: dict[str, None]) -> None:
+        for symbol, deltas in rows.deltas.items():
             touched[symbol] = None
-            book = self._market(venue, symbol, block.session).book
-            bid, ask, seq = int(row["bid_price"]), int(row["ask_price"]), int(row["seq"])
+            market = self._market(venue, symbol, rows.session)
+            assert isinstance(market.book, LitBook)
+            apply, whole, widen = market.book.displayed.delta, market.share == NANOS, market.widen
+            for side, price, size, seq in deltas:
+                moved = price - widen if side == BUY else price + widen
+                apply(side, moved, size if whole else market.shown(size), seq)
+
+    def _quotes(self, venue: str, rows: FeedRows, touched: dict[str, None]) -> None:
+        for symbol, quote in rows.quotes.items():
+            touched[symbol] = None
+            market = self._market(venue, symbol, rows.session)
+            book, bid, ask, widen = market.book, quote.bid, quote.ask, market.widen
             if isinstance(book, DarkBook):
-                book.quote(bid, ask, seq)
+                book.quote(bid, ask, quote.seq)
                 continue
-            widen = self._widening(venue, symbol)
             book.displayed.quote(
                 bid if bid == NO_PRICE else bid - widen,
-                self._share(venue, symbol, int(row["bid_size"])),
+                market.shown(quote.bid_size),
                 ask if ask == NO_PRICE else ask + widen,
-                self._share(venue, symbol, int(row["ask_size"])),
-                seq,
+                market.shown(quote.ask_size),
+                quote.seq,
             )
 
-    def _status(self, venue: str, block: EventBlock, row: Records, touched: dict[str, None]) -> bool:
+    def _status(
+        self, venue: str, rows: FeedRows, symbol: str, seq: int, code: StatusCode, touched: dict[str, None]
+    ) -> bool:
         """True if the venue's session ended with it."""
-        symbol, seq = block.symbols.names[row["symbol"]], int(row["seq"])
-        code = StatusCode(int(row["status"]))
         if symbol == "":
-            feed = block.venue
+            feed = rows.feed
             if (code in _CLOSES or code in _OPENS) and seq >= self._closed.get(feed, (-1, ""))[0]:
                 self._closed[feed] = (seq, code.name.lower() if code in _CLOSES else "")
                 return code in _CLOSES
             return False
-        market = self._market(venue, symbol, block.session)
+        market = self._market(venue, symbol, rows.session)
         if (code in _HALTS or code is StatusCode.TRADING) and seq > market.halt_seq:
             market.halt_seq, market.halt = seq, code.name.lower() if code in _HALTS else ""
             touched[symbol] = None
@@ -232,17 +222,10 @@ class Markets:
                 market.book.clear()
         return False
 
-    def _tick_time(self, block: EventBlock) -> None:
-        newest = self._feed_ts.get(block.venue, 0)
-        for records in (block.trades, block.quotes, block.deltas):
-            if len(records):
-                newest = max(newest, int(records["ts_event"].max()))
-        self._feed_ts[block.venue] = newest
-
     def _market(self, venue: str, symbol: str, session: str = "") -> _Market:
         market = self._markets.get((venue, symbol))
         if market is None:
-            market = self._markets[(venue, symbol)] = _Market(self._new_book(venue, symbol))
+            market = self._markets[(venue, symbol)] = self._new_market(venue, symbol)
         if session > market.session:
             if market.session:
                 # a new session begins with an empty book; sessions of a venue are named in rising order
@@ -251,22 +234,10 @@ class Markets:
             market.session = session
         return market
 
-    def _new_book(self, venue: str, symbol: str) -> Book:
+    def _new_market(self, venue: str, symbol: str) -> _Market:
         profile, instrument = self.profile(venue), self.instrument(venue, symbol)
         tick = instrument.tick if instrument is not None else 1
         lot = instrument.lot if instrument is not None else 1
-        return LitBook(profile, tick, lot) if profile.kind == LIT else DarkBook(profile, symbol, lot)
-
-    def _share(self, venue: str, symbol: str, size: int) -> int:
-        """The venue's part of a size of the feed, in lots."""
-        share = self.profile(venue).displayed_share
-        if share == 1.0:
-            return size
-        instrument = self.instrument(venue, symbol)
-        lot = instrument.lot if instrument is not None else 1
-        return size * round(share * NANOS) // NANOS // lot * lot
-
-    def _widening(self, venue: str, symbol: str) -> int:
-        ticks = self.profile(venue).widen_ticks
-        instrument = self.instrument(venue, symbol) if ticks else None
-        return ticks * instrument.tick if instrument is not None else 0
+        book: Book = LitBook(profile, tick, lot) if profile.kind == LIT else DarkBook(profile, symbol, lot)
+        widen = profile.widen_ticks * tick if instrument is not None else 0
+        return _Market(book, lot, round(profile.displayed_share * NANOS), widen)

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
+from execution.exchange import feed_rows
 from execution.exchange.admission import refuse, refuse_replacement
 from execution.exchange.executions import Executions
 from execution.exchange.lit import LitBook
@@ -220,14 +221,14 @@ class MatchingEngine:
 
     def apply(self, block: EventBlock, ts: int) -> Outcome:
         """Let the market move; what that does to resting orders (nothing before :meth:`go_live`)."""
-        outcome = Outcome()
+        outcome, rows = Outcome(), feed_rows.read(block)
         for venue in self._markets.followers(block.venue):
             filled = partial(self._apply, outcome, venue=venue, ts=ts)
-            moved = self._markets.apply(venue, block, self.live, filled)
+            moved = self._markets.apply(venue, rows, self.live, filled)
             if not self.live:
                 continue
             for symbol in moved.touched:
-                if not self._markets.stopped(venue, symbol):
+                if self._markets.book(venue, symbol).resting and not self._markets.stopped(venue, symbol):
                     self._apply(outcome, self._markets.refresh(venue, symbol, ts), venue, ts)
             if moved.closed:
                 self._expire(outcome, venue, ts)
