@@ -41,6 +41,8 @@ class DisplayedBook:
     best_bid: int = NO_PRICE
     best_ask: int = NO_PRICE
     decreased: Decreased | None = None
+    _empty_bids: set[int] = field(default_factory=set)  # levels of size 0, until a quote takes them away
+    _empty_asks: set[int] = field(default_factory=set)
 
     def levels(self, side: int) -> dict[int, Level]:
         """Of a side of the book."""
@@ -59,20 +61,28 @@ class DisplayedBook:
             return
         self.quote_seq, self.best_bid, self.best_ask = seq, bid_price, ask_price
         for side, price, size in ((BUY, bid_price, bid_size), (SELL, ask_price, ask_size)):
-            levels = self.levels(side)
-            gone = [
-                at
-                for at, level in levels.items()
-                if level.seq <= seq and (level.displayed == 0 or _better(side, at, price))
-            ]
-            for at in gone:
-                self._tell(side, at, levels[at], 0, seq)
-                del levels[at]
+            self._take_away(side, price, seq)
             if price != NO_PRICE:
                 self._set(side, price, size, seq)
 
-    def _set(self, side: int, price: int, size: int, seq: int) -> None:
+    def _take_away(self, side: int, price: int, seq: int) -> None:
+        """Levels that a quote of ``price`` says are not there: empty ones, and those ahead of it."""
         levels = self.levels(side)
+        if not levels:
+            return
+        empty = self._empty_bids if side == BUY else self._empty_asks
+        gone = list(empty)
+        # hardly ever is there any: the best level of a book is the quote's
+        if _better(side, max(levels) if side == BUY else min(levels), price):
+            gone += [at for at in levels if _better(side, at, price) and at not in empty]
+        for at in gone:
+            if levels[at].seq <= seq:
+                self._tell(side, at, levels[at], 0, seq)
+                del levels[at]
+                empty.discard(at)
+
+    def _set(self, side: int, price: int, size: int, seq: int) -> None:
+        levels, empty = self.levels(side), self._empty_bids if side == BUY else self._empty_asks
         level = levels.get(price)
         if level is None:
             levels[price] = Level(size, size, seq)
@@ -80,6 +90,12 @@ class DisplayedBook:
             self._tell(side, price, level, size, seq)
             level.available = min(size, level.available + max(0, size - level.displayed))
             level.displayed, level.seq = size, seq
+        else:
+            return
+        if size == 0:
+            empty.add(price)
+        elif price in empty:
+            empty.remove(price)
 
     def _tell(self, side: int, price: int, level: Level, size: int, seq: int) -> None:
         if self.decreased is not None and size < level.displayed:
@@ -87,9 +103,10 @@ class DisplayedBook:
 
     def lose(self, seq: int) -> None:
         """The feed lost the book: nothing that it said up to ``seq`` counts any more."""
-        for levels in (self.bids, self.asks):
+        for levels, empty in ((self.bids, self._empty_bids), (self.asks, self._empty_asks)):
             for price in [price for price, level in levels.items() if level.seq <= seq]:
                 del levels[price]
+                empty.discard(price)
 
     def offered(self, side: str) -> Iterator[tuple[int, Level]]:
         """What an order of ``side`` could take, best price first: (price, level)."""

@@ -228,7 +228,8 @@ class MatchingEngine:
             if not self.live:
                 continue
             for symbol in moved.touched:
-                if self._markets.book(venue, symbol).resting and not self._markets.stopped(venue, symbol):
+                rests = bool(self._markets.book(venue, symbol).resting)
+                if rests and not self._markets.stopped(venue, symbol):
                     self._apply(outcome, self._markets.refresh(venue, symbol, ts), venue, ts)
             if moved.closed:
                 self._expire(outcome, venue, ts)

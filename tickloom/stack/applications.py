@@ -27,6 +27,10 @@ SPREADS = "spreads"
 DAGSTER_WEBSERVER = "dagster-webserver"
 DAGSTER_DAEMON = "dagster-daemon"
 
+BATCH_NICENESS = (
+    10  # Dagster and its runs get a tenth of what an ingester or the agent gets, where both want it
+)
+
 #: Everything the stack can run, in the order in which it is shown.
 NAMES = (
     questdb.NAME, kafka.NAME, flink.JOBMANAGER, flink.TASKMANAGER, SCHEMA, EXCHANGE, AGENT, ITCH,
@@ -200,6 +204,7 @@ def dagster_webserver(settings: DagsterSettings, data_dir: Path) -> Service:
         ports={"dagster.port": settings.port},
         prepare=lambda: write_dagster_home(home),
         address=url,
+        niceness=BATCH_NICENESS,
     )
 
 
@@ -213,6 +218,7 @@ def dagster_daemon(settings: DagsterSettings, data_dir: Path) -> Service:
         depends_on=(DAGSTER_WEBSERVER,),
         environment=_dagster_environment(home),
         prepare=lambda: write_dagster_home(home),
+        niceness=BATCH_NICENESS,
     )
 
 

@@ -1,7 +1,7 @@
 """One service's process tree, tied to the life of its owner: runs between supervisor and service.
 
-Run as ``python -I -S guard.py CONTROL_FD REPORT_FD MARKER PROGRAM ARG...`` in a session of its own.
-It imports nothing but the standard library, so it starts in 20 ms and takes 8 MB.
+Run as ``python -I -S guard.py CONTROL_FD REPORT_FD MARKER NICENESS PROGRAM ARG...`` in a session of its
+own. It imports nothing but the standard library, so it starts in 20 ms and takes 8 MB.
 
 - A byte on CONTROL_FD is a signal number, passed on to the service. End of file there means that
   the owner is gone, however it ended: the service and everything below it is killed at once.
@@ -30,7 +30,7 @@ SWEEP_ROUNDS_MAX = 1_000  # of 10 ms: a process that SIGKILL does not end within
 
 
 def main(argv: list[str]) -> int:
-    control_fd, report_fd, marker, command = int(argv[0]), int(argv[1]), argv[2], argv[3:]
+    control_fd, report_fd, marker, command = int(argv[0]), int(argv[1]), argv[2], argv[4:]
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     os.environ[MARKER_VARIABLE] = marker
@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
     for ignored in (signal.SIGINT, signal.SIGHUP):  # the terminal's: the supervisor decides
         signal.signal(ignored, signal.SIG_IGN)
 
-    child = _spawn(libc, command)
+    child = _spawn(libc, command, niceness=int(argv[3]))
     signal.signal(signal.SIGTERM, lambda *_: _signal(child, signal.SIGTERM))
     os.write(report_fd, b"%d\n" % child)
     os.close(report_fd)
@@ -67,7 +67,7 @@ def main(argv: list[str]) -> int:
                 _signal(child, number)
 
 
-def _spawn(libc: ctypes.CDLL, command: list[str]) -> int:
+def _spawn(libc: ctypes.CDLL, command: list[str], niceness: int) -> int:
     guard = os.getpid()
     child = os.fork()
     if child:
@@ -77,6 +77,7 @@ def _spawn(libc: ctypes.CDLL, command: list[str]) -> int:
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != guard:
             os._exit(1)
+        os.nice(niceness)
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)

@@ -27,6 +27,8 @@ class GuardedProcess:
     ----------
     log_file : Path
         Takes standard output and error, appended.
+    niceness : int
+        Of the whole tree, on top of ours: 0 to 19, see nice(2).
 
     Attributes
     ----------
@@ -40,7 +42,9 @@ class GuardedProcess:
         the reason in ``log_file``.
     """
 
-    def __init__(self, argv: Sequence[str], environment: Mapping[str, str], log_file: Path) -> None:
+    def __init__(
+        self, argv: Sequence[str], environment: Mapping[str, str], log_file: Path, niceness: int = 0
+    ) -> None:
         self.marker = uuid.uuid4().hex
         control_read, self._control = os.pipe()
         report_read, report_write = os.pipe()
@@ -50,7 +54,7 @@ class GuardedProcess:
                 self._guard = subprocess.Popen(
                     [
                         *(sys.executable, "-I", "-S", guard.__file__),
-                        *(str(control_read), str(report_write), self.marker),
+                        *(str(control_read), str(report_write), self.marker, str(niceness)),
                         *argv,
                     ],
                     stdin=subprocess.DEVNULL,

@@ -14,6 +14,7 @@ from tickloom.stack.service import Service, both, http_answers, port_accepts
 
 NAME = "questdb"
 VERSION = "9.3.4"
+NICENESS = 5  # no order waits for history; who writes it has the capture behind it
 
 
 def service(settings: QuestDbSettings, data_dir: Path) -> Service:
@@ -50,6 +51,7 @@ def service(settings: QuestDbSettings, data_dir: Path) -> Service:
         },
         prepare=lambda: directory.mkdir(parents=True, exist_ok=True),
         address=settings.http_url,
+        niceness=NICENESS,
     )
 
 

@@ -38,6 +38,8 @@ class Service:
         What a user may open or connect to; "" if nothing.
     restart : bool
         Whether it is launched again when it ends without being told to.
+    niceness : int
+        How far it stands back where cores are short, as of nice(2): what no order waits for.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Service:
     prepare: Callable[[], None] | None = None
     address: str = ""
     restart: bool = True
+    niceness: int = 0
 
 
 def http_get(url: str, timeout_s: float = PROBE_TIMEOUT_S) -> bytes:

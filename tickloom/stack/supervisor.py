@@ -278,7 +278,8 @@ class Stack:
             if service.prepare is not None:
                 service.prepare()
             runner.log_file.parent.mkdir(parents=True, exist_ok=True)
-            return GuardedProcess(argv, {**self._environment, **service.environment}, runner.log_file)
+            environment = {**self._environment, **service.environment}
+            return GuardedProcess(argv, environment, runner.log_file, service.niceness)
 
         runner.launch = pool.submit(launch)
         self._set(runner, State.STARTING)

@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -101,6 +102,15 @@ def test_starts_after_what_it_depends_on_and_stops_before_it(settings: StackSett
         assert record.index(before, State.HEALTHY) < record.index(after, State.STARTING)
         assert record.index(after, State.STOPPED) < record.index(before, State.STOPPING)
     assert all(gone(pid) for pid in pids)
+
+
+def test_a_service_stands_back_as_it_says(settings: StackSettings) -> None:
+    """One that no order waits for runs with its niceness on top of ours, the others with ours."""
+    services = [web_server("a"), replace(web_server("b"), niceness=3)]
+    with Stack(services, settings) as stack:
+        found = {name: psutil.Process(stack.pid(name)).nice() for name in ("a", "b")}
+    ours = psutil.Process().nice()
+    assert found == {"a": ours, "b": min(19, ours + 3)}
 
 
 def test_killed_service_is_launched_again_and_others_are_left_alone(settings: StackSettings) -> None:
