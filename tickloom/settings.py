@@ -300,8 +300,8 @@ class SyntheticSettings(ProcessSettings):
 
     section: ClassVar[str] = "synthetic"
     seed: int = 20_240_808
-    duration_s: float = Field(180.0, gt=0)  # of market time
-    speed: float = Field(2.0, gt=0)  # market seconds a real second
+    duration_s: float = Field(120.0, gt=0)  # of market time
+    speed: float = Field(1.0, gt=0)  # market seconds a real second
     websocket_port: Port = 26410
     rest_port: Port = 26411
 

@@ -155,9 +155,9 @@ def routing_regret(context: dg.AssetExecutionContext, config: RegretConfig) -> d
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": len(found),
-            "regret": sum(row["regret"] or 0.0 for row in found),
-            "regret_bps": mean if mean is not None else "none",
-            "saved_beside_primary_bps": saved if saved is not None else "none",
+            "regret": round(sum(row["regret"] or 0.0 for row in found), 4),
+            "regret_bps": round(mean, 3) if mean is not None else "none",
+            "saved_beside_primary_bps": round(saved, 3) if saved is not None else "none",
             "by_destination": results.table(table),
             "file": dg.MetadataValue.path(file),
         },

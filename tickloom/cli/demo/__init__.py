@@ -17,7 +17,7 @@ def demo(
         Path | None, typer.Option(help="Play recorded Binance lines from this folder instead.")
     ] = None,
     speed: Annotated[
-        float | None, typer.Option(help="Market seconds a real second. Default: 2; recorded lines: 10.")
+        float | None, typer.Option(help="Market seconds a real second. Default: 1; recorded lines: 10.")
     ] = None,
     duration_s: Annotated[
         float | None, typer.Option(help="Length of the synthetic session, market seconds.")

@@ -18,7 +18,7 @@ from tickloom.settings import ExchangeSettings, ExecutionSettings
 RULE = "pair_spread"
 LIMITS_FILE = "limits.toml"
 #: So little that spread and fees of the first pairs are past them, or a turn of what they gained is.
-LOWERED = {"daily_loss_max": '"10"', "drawdown_max": '"30"'}
+LOWERED = {"daily_loss_max": '"10"', "drawdown_max": '"15"'}
 PARTS = ("delay", "market", "spread", "opportunity", "fees")
 WHY = "low on purpose: the demo shows how a breach is taken down"
 _STEP = re.compile(r"(?P<scope>\w+ of .+), (?P<number>\d+): (?P<stage>\w+), (?P<text>.*)")
