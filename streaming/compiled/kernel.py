@@ -21,9 +21,15 @@ from streaming.sqltext import Element
 #: Columns of an ended match: int64 first row, first row that may start the next match, flags, symbol,
 #: side, first_seq, last_seq, time in ms; float64 strength, ref_price.
 RESULT_INTS, RESULT_FLOATS = 8, 2
+RESULT_FLAGS, RESULT_SYMBOL, RESULT_SIDE, RESULT_FIRST, RESULT_LAST, RESULT_TIME = range(2, 8)
 #: Flags of a result: bit 0 passes the outer WHERE, bits 1 to 6 are NULL outputs in this order.
 OUTPUTS = ("symbol", "side", "strength", "ref_price", "first_seq", "last_seq")
-_INT_OUTPUTS = {"symbol": 3, "side": 4, "first_seq": 5, "last_seq": 6}
+_INT_OUTPUTS = {
+    "symbol": RESULT_SYMBOL,
+    "side": RESULT_SIDE,
+    "first_seq": RESULT_FIRST,
+    "last_seq": RESULT_LAST,
+}
 _FLOAT_OUTPUTS = {"strength": 0, "ref_price": 1}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from streaming.compiled import runtime
 from streaming.compiled.columns import EVENT_TIME, Texts
 from streaming.compiled.kernel import (
+    RESULT_FLAGS,
     RESULT_FLOATS,
     RESULT_INTS,
     parameter_places,
@@ -24,13 +25,21 @@ from streaming.parameters import interval_ms
 from tickloom.errors import RuleError
 
 Array = NDArray[Any]
-#: A row of the kernel's results: int64 and float64 columns as in ``kernel``.
-Result = tuple[list[int], list[float]]
 #: Partial matches of one key, and ended matches that wait for them; beyond it the rule is wrong.
 PARTIAL_MATCHES_MAX = 1 << 22
 _WORK_ROWS = 256
 _BEGINNING, _END = -(1 << 62), 1 << 62  # before and behind all times, in ms
 _DTYPES = {Kind.DOUBLE: np.float64, Kind.BIGINT: np.int64, Kind.TIME: np.int64, Kind.STRING: np.int32}
+
+
+class Results(NamedTuple):
+    """Rows of the kernel's results: int64 (n, RESULT_INTS), float64 (n, RESULT_FLOATS), as in ``kernel``."""
+
+    ints: Array
+    floats: Array
+
+
+NOTHING = Results(np.zeros((0, RESULT_INTS), np.int64), np.zeros((0, RESULT_FLOATS)))
 
 
 class Lane:
@@ -66,7 +75,7 @@ class Lane:
 
     # -- rows
 
-    def push(self, inputs: Mapping[str, Mapping[str, Array]], watermark_ms: int) -> list[Result]:
+    def push(self, inputs: Mapping[str, Mapping[str, Array]], watermark_ms: int) -> Results:
         """Results of the kernel that pass the outer WHERE."""
         rows = self._rows(inputs)
         if rows:
@@ -78,7 +87,7 @@ class Lane:
         # rows are put together only when some are due: a watermark may be rare
         rows = self._due() if self.waiting and self._waiting_from <= self.passed_ms else {}
         if not rows and not len(self.dq_i):
-            return []
+            return NOTHING
         return self._match(rows)
 
     def _rows(self, inputs: Mapping[str, Mapping[str, Array]]) -> dict[str, Array]:
@@ -159,7 +168,7 @@ class Lane:
 
     # -- the kernel
 
-    def _match(self, rows: dict[str, Array]) -> list[Result]:
+    def _match(self, rows: dict[str, Array]) -> Results:
         partitions, size = self._partitions(rows)
         self._grow(size)
         order, starts = runtime.group(partitions, size)
@@ -190,8 +199,8 @@ class Lane:
         self.seen, self.pm_off, self.dq_off = seen, pm_off, dq_off
         self.pm_i, self.pm_f = new_i[:n_new].copy(), new_f[:n_new].copy()
         self.dq_i, self.dq_f = new_dq_i[:n_dq].copy(), new_dq_f[:n_dq].copy()
-        found = zip(out_i[:n_out].tolist(), out_f[:n_out].tolist(), strict=True)
-        return [(whole, real) for whole, real in found if whole[2] & 1]
+        kept = (out_i[:n_out, RESULT_FLAGS] & 1).astype(np.bool_)
+        return Results(out_i[:n_out][kept], out_f[:n_out][kept])  # copies: the buffers are used again
 
     def _partitions(self, rows: dict[str, Array]) -> tuple[Array, int]:
         """Number of each row's partition: the text's code where it is one, else in the order of coming."""

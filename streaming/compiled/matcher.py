@@ -8,17 +8,26 @@ counted if the watermark had passed them before they came.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streaming.compiled import modules
 from streaming.compiled.columns import EVENT_TIME, Texts, extract, source_fields
-from streaming.compiled.kernel import OUTPUTS, Writer, prelude_inputs
-from streaming.compiled.lane import Lane
+from streaming.compiled.kernel import (
+    OUTPUTS,
+    RESULT_FLAGS,
+    RESULT_SYMBOL,
+    RESULT_TIME,
+    Writer,
+    prelude_inputs,
+)
+from streaming.compiled.lane import Lane, Results
 from streaming.compiled.outputs import Signals, pack_state, unpack_state
 from streaming.compiled.plan import CompiledRule
+from streaming.compiled.records import RecordWriter
+from streaming.live.packing import Packed
 from tickloom.clock import NS_PER_MS
 from tickloom.codec import ColumnBlock
 from tickloom.events import EventBlock, Signal, SymbolTable
@@ -50,6 +59,7 @@ class Matcher:
         ]
         self._symbols: dict[int, tuple[SymbolTable, Array]] = {}
         self._signals = Signals(compiled.rule, compiled.version)
+        self._writer = RecordWriter(compiled.rule, compiled.version)
 
     @property
     def fields(self) -> dict[str, set[str]]:
@@ -79,6 +89,10 @@ class Matcher:
             A match without a side, price or the like; a whole number divided by zero; too many partial
             matches of one key.
         """
+        return self._signals_of(self.results(block, watermark_ns), block.venue)
+
+    def results(self, block: EventBlock | ColumnBlock, watermark_ns: int) -> Results:
+        """As :meth:`push`, but rows of results for :meth:`records`, which asks for less a signal."""
         symbols = self._symbol_codes(block.symbols)
         inputs: dict[str, dict[str, Array]] = {}
         for branch, wanted in zip(self.plan.branches, self._wanted, strict=True):
@@ -86,7 +100,11 @@ class Matcher:
                 known = inputs.setdefault(branch.view, {})
                 missing = [name for name in wanted if name not in known]
                 known.update(extract(branch.view, block, missing, symbols, self.texts))
-        return self.push_columns(inputs, watermark_ns // NS_PER_MS - 1, block.venue)
+        return self._advance(inputs, watermark_ns // NS_PER_MS - 1)
+
+    def records(self, results: Results, venue: str, ts_signal_ns: int) -> Packed:
+        """Results as stamped records of the topic ``signals``, each keyed by its symbol."""
+        return self._writer.write(*results, self.texts, venue, ts_signal_ns)
 
     def push_columns(
         self, inputs: Mapping[str, Mapping[str, Array]], watermark_ms: int, venue: str
@@ -95,11 +113,7 @@ class Matcher:
 
         watermark_ms: Flink's watermark, up to and with which nothing more will come.
         """
-        return [
-            self._signal(ints, floats, venue)
-            for lane in self._lanes
-            for ints, floats in lane.push(inputs, watermark_ms)
-        ]
+        return self._signals_of(self._advance(inputs, watermark_ms), venue)
 
     def finish(self) -> list[Signal]:
         """Signals at the end of a bounded stream: nothing more will come at all."""
@@ -124,16 +138,30 @@ class Matcher:
             lane.texts = self.texts
             lane.load(saved)
 
-    def _signal(self, ints: list[int], floats: list[float], venue: str) -> Signal:
-        """A row of the kernel's results as a signal."""
-        names = self.texts.names
-        _, _, flags, symbol, side, first, last, at_ms = ints
-        if flags >> 1:
-            missing = [name for bit, name in enumerate(OUTPUTS, start=1) if flags >> bit & 1]
-            fix = "let the pattern or a WHERE behind it see to it that nothing is NULL"
-            raise self._signals.incomplete(names[symbol], at_ms, missing, fix)
-        numbers = (floats[0], floats[1], first, last)
-        return self._signals.make(names[symbol], names[side], numbers, venue, at_ms)
+    def _advance(self, inputs: Mapping[str, Mapping[str, Array]], watermark_ms: int) -> Results:
+        """Results of all lanes, in which nothing is NULL."""
+        found = [lane.push(inputs, watermark_ms) for lane in self._lanes]
+        results = found[0] if len(found) == 1 else Results(*map(np.concatenate, zip(*found, strict=True)))
+        missing = results.ints[:, RESULT_FLAGS] >> 1
+        if missing.any():
+            self._refuse(results.ints[np.flatnonzero(missing)[0]].tolist())
+        return results
+
+    def _refuse(self, ints: list[int]) -> NoReturn:
+        """A result in which something is NULL."""
+        symbol, at_ms, flags = self.texts.names[ints[RESULT_SYMBOL]], ints[RESULT_TIME], ints[RESULT_FLAGS]
+        missing = [name for bit, name in enumerate(OUTPUTS, start=1) if flags >> bit & 1]
+        fix = "let the pattern or a WHERE behind it see to it that nothing is NULL"
+        raise self._signals.incomplete(symbol, at_ms, missing, fix)
+
+    def _signals_of(self, results: Results, venue: str) -> list[Signal]:
+        names, make = self.texts.names, self._signals.make
+        return [
+            make(names[symbol], names[side], (strength, price, first, last), venue, at_ms)
+            for (_, _, _, symbol, side, first, last, at_ms), (strength, price) in zip(
+                results.ints.tolist(), results.floats.tolist(), strict=True
+            )
+        ]
 
     def _symbol_codes(self, symbols: SymbolTable) -> Array:
         cached = self._symbols.get(id(symbols))

@@ -14,9 +14,10 @@ from typing import Any
 import msgspec
 
 from streaming import derived, engines
+from streaming.compiled.matcher import Matcher
 from streaming.compiled.warm import warm_up
 from streaming.engines import RuleMatcher
-from streaming.rules import PATTERN, Rule
+from streaming.rules import Rule
 from tickloom.clock import Clock, SystemClock
 from tickloom.codec import decode_columns
 from tickloom.errors import CodecError
@@ -44,8 +45,8 @@ class RuleProgram:
         self._matcher = matcher
         views = engines.views_read(rule)
         self._decode: Callable[[bytes, SymbolTable], Any]
-        if rule.kind == PATTERN and derived.derived_view(views) is None:
-            fields = matcher.fields  # type: ignore[attr-defined]  # of streaming.compiled, not of an absence
+        if isinstance(matcher, Matcher) and derived.derived_view(views) is None:
+            fields = matcher.fields
             self._decode = partial(decode_columns, wanted=fields)
         else:  # an absence also asks when anything at all came last
             self._decode = derived.decoder(views)
@@ -75,10 +76,14 @@ class RuleProgram:
                 "submit the rule again after a change of kafka.tick_partitions"
             )
         self._watermarks[place] = max(self._watermarks[place], batch.watermark)
-        signals = self._matcher.push(batch.block, min(self._watermarks))
-        if not signals:
-            return ()
-        return signal_records(signals, self._clock.now_ns())
+        watermark = min(self._watermarks)
+        if isinstance(self._matcher, Matcher):
+            results = self._matcher.results(batch.block, watermark)
+            if not len(results.ints):
+                return ()
+            return self._matcher.records(results, batch.block.venue, self._clock.now_ns())
+        signals = self._matcher.push(batch.block, watermark)
+        return signal_records(signals, self._clock.now_ns()) if signals else ()
 
     def snapshot(self) -> bytes:
         """Watermarks and the matcher's state."""

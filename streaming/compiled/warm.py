@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from streaming import engines
+from streaming.compiled.lane import NOTHING
+from streaming.compiled.matcher import Matcher
 from streaming.rules import Rule
 from tickloom.clock import NS_PER_DAY
 from tickloom.events import EventBlock, SymbolTable
@@ -30,3 +32,5 @@ def warm_up(rule: Rule) -> None:
     matcher.push(block, 0)
     matcher.push(block, NS_PER_DAY)
     matcher.finish()
+    if isinstance(matcher, Matcher):
+        matcher.records(NOTHING, rule.venue, 0)

@@ -26,6 +26,7 @@ KEPT = (
     "streaming",
     "streaming.live.code",
     "streaming.live.operator",
+    "streaming.live.packing",
 )
 #: Held while modules are forgotten and a job's are imported; several operators start at once.
 lock = threading.RLock()

@@ -9,7 +9,7 @@ Flink hands over raw Kafka records; a :class:`BatchProgram` decodes them and wor
   out already. Once these have as many bytes as the snapshot, or are :data:`LOG_RECORDS_MAX`, a new one
   takes their place: so a checkpoint is at most about twice the state. A program must therefore be a
   function of the records it was given, but for clocks.
-- What a record gives leaves Python in one row (``java/Unpack.java`` takes it apart).
+- What a record gives leaves Python in one row (``packing``; ``java/Unpack.java`` takes it apart).
 - A record that is no tick batch goes to the quarantine topic with its bytes, and the stream goes on.
 
 This module runs in workers that PyFlink starts: it imports nothing heavy, and Numba only by the program.
@@ -31,6 +31,7 @@ from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import ListStateDescriptor, ValueStateDescriptor
 
 from streaming.live import code
+from streaming.live.packing import Output, packed
 from tickloom.clock import Clock, SystemClock
 from tickloom.errors import CodecError, ServiceError
 
@@ -39,9 +40,6 @@ ERROR_CHARS_MAX = 1_000
 #: Metrics of the operator. The name of the first is Flink's own for rows behind the watermark.
 LATE_METRIC = "numLateRecordsDropped"
 QUARANTINED_METRIC = "numRecordsQuarantined"
-
-Output = tuple[bytes, bytes]
-_length = struct.Struct(">i").pack
 
 _worker_main = sys.modules.get("pyflink.fn_execution.beam.beam_sdk_worker_main")
 if _worker_main is not None:  # a worker process has a print of its own, which Numba looks for in its module
@@ -52,7 +50,7 @@ class BatchProgram(Protocol):
     """What a job does with the records of one shard, or of all. It may have a counter ``late_rows``."""
 
     def process(self, raw: bytes) -> Sequence[Output]:
-        """Take one Kafka record (a tick batch); the (key, value) records that it gives.
+        """Take one Kafka record (a tick batch); the (key, value) records that it gives, packed or to be.
 
         Raises
         ------
@@ -225,11 +223,6 @@ class ShardFunction(KeyedProcessFunction):  # type: ignore[misc]
 def late_rows(program: Any) -> int:
     """What a program counted of rows behind the watermark; 0 where it does not count."""
     return int(getattr(program, "late_rows", 0))
-
-
-def packed(records: Sequence[Output]) -> bytes:
-    """Keys and values in turn, each behind its length."""
-    return b"".join(_length(len(part)) + part for record in records for part in record)
 
 
 def quarantine_record(

@@ -1,5 +1,5 @@
 // Records out of what a Python operator packs them in: one row a batch of them, since each row that leaves
-// Python costs it more than a record is worth. The packing is that of streaming/live/operator.py: key and value of
+// Python costs it more than a record is worth. The packing is that of streaming/live/packing.py: key and value of
 // each record in turn, each behind its length as a big-endian int; and the topic that all of them go to.
 
 package tickloom;
