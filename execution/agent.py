@@ -38,7 +38,7 @@ HEARTBEAT_S = 1.5
 COMMIT_S = 1.0
 QUIET_NS = 5 * NS_PER_S
 #: Each statement on the journal lets go of the interpreter; behind the outbox's threads, which encode facts,
-#: it came back after the 5 ms that are Python's default: 33 statements a signal.
+#: it came back after the 5 ms that are Python's default: eight statements a signal.
 SWITCH_INTERVAL_S = 0.000_1
 
 _log = structlog.get_logger("agent")

@@ -26,7 +26,7 @@ from tickloom.settings import KafkaSettings
 from tickloom.sinks import Fact, FactSink
 
 FACTS_MAX = 1_000  # a batch
-POLL_S = 0.1
+POLL_S = 0.1  # between two looks, also while facts keep coming: a commit and a wake-up for many, not for each
 RETRY_S_MAX = 5.0
 FLUSH_S = 10.0
 
@@ -127,6 +127,7 @@ class OutboxSender:
 
     def _run(self) -> None:
         journal = Journal(self._path)
+        journal.serve_outbox()
         wait_s = POLL_S
         try:
             cursor = journal.outbox_cursor(self.name)
@@ -141,9 +142,9 @@ class OutboxSender:
                     if wait_s == POLL_S:
                         _log.warning("sink_away", sink=self.name, error=str(error))
                     wait_s = min(2 * wait_s, RETRY_S_MAX)
-                if sent == cursor:
-                    if stopping:
-                        return
+                if sent == cursor and stopping:
+                    return
+                if sent - cursor < FACTS_MAX:
                     self._stop.wait(wait_s)
                 cursor = sent
         except JournalError:

@@ -95,7 +95,7 @@ class PreTrade:
             ts_signal=signal.ts_signal,
             ts_event=signal.ts_event,
             ts_repeat=0 if resend else last_ts_event,
-            known=not resend and self._journal.order(intent.order_id) is not None,
+            known=not resend and self._journal.has_order(intent.order_id),
             connected=self._reaches(intent.venue, intent.destination),
         )
 
@@ -115,7 +115,7 @@ class PreTrade:
             now_ns=self._clock.now_ns(),
             ts_signal=ts,
             ts_event=view.venue_ts_event if view is not None else ts,
-            known=self._journal.order(intent.order_id) is not None,
+            known=self._journal.has_order(intent.order_id),
             connected=self._reaches(intent.venue, intent.destination),
             part=True,
         )

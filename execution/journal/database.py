@@ -18,7 +18,11 @@ SCHEMA_FILE = Path(__file__).with_name("schema.sql")
 #: From a version to the next; tables that an older journal lacks.
 MIGRATIONS = {2: Path(__file__).with_name("migration_3.sql")}
 SCHEMA_VERSION = 3
-BUSY_TIMEOUT_MS = 10_000  # a sink moving its cursor holds the write lock for one fsync
+BUSY_TIMEOUT_MS = 10_000  # a sink moving its cursor holds the write lock for a moment
+#: A checkpoint of the default 1,000 pages kept the agent's loop from everything for up to 180 ms, each 200
+#: signals. The outbox's threads do it (:meth:`execution.journal.Journal.serve_outbox`); beyond this the agent
+#: does what is left itself, and the WAL begins anew.
+AGENT_CHECKPOINT_PAGES = 10_000
 LOCK_TRIES_S = 1.0
 LOCK_RETRY_S = 0.02
 
@@ -30,6 +34,7 @@ class Database:
         self.path = path
         self._lock_fd = -1
         self._depth, self._torn = 0, False
+        self._later: dict[str, dict[Any, tuple[Any, ...]]] = {}
         self.epoch = 0  # of the agent that this is; 0: it is none
         self.agent = ""  # tells it from one of the same epoch on a copy of the journal
         try:
@@ -112,6 +117,7 @@ class Database:
             row = self._one("SELECT value FROM meta WHERE key = 'epoch'")
             epoch = (int(row[0]) if row else 0) + 1
             self._set_meta("epoch", str(epoch))
+        self._db.execute(f"PRAGMA wal_autocheckpoint = {AGENT_CHECKPOINT_PAGES}")
         self.epoch, self.agent = epoch, secrets.token_hex(4)
         os.ftruncate(self._lock_fd, 0)
         os.pwrite(self._lock_fd, f"pid {os.getpid()}, epoch {epoch}\n".encode(), 0)
@@ -180,7 +186,9 @@ class Database:
                 yield
                 if self._torn:
                     raise JournalError(f"{self.path}: a part of a transaction failed, so none of it is kept")
+                self._write_now()
             except BaseException:
+                self._later = {}
                 self._db.execute("ROLLBACK")
                 raise
             finally:
@@ -201,6 +209,25 @@ class Database:
                 f"{self.path}: agent {row[0] if row else 'unknown'} has taken over from this one, number "
                 f"{self.epoch}; this one ends"
             )
+
+    def _write_later(self, statement: str, row: tuple[Any, ...], key: str = "") -> None:
+        """Run a statement with the others of its text, at the end of the transaction; outside of one, now.
+
+        One call for many rows: each call by itself lets go of the interpreter, and costs as much as a row. Of
+        rows with the same ``key`` only the last is written. What reads such a table calls :meth:`_write_now`.
+        """
+        if not self._depth:
+            self._db.execute(statement, row)
+            return
+        rows = self._later.setdefault(statement, {})
+        rows[key or len(rows)] = row
+
+    def _write_now(self) -> None:
+        """Write what waits for the end of the transaction."""
+        if self._later:
+            later, self._later = self._later, {}
+            for statement, rows in later.items():
+                self._db.executemany(statement, rows.values())
 
     def _commit(self) -> None:
         self._db.execute("COMMIT")

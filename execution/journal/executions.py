@@ -122,14 +122,16 @@ class ExecutionTables(OutboxTables):
 
     def last_report(self, gateway: str) -> tuple[str, int]:
         """The venue's record we know, and its last report that is in here; ("", 0) before the first."""
+        self._write_now()
         row = self._one("SELECT session, last_report_seq FROM venue_sessions WHERE gateway = ?", gateway)
         return (str(row[0]), int(row[1])) if row else ("", 0)
 
     def set_last_report(self, gateway: str, session: str, report_seq: int) -> None:
-        self._db.execute(
+        self._write_later(
             "INSERT INTO venue_sessions VALUES (?, ?, ?) ON CONFLICT DO UPDATE "
             "SET session = excluded.session, last_report_seq = excluded.last_report_seq",
             (gateway, session, report_seq),
+            key=gateway,
         )
 
 

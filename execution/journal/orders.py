@@ -35,7 +35,7 @@ class OrderTables(OutboxTables):
 
     def set_verdict(self, order_id: str, ts: int, verdict: bytes) -> None:
         """Keep what the gate measured; of an order that is sent again, the last."""
-        self._db.execute(
+        self._write_later(
             "INSERT INTO verdicts VALUES (?, ?, ?) "
             "ON CONFLICT DO UPDATE SET ts = excluded.ts, verdict = excluded.verdict",
             (order_id, ts, verdict.decode()),
@@ -43,12 +43,13 @@ class OrderTables(OutboxTables):
 
     def verdict(self, order_id: str) -> tuple[int, str] | None:
         """(when, JSON) of what the gate measured of an order."""
+        self._write_now()
         row = self._one("SELECT ts, verdict FROM verdicts WHERE order_id = ?", order_id)
         return (int(row[0]), str(row[1])) if row else None
 
     def update_order(self, order: OrderRecord) -> None:
         """The next revision of a known order."""
-        self._db.execute(
+        self._write_later(
             "UPDATE orders SET state = ?, ts = ?, filled_quantity = ?, filled_value = ?, venue_order_id = ?, "
             "reason = ?, revision = ?, quantity = ?, limit_price = ?, busted_quantity = ? WHERE order_id = ?",
             (
@@ -56,17 +57,19 @@ class OrderTables(OutboxTables):
                 *(order.venue_order_id, order.reason, order.revision),
                 *(order.quantity, order.limit_price, order.busted_quantity, order.order_id),
             ),
+            key=order.order_id,
         )
         self._note_revision(order)
 
     def set_venue_order_id(self, order: OrderRecord) -> None:
         """Note the venue's own number; that is no change of state."""
+        self._write_now()
         self._db.execute(
             "UPDATE orders SET venue_order_id = ? WHERE order_id = ?", (order.venue_order_id, order.order_id)
         )
 
     def _note_revision(self, order: OrderRecord) -> None:
-        self._db.execute(
+        self._write_later(
             "INSERT INTO order_revisions VALUES (?, ?, ?, ?, ?, ?)",
             (
                 order.order_id,
@@ -79,18 +82,24 @@ class OrderTables(OutboxTables):
         )
         self.add_fact(order.fact())
 
+    def has_order(self, order_id: str) -> bool:
+        return self._one("SELECT 1 FROM orders WHERE order_id = ?", order_id) is not None
+
     def order(self, order_id: str) -> OrderRecord | None:
+        self._write_now()
         row = self._one(f"SELECT {_ORDER_COLUMNS} FROM orders WHERE order_id = ?", order_id)
         return _order(row) if row else None
 
     def orders(self, venue: str | None = None, sent_only: bool = False) -> list[OrderRecord]:
         """All orders, in the order of their creation. ``venue``: whose instruments they are of."""
+        self._write_now()
         where = " WHERE (? IS NULL OR venue = ?)" + (" AND sent" if sent_only else "")
         rows = self._db.execute(f"SELECT {_ORDER_COLUMNS} FROM orders{where} {_OLDEST_FIRST}", (venue, venue))
         return [_order(row) for row in rows]
 
     def open_orders(self) -> list[OrderRecord]:
         """Orders that may still be filled."""
+        self._write_now()
         names = ", ".join(f"'{state}'" for state in sorted(TERMINAL))
         rows = self._db.execute(
             f"SELECT {_ORDER_COLUMNS} FROM orders WHERE state NOT IN ({names}) {_OLDEST_FIRST}"
@@ -99,6 +108,7 @@ class OrderTables(OutboxTables):
 
     def open_parents(self) -> list[OrderRecord]:
         """Orders that are worked through children: open, though they never leave themselves."""
+        self._write_now()
         names = ", ".join(f"'{state}'" for state in sorted(TERMINAL))
         rows = self._db.execute(
             f"SELECT {_ORDER_COLUMNS} FROM orders WHERE state NOT IN ({names}) AND NOT sent {_OLDEST_FIRST}"
@@ -107,6 +117,7 @@ class OrderTables(OutboxTables):
 
     def orders_sent_to(self, destination: str) -> list[OrderRecord]:
         """Orders that may have left for a destination, in the order of their creation."""
+        self._write_now()
         rows = self._db.execute(
             f"SELECT {_ORDER_COLUMNS} FROM orders "
             f"WHERE sent AND iif(destination = '', venue, destination) = ? {_OLDEST_FIRST}",
@@ -116,6 +127,7 @@ class OrderTables(OutboxTables):
 
     def children(self, parent_id: str) -> list[OrderRecord]:
         """The parts of a parent order, in the order in which they were made."""
+        self._write_now()
         rows = self._db.execute(
             f"SELECT {_ORDER_COLUMNS} FROM orders WHERE parent_id = ? AND parent_id != '' "
             "ORDER BY child_number",
@@ -132,6 +144,7 @@ class OrderTables(OutboxTables):
 
     def revisions(self, order_id: str) -> list[OrderState]:
         """The states an order went through."""
+        self._write_now()
         rows = self._db.execute(
             "SELECT state FROM order_revisions WHERE order_id = ? ORDER BY revision", (order_id,)
         )

@@ -35,12 +35,14 @@ class SignalTables(OutboxTables):
 
     def next_offsets(self, topic: str) -> dict[int, int]:
         """Partition to the offset of the first message whose effect is not in here."""
+        self._write_now()
         rows = self._db.execute("SELECT partition, next_offset FROM offsets WHERE topic = ?", (topic,))
         return dict(rows.fetchall())
 
     def set_next_offset(self, topic: str, partition: int, next_offset: int) -> None:
-        self._db.execute(
+        self._write_later(
             "INSERT INTO offsets VALUES (?, ?, ?) "
             "ON CONFLICT DO UPDATE SET next_offset = excluded.next_offset",
             (topic, partition, next_offset),
+            key=f"{topic}/{partition}",
         )

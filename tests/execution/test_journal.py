@@ -239,6 +239,61 @@ def test_failed_transaction_leaves_nothing(tmp_path: Path) -> None:
     journal.close()
 
 
+def test_a_transaction_reads_what_it_has_written(tmp_path: Path) -> None:
+    """Rows that wait for its end are there for each question, and of an order's changes the last counts."""
+    journal = Journal(tmp_path / "j.db")
+    first = order()
+    second = replace(first, state=OrderState.NEW, ts=2, revision=1, venue_order_id="V1")
+    third = replace(second, state=OrderState.FILLED, ts=3, revision=2, filled_quantity=NANOS)
+    with journal.transaction():
+        journal.add_order(first, sent=True)
+        journal.update_order(second)
+        assert journal.has_order("ID")
+        assert journal.open_orders() == journal.orders_sent_to("XNAS") == [second]
+        journal.update_order(third)
+        assert journal.order("ID") == third
+        journal.set_verdict("ID", 5, b"{}")
+        journal.set_verdict("ID", 6, b'{"again":1}')
+        assert journal.verdict("ID") == (6, '{"again":1}')
+        for offset in (4, 9):
+            journal.set_next_offset("signals", 1, offset)
+            journal.set_next_offset("signals", 2, offset + 1)
+            journal.set_last_report("one", "S", offset)
+        assert journal.next_offsets("signals") == {1: 9, 2: 10}
+        assert journal.last_report("one") == ("S", 9)
+        assert journal.outbox_size() == len(journal.facts_after(0, 10)) == 3
+        assert journal.revisions("ID") == [OrderState.PENDING_NEW, OrderState.NEW, OrderState.FILLED]
+    journal.close()
+    again = Journal(tmp_path / "j.db", read_only=True)
+    assert again.orders() == [third]
+    assert [fact for _, fact in again.facts_after(0, 10)] == [first.fact(), second.fact(), third.fact()]
+    assert (again.next_offsets("signals"), again.last_report("one")) == ({1: 9, 2: 10}, ("S", 9))
+    again.close()
+
+
+def test_a_row_that_cannot_be_written_takes_back_its_transaction(tmp_path: Path) -> None:
+    """Also where that is seen at its end only; the next transaction has nothing of it."""
+    journal = Journal(tmp_path / "j.db")
+    with journal.transaction():
+        journal.add_order(order(), sent=True)
+
+    def torn() -> None:
+        with journal.transaction():
+            journal.add_order(order("LOST"), sent=True)
+            journal.set_next_offset("signals", 0, 7)
+            journal.update_order(order())  # the revision is there already
+
+    with pytest.raises(JournalError, match="UNIQUE"):
+        torn()
+    assert [one.order_id for one in journal.orders()] == ["ID"]
+    with journal.transaction():
+        journal.add_order(order("OTHER"), sent=True)
+    assert journal.next_offsets("signals") == {}
+    assert [one.order_id for one in journal.orders()] == ["ID", "OTHER"]
+    assert [fact for _, fact in journal.facts_after(0, 10)] == [order().fact(), order("OTHER").fact()]
+    journal.close()
+
+
 def test_second_agent_is_kept_out(tmp_path: Path) -> None:
     """Two agents on one journal would trade twice: the second is refused while the first lives."""
     first, second = Journal(tmp_path / "j.db"), Journal(tmp_path / "j.db")
