@@ -35,6 +35,7 @@ BACKOFF_S_MAX = 5.0
 HEARTBEAT_S = 5.0
 SILENCE_S_MAX = 15.0
 READ_BYTES = 65_536
+GATHER_S = 0.004  # after a read, so that what comes in it is durable in one transaction, not in one each
 
 _log = structlog.get_logger("gateway")
 
@@ -184,6 +185,7 @@ class SimulatedGateway:
                 if len(rest) > LINE_BYTES_MAX:
                     raise DecodeError("simulated", f"a line of more than {LINE_BYTES_MAX} bytes")
                 self._take([protocol.decode(line) for line in lines])
+                await asyncio.sleep(GATHER_S)
         finally:
             beat.cancel()
 
