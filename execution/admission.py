@@ -93,9 +93,9 @@ class Admission:
 
 def count(signal: Signal, orders: list[OrderRecord], refusals: list[Refusal | None], now_ns: int) -> None:
     """What became of a signal, for the metrics."""
-    metrics.SIGNALS.labels("refused" if any(refusals) else "accepted").inc()
+    metrics.of(metrics.SIGNALS, "refused" if any(refusals) else "accepted").inc()
     for order, refusal in zip(orders, refusals, strict=True):
-        metrics.ORDERS.labels(order.state.value).inc()
+        metrics.of(metrics.ORDERS, order.state.value).inc()
         if refusal:
             metrics.REFUSED.labels(refusal.check.value).inc()
     if not any(refusals):

@@ -140,7 +140,7 @@ class Ledger:
     def set_parent(self, parent: OrderRecord) -> None:
         """The next revision of a parent."""
         self._journal.update_order(parent)
-        metrics.ORDERS.labels(parent.state.value).inc()
+        metrics.of(metrics.ORDERS, parent.state.value).inc()
         if not parent.terminal:
             self.parents[parent.order_id] = parent
             self._risk.on_order(self.held_of_parent(parent))
@@ -172,7 +172,7 @@ class Ledger:
         self.note_verdict(order)
         if changed:
             self._journal.update_order(order)
-            metrics.ORDERS.labels(order.state.value).inc()
+            metrics.of(metrics.ORDERS, order.state.value).inc()
         else:
             self._journal.set_venue_order_id(order)
         if order.terminal:
@@ -199,7 +199,7 @@ class Ledger:
         self._journal.add_fact(self.portfolio.book(order.rule, execution))
         self._risk.on_fill(order.rule, execution, execution.fee)
         self._unwinder.on_fill(order, execution.quantity)
-        metrics.EXECUTIONS.labels(execution.reported_by).inc()
+        metrics.of(metrics.EXECUTIONS, execution.reported_by).inc()
         other = self.replacement(order)
         if other is not None:  # what is filled of an order counts in the one that takes its place
             inherited, _ = fill(other, execution.quantity, execution.price, execution.ts_recv)

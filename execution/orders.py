@@ -20,6 +20,7 @@ from tickloom.events import Execution, Order, OrderState
 from tickloom.prices import format_nanos
 
 ORDER_ID_LENGTH = 20  # the shortest limit among venues (ClOrdID of many FIX venues); 100 bits of hash
+_HASHED_BYTES = 15  # whole groups of 5 bytes (8 characters) that hold them; all 32 take twice as long
 
 TERMINAL = frozenset(
     {
@@ -59,7 +60,7 @@ def client_order_id(signal_id: str, leg: int) -> str:
     20 characters A-Z2-7: the first 100 bits of SHA-256 of ``signal_id|leg`` in base32.
     """
     digest = hashlib.sha256(f"{signal_id}|{leg}".encode()).digest()
-    return base64.b32encode(digest)[:ORDER_ID_LENGTH].decode()
+    return base64.b32encode(digest[:_HASHED_BYTES])[:ORDER_ID_LENGTH].decode()
 
 
 @dataclass(frozen=True, slots=True)

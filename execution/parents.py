@@ -137,7 +137,7 @@ class Parents:
             ledger.alert("router", why)
         else:
             why = self._refusal(parent, child, enabled)
-        metrics.ORDERS.labels((OrderState.REJECTED if why else child.state).value).inc()
+        metrics.of(metrics.ORDERS, (OrderState.REJECTED if why else child.state).value).inc()
         if why:
             refused = transition(child, OrderState.REJECTED, now_ns, why)
             step.refused.append((refused, why))

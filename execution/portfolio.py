@@ -136,7 +136,7 @@ class Portfolio:
 
     def _changed(self, venue: str, symbol: str) -> Position:
         holding = self.firm.holdings[(venue, symbol)]
-        metrics.POSITION.labels(venue, symbol).set(holding.quantity / NANOS)
+        metrics.of(metrics.POSITION, venue, symbol).set(holding.quantity / NANOS)
         return self._position(venue, symbol, holding)
 
     def _position(self, venue: str, symbol: str, holding: Holding) -> Position:
