@@ -55,7 +55,7 @@ LOGON_WAIT_S = 10.0
 BATCH_MAX = 16  # signals; a commit costs as much as deciding on one, and the kill switch waits for a batch
 #: After a batch, in which the next one gathers. The consumer needs some passes of the loop for each message;
 #: taken as they come, every signal under load was a transaction by itself (4,500 of 4,500 at 1,000/s).
-GATHER_S = 0.004
+GATHER_S = 0.002
 BRIDGE_S = 0.2
 BRIDGE_NS_MAX = 60 * NS_PER_S  # a consumer that needs longer is broken: the watch sees it then
 WAITING_MAX = 1_000  # signals; the consumer waits beyond that

@@ -35,7 +35,7 @@ BACKOFF_S_MAX = 5.0
 HEARTBEAT_S = 5.0
 SILENCE_S_MAX = 15.0
 READ_BYTES = 65_536
-GATHER_S = 0.004  # after a read, so that what comes in it is durable in one transaction, not in one each
+GATHER_S = 0.002  # after a read, so that what comes in it is durable in one transaction, not in one each
 
 _log = structlog.get_logger("gateway")
 
