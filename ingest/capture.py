@@ -4,27 +4,27 @@ A capture is a directory ``<data_dir>/capture/<VENUE>/<SESSION>/`` of segments `
 segment is a head (magic, number of its first record) and records: CRC-32, length, receive time,
 kind, payload, little-endian. Appending is one write; a torn tail (the process was killed in mid
 write) is cut off when the capture is opened for writing again, and never shown to a reader.
-Readers, in this process or another, follow on their own.
+Readers, in this process or another, follow on their own. A finished segment may be packed
+(:mod:`ingest.capture_packed`): readers do not notice.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
 import threading
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import numpy as np
-from numpy.typing import NDArray
-
+from ingest.capture_batch import CaptureBatch, CaptureRecord
 from ingest.capture_format import (
     MAGIC,
+    PACKED_SUFFIX,
     RECORD_HEAD,
     SEGMENT_HEAD,
     SUFFIX,
@@ -33,7 +33,9 @@ from ingest.capture_format import (
     session_path,
     usable_session,
 )
-from ingest.capture_scan import HEAD_BYTES, RECORD_BYTES_MAX, SCAN_BAD, Scan, record_behind, scan_records
+from ingest.capture_packed import PackedReader
+from ingest.capture_scan import HEAD_BYTES, RECORD_BYTES_MAX
+from ingest.capture_segment import SegmentReader, verify_segment
 from tickloom.clock import Clock, SystemClock
 from tickloom.errors import CaptureError
 
@@ -53,75 +55,9 @@ __all__ = [
     "usable_session",
 ]
 
-READ_BYTES = 1 << 20  # what a reader takes at once: large enough for speed, small enough for latency
 POLL_S = 0.01  # how often a reader in another process looks for more
+LOCK_NAME = "writer.lock"
 WRITE_VECTORS_MAX = 512  # of one writev; the kernel's limit is 1,024
-
-
-@dataclass(frozen=True, slots=True)
-class CaptureRecord:
-    """One record. number: from 1, in the order of arrival. ts_recv: ns, our clock."""
-
-    number: int
-    kind: RecordKind
-    ts_recv: int
-    payload: bytes
-
-
-@dataclass(slots=True)
-class CaptureBatch:
-    """Consecutive records in columns.
-
-    data: uint8, all payloads one behind the other; offsets: int64, n + 1 bounds of them; kinds:
-    uint8; ts_recv: int64 ns; first_number: of the first record.
-    """
-
-    data: NDArray[np.uint8]
-    offsets: NDArray[np.int64]
-    kinds: NDArray[np.uint8]
-    ts_recv: NDArray[np.int64]
-    first_number: int
-
-    @classmethod
-    def of(cls, records: Sequence[tuple[int, int, bytes]], first_number: int = 1) -> CaptureBatch:
-        """A batch of ``(kind, ts_recv, payload)`` that did not come from a file."""
-        offsets = np.zeros(len(records) + 1, dtype=np.int64)
-        np.cumsum([len(payload) for _, _, payload in records], out=offsets[1:])
-        return cls(
-            # writable, as what a reader gives: kernels are compiled for one kind of array, not two
-            np.frombuffer(bytearray(b"".join(payload for _, _, payload in records)), dtype=np.uint8),
-            offsets,
-            np.array([kind for kind, _, _ in records], dtype=np.uint8),
-            np.array([ts for _, ts, _ in records], dtype=np.int64),
-            first_number,
-        )
-
-    def __len__(self) -> int:
-        return int(self.kinds.size)
-
-    def payload(self, index: int) -> bytes:
-        """Payload of the record at ``index`` (from 0)."""
-        return self.data[self.offsets[index] : self.offsets[index + 1]].tobytes()
-
-    def __iter__(self) -> Iterator[CaptureRecord]:
-        for index in range(len(self)):
-            yield CaptureRecord(
-                self.first_number + index,
-                RecordKind(int(self.kinds[index])),
-                int(self.ts_recv[index]),
-                self.payload(index),
-            )
-
-    def slice(self, start: int, stop: int) -> CaptureBatch:
-        """Records ``start`` up to, not including, ``stop``."""
-        low, high = self.offsets[start], self.offsets[stop]
-        return CaptureBatch(
-            self.data[low:high],
-            self.offsets[start : stop + 1] - low,
-            self.kinds[start:stop],
-            self.ts_recv[start:stop],
-            self.first_number + start,
-        )
 
 
 class Notification:
@@ -158,7 +94,7 @@ class CaptureWriter:
         self._segment_bytes = segment_mb * 1024 * 1024
         self._fd = -1
         path.mkdir(parents=True, exist_ok=True)
-        self._lock_fd = self._lock()
+        self._lock_fd = lock_session(path)
         try:
             self._open_last()
         except BaseException:
@@ -221,18 +157,6 @@ class CaptureWriter:
     ) -> None:
         self.close()
 
-    def _lock(self) -> int:
-        fd = os.open(self.path / "writer.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(fd)
-            raise CaptureError(
-                f"{self.path} is being written by another process; stop that ingester first "
-                "(see `tickloom status`)"
-            ) from None
-        return fd
-
     def _open_last(self) -> None:
         found = segments(self.path)
         while found and found[-1].stat().st_size < SEGMENT_HEAD.size:
@@ -245,7 +169,12 @@ class CaptureWriter:
             return
         last = found[-1]
         self._index = int(last.stem)
-        self.next_number, whole, size = _verify(last)
+        if last.suffix == PACKED_SUFFIX:
+            with contextlib.closing(PackedReader(last, None)) as packed:
+                self.next_number = packed.end_number
+            self._rotate()
+            return
+        self.next_number, whole, size = verify_segment(last)
         self._fd = os.open(last, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
         if whole < size:
             self.cut_bytes += size - whole
@@ -300,85 +229,23 @@ class CaptureWriter:
         )
 
 
-def _verify(path: Path) -> tuple[int, int, int]:
-    """Number of the next record, bytes that are whole, and size, of a segment.
+def lock_session(path: Path) -> int:
+    """Keep every other writer out of a session until the returned file descriptor is closed.
 
     Raises
     ------
     CaptureError
-        A damaged record with whole ones behind it: not a torn tail, so nothing may be cut.
+        Another process writes it.
     """
-    reader = _SegmentReader(path, None)
+    fd = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        while (batch := reader.read()) is not None:
-            del batch
-        reader.check_tail()
-        return reader.next_number, reader.position, reader.size()
-    finally:
-        reader.close()
-
-
-class _SegmentReader:
-    """Whole records of one segment, from its first on."""
-
-    def __init__(self, path: Path, expected: int | None) -> None:
-        self.path = path
-        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        head = os.pread(self._fd, SEGMENT_HEAD.size, 0)
-        magic, self.next_number = SEGMENT_HEAD.unpack(head)
-        if magic != MAGIC:
-            self.close()
-            raise CaptureError(f"{path} is no capture segment (it begins with {head[:8]!r}); move it away")
-        if expected is not None and self.next_number != expected:
-            self.close()
-            raise CaptureError(
-                f"{path} begins with record {self.next_number}, but {expected} is due: "
-                "a segment is missing or misplaced; restore it"
-            )
-        self.position = SEGMENT_HEAD.size
-
-    def size(self) -> int:
-        return os.fstat(self._fd).st_size
-
-    def close(self) -> None:
-        os.close(self._fd)
-
-    def read(self) -> CaptureBatch | None:
-        """The next whole records, or None where there is none (yet)."""
-        wanted = READ_BYTES
-        while True:
-            raw = os.pread(self._fd, wanted, self.position)
-            scan: Scan = scan_records(np.frombuffer(raw, dtype=np.uint8))
-            if scan.outcome == SCAN_BAD:
-                self._check_torn(scan)
-            if scan.count:
-                break
-            if scan.outcome == SCAN_BAD or len(raw) < wanted:
-                return None
-            wanted = scan.claimed  # a record larger than a usual read
-        first = self.next_number
-        self.next_number += scan.count
-        self.position += scan.consumed
-        return CaptureBatch(scan.data, scan.offsets, scan.kinds, scan.ts_recv, first)
-
-    def check_tail(self) -> None:
-        """Refuse bytes behind the last whole record that are more than the rest of one torn write."""
-        left = os.pread(self._fd, self.size() - self.position, self.position)
-        if record_behind(np.frombuffer(left, dtype=np.uint8)) >= 0:
-            raise self._damaged(self.position)
-
-    def _check_torn(self, scan: Scan) -> None:
-        """A bad record is a torn tail only where nothing stands behind it."""
-        at = self.position + scan.consumed
-        size = self.size()
-        if at + scan.claimed < size and any(os.pread(self._fd, min(size - at, 1 << 16), at)):
-            raise self._damaged(at)
-
-    def _damaged(self, at: int) -> CaptureError:
-        return CaptureError(
-            f"{self.path}: the record at byte {at} is damaged and others stand behind it; "
-            "restore the file from a copy, or move the session's directory away"
-        )
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        raise CaptureError(
+            f"{path} is being written by another process; stop that ingester first (see `tickloom status`)"
+        ) from None
+    return fd
 
 
 class CaptureReader:
@@ -398,7 +265,7 @@ class CaptureReader:
         self._poll_s = 1.0 if notification else POLL_S
         self._clock = clock or SystemClock()
         self._index = 0
-        self._segment: _SegmentReader | None = None
+        self._segment: SegmentReader | PackedReader | None = None
         self.next_number = 1
 
     def read(self) -> CaptureBatch | None:
@@ -425,6 +292,11 @@ class CaptureReader:
                 )
             if not self._open_next():
                 return None
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Segments opened so far, and bytes of the last of them that are not read (yet)."""
+        return self._index, self._segment.size() - self._segment.position if self._segment else 0
 
     def poll(self, timeout_s: float) -> CaptureBatch | None:
         """As :meth:`read`, but waits up to ``timeout_s`` for something to come."""
@@ -464,16 +336,26 @@ class CaptureReader:
         self.close()
 
     def _path(self, index: int) -> Path:
-        return self.path / f"{index:06d}{SUFFIX}"
+        """The segment, plain where it is that; it need not be there."""
+        plain = self.path / f"{index:06d}{SUFFIX}"
+        packed = plain.with_suffix(PACKED_SUFFIX)
+        return packed if not plain.exists() and packed.exists() else plain
 
     def _open_next(self) -> bool:
-        path = self._path(self._index + 1)
-        try:
-            if path.stat().st_size < SEGMENT_HEAD.size:
-                return False  # it is being made this moment
-        except FileNotFoundError:
-            return False
-        opened = _SegmentReader(path, self.next_number)
+        while True:
+            path = self._path(self._index + 1)
+            try:
+                if path.suffix == PACKED_SUFFIX:
+                    opened: SegmentReader | PackedReader = PackedReader(path, self.next_number)
+                elif path.stat().st_size < SEGMENT_HEAD.size:
+                    return False  # it is being made this moment
+                else:
+                    opened = SegmentReader(path, self.next_number)
+                break
+            except FileNotFoundError:
+                if not self._path(self._index + 1).exists():
+                    return False
+                # it was packed this moment: look again
         if self._segment is not None:
             self._segment.close()
         self._segment = opened

@@ -12,7 +12,9 @@ from enum import IntEnum
 from pathlib import Path
 
 SUFFIX = ".tlcap"
+PACKED_SUFFIX = ".tlcapz"  # see ingest.capture_packed
 MAGIC = b"TLCAP1\r\n"
+PACKED_MAGIC = b"TLCAPZ1\n"
 SEGMENT_HEAD = struct.Struct("<8sq")
 RECORD_HEAD = struct.Struct("<IqB3x")  # behind the CRC: length, ts_recv, kind
 _SESSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -37,5 +39,6 @@ def usable_session(text: str) -> bool:
 
 
 def segments(path: Path) -> list[Path]:
-    """Segments of a capture in order."""
-    return sorted(path.glob(f"*{SUFFIX}"))
+    """Segments of a capture in order; of one that stands there plain and packed, the plain one."""
+    found = {file.stem: file for suffix in (PACKED_SUFFIX, SUFFIX) for file in path.glob(f"*{suffix}")}
+    return [found[stem] for stem in sorted(found)]

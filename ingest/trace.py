@@ -1,9 +1,9 @@
 """A ``seq`` in, the bytes that it was captured as out: which segment, at which byte, what they say.
 
 What a ``seq`` names differs by feed. On ITCH it is the number of a message, which a MoldUDP64 packet holds
-beside others; on the Binance websocket it is the number of the record itself. A capture has no index:
-segments are skipped by what their first records say, and one is walked head by head, so a session of many
-gigabytes is searched in well under a second. The checksum of what is shown is verified.
+beside others; on the Binance websocket it is the number of the record itself. Segments are
+skipped by what their first records say, and one is walked head by head, so a session of many gigabytes is
+searched in well under a second. The checksum of what is shown is verified.
 """
 
 from __future__ import annotations
@@ -16,7 +16,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from ingest.capture_format import MAGIC, RECORD_HEAD, SEGMENT_HEAD, RecordKind, segments, session_path
+from ingest.capture_format import (
+    MAGIC,
+    PACKED_SUFFIX,
+    RECORD_HEAD,
+    SEGMENT_HEAD,
+    RecordKind,
+    segments,
+    session_path,
+)
+from ingest.capture_packed import plain_blocks
 from ingest.itch.messages import LAYOUTS, PRICE_4, PRICE_8
 from tickloom.errors import CaptureError
 from tickloom.events import SEQ_PER_DAY, source_seq
@@ -39,7 +48,7 @@ class Traced:
     ----------
     segment : Path
     record, offset : int
-        Number of the record, and its first byte in the segment.
+        Number of the record, and its first byte in the segment (in the plain one, where it is packed).
     ts_recv : int
         ns, our clock.
     payload : bytes
@@ -114,14 +123,19 @@ def _first_segment(files: Sequence[Path], feed: _Feed, number: int) -> int:
 
 
 class _Record(NamedTuple):  # made for each record that is walked over: a dataclass takes three times as long
-    """A record in a mapped segment."""
+    """A record in a mapped segment, or in an unpacked block of one."""
 
-    data: mmap.mmap
+    data: mmap.mmap | bytes
     number: int
     offset: int
     length: int
     ts_recv: int
     kind: int
+    position: int  # of ``data`` in the segment
+
+    @property
+    def place(self) -> int:
+        return self.position + self.offset
 
     @property
     def payload(self) -> bytes:
@@ -131,6 +145,10 @@ class _Record(NamedTuple):  # made for each record that is walked over: a datacl
 
 def _records(file: Path) -> Iterator[_Record]:
     """Whole records of a segment by their heads; the payloads are not read."""
+    if file.suffix == PACKED_SUFFIX:
+        for first, position, block in plain_blocks(file):
+            yield from _heads(block, 0, first, position)
+        return
     with file.open("rb") as raw:
         size = file.stat().st_size
         if size < SEGMENT_HEAD.size:
@@ -139,14 +157,18 @@ def _records(file: Path) -> Iterator[_Record]:
             magic, number = SEGMENT_HEAD.unpack_from(data)
             if magic != MAGIC:
                 raise CaptureError(f"{file} is no capture segment; move it away")
-            at, unpack = SEGMENT_HEAD.size, RECORD_HEAD.unpack_from
-            while at + _HEAD_BYTES <= size:
-                length, ts_recv, kind = unpack(data, at + _CRC_BYTES)
-                end = at + _HEAD_BYTES + length
-                if end > size:
-                    return  # it is being written, or was torn
-                yield _Record(data, number, at, length, ts_recv, kind)
-                at, number = end, number + 1
+            yield from _heads(data, SEGMENT_HEAD.size, number, 0)
+
+
+def _heads(data: mmap.mmap | bytes, at: int, number: int, position: int) -> Iterator[_Record]:
+    size, unpack = len(data), RECORD_HEAD.unpack_from
+    while at + _HEAD_BYTES <= size:
+        length, ts_recv, kind = unpack(data, at + _CRC_BYTES)
+        end = at + _HEAD_BYTES + length
+        if end > size:
+            return  # it is being written, or was torn
+        yield _Record(data, number, at, length, ts_recv, kind, position)
+        at, number = end, number + 1
 
 
 def _search(file: Path, feed: _Feed, wanted: dict[int, int]) -> Iterator[Traced]:
@@ -172,7 +194,7 @@ def _verify(file: Path, record: _Record) -> None:
     expected = int.from_bytes(record.data[record.offset : start], "little")
     if zlib.crc32(record.data[start:end]) != expected:
         raise CaptureError(
-            f"{file}: the record at byte {record.offset} is damaged; restore the file from a copy"
+            f"{file}: the record at byte {record.place} is damaged; restore the file from a copy"
         )
 
 
@@ -199,7 +221,7 @@ class _Itch:
         return self.numbers(record)[0]
 
     def numbers(self, record: _Record) -> tuple[int, int]:
-        data, _, offset, length, _, kind = record
+        data, _, offset, length, _, kind, _ = record
         if kind != RecordKind.DATA or length < _MOLD_HEAD_BYTES:
             return 0, 0
         sequence, count = _MOLD_NUMBERS.unpack_from(data, offset + _MOLD_NUMBERS_AT)
@@ -215,7 +237,7 @@ class _Itch:
             return None  # a truncated datagram: the message is in one that was sent again
         message = payload[at + 2 : stop]
         kind, fields = _itch_fields(message)
-        where = (file, record.number, record.offset, record.ts_recv, payload, at + 2, message)
+        where = (file, record.number, record.place, record.ts_recv, payload, at + 2, message)
         return Traced(seq, "ITCH 5.0 in MoldUDP64", *where, kind, fields)
 
 
@@ -234,7 +256,7 @@ class _Numbered:
     def trace(self, file: Path, record: _Record, number: int, seq: int) -> Traced | None:
         payload = record.payload
         text = payload[:TEXT_BYTES_MAX].decode("utf-8", "replace")
-        where = (file, record.number, record.offset, record.ts_recv, payload, 0, payload)
+        where = (file, record.number, record.place, record.ts_recv, payload, 0, payload)
         return Traced(seq, self._protocol, *where, RecordKind(record.kind).name.lower(), {"text": text})
 
 

@@ -45,6 +45,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
 }
 _GROUPS: dict[str, str] = {
     "ingest": "tickloom.cli.ingest",
+    "capture": "tickloom.cli.capture",
     "schema": "tickloom.cli.storage",
     "rules": "tickloom.cli.rules",
     "pairs": "tickloom.cli.pairs",
