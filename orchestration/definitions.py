@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
+from orchestration.defs.archive.assets import packed_captures
 from orchestration.defs.calibration.assets import pair_calibrations
 from orchestration.defs.costs.assets import order_costs
 from orchestration.defs.history.assets import historical_ticks
@@ -15,6 +16,7 @@ from orchestration.defs.schedules import (
     backtest_yesterday,
     calibrate_yesterday,
     cost_yesterday,
+    daily_archive,
     daily_calibration,
     daily_costs,
     daily_parity,
@@ -22,6 +24,7 @@ from orchestration.defs.schedules import (
     daily_risk,
     daily_routing,
     historical_load,
+    pack_yesterday,
     prove_yesterday,
     reconcile_yesterday,
     regret_yesterday,
@@ -30,6 +33,7 @@ from orchestration.defs.schedules import (
 defs = dg.Definitions(
     assets=[
         historical_ticks,
+        packed_captures,
         tick_counts,
         order_records,
         rule_parity,
@@ -47,6 +51,7 @@ defs = dg.Definitions(
         daily_risk,
         daily_routing,
         daily_costs,
+        daily_archive,
     ],
     schedules=[
         reconcile_yesterday,
@@ -55,6 +60,7 @@ defs = dg.Definitions(
         backtest_yesterday,
         regret_yesterday,
         cost_yesterday,
+        pack_yesterday,
     ],
     executor=dg.in_process_executor,  # a process for each step would start Python and its kernels anew
 )

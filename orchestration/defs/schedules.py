@@ -1,5 +1,6 @@
 """When what runs: the day that has just ended is reconciled at a quarter past midnight UTC, its pairs are
-calibrated, and its rules' signals are proven half an hour later, when late rows are stored."""
+calibrated, and its rules' signals are proven half an hour later, when late rows are stored. Its captures are
+packed at three."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -47,6 +48,12 @@ daily_costs = dg.define_asset_job(
     "daily_costs",
     selection=dg.AssetSelection.groups("costs"),
     description="What each parent order of a day cost, by rule, destination and time of day.",
+)
+
+daily_archive = dg.define_asset_job(
+    "daily_archive",
+    selection=dg.AssetSelection.groups("archive"),
+    description="Captures of a day and venue, verified and packed.",
 )
 
 
@@ -108,3 +115,11 @@ def regret_yesterday(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     """The routed executions of the day before."""
     day = (context.scheduled_execution_time - timedelta(days=1)).strftime("%Y-%m-%d")
     return dg.RunRequest(run_key=day, partition_key=day)
+
+
+@dg.schedule(job=daily_archive, cron_schedule="0 3 * * *", execution_timezone="UTC")
+def pack_yesterday(
+    context: dg.ScheduleEvaluationContext,
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """The captures of the day before, when nothing else reads them."""
+    yield from _yesterday(context)

@@ -12,6 +12,7 @@ from orchestration.definitions import defs
 from orchestration.defs.schedules import (
     calibrate_yesterday,
     cost_yesterday,
+    pack_yesterday,
     prove_yesterday,
     reconcile_yesterday,
 )
@@ -26,6 +27,7 @@ def test_asset_graph_is_as_published() -> None:
         found[key.to_user_string()] = (graph.get(key).group_name, checks)
     assert found == {
         "historical_ticks": ("history", []),
+        "packed_captures": ("archive", ["captures_sound"]),
         "tick_counts": ("reconciliation", ["capture_kafka_questdb_agree"]),
         "order_records": ("reconciliation", ["agent_and_exchange_agree"]),
         "rule_parity": ("parity", ["signals_identical"]),
@@ -43,7 +45,7 @@ def test_definitions_validate() -> None:
 
 
 @pytest.mark.parametrize(
-    "schedule", [reconcile_yesterday, prove_yesterday, calibrate_yesterday, cost_yesterday]
+    "schedule", [reconcile_yesterday, prove_yesterday, calibrate_yesterday, cost_yesterday, pack_yesterday]
 )
 def test_schedule_asks_for_the_day_before(
     schedule: dg.ScheduleDefinition, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -1,0 +1,1 @@
+"""Captures of past days: verified and packed."""
