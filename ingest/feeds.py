@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -10,6 +11,22 @@ from tickloom.clock import NS_PER_MS
 from tickloom.errors import SettingsError
 from tickloom.instruments import Registry
 from tickloom.settings import BinanceSettings, ItchSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a file gave.
+
+    path: the capture's directory; messages: those that came without a number and were given one; foreign:
+    frames that are no UDP over IPv4; damage: why the file could not be read to its end, empty if it could.
+    """
+
+    path: Path
+    session: str
+    messages: int
+    packets: int
+    foreign: int
+    damage: str = ""
 
 
 def session_date(session: str) -> date:

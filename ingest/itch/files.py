@@ -1,25 +1,23 @@
 """Files of ITCH messages or of packets in, capture records out: history takes the same way as live.
 
-Two kinds, each plain or gzipped. An ITCH file is messages behind length prefixes (u16, big-endian);
-where a prefix is zero the length comes from the message type. A classic pcap (microseconds or
-nanoseconds, either byte order, Ethernet or raw IPv4) holds UDP datagrams of MoldUDP64. Messages that
-carry no sequence number of their own are numbered from 1 and packed into MoldUDP64 packets.
+Two kinds, each plain, gzipped or zstd-compressed. An ITCH file is messages behind length prefixes (u16,
+big-endian); where a prefix is zero the length comes from the message type. A pcap or pcapng (see
+:mod:`ingest.pcap`) holds UDP datagrams of MoldUDP64. Messages that carry no sequence number of their own
+are numbered from 1 and packed into MoldUDP64 packets.
 """
 
 from __future__ import annotations
 
-import gzip
-import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import IO, cast
 from zoneinfo import ZoneInfo
 
 from ingest.capture import CaptureWriter, RecordKind, segments, session_path, usable_session
+from ingest.feeds import Loaded
 from ingest.itch.messages import LAYOUTS, LENGTH_BYTES, LENGTHS
 from ingest.itch.moldudp64 import HEAD, HEAD_BYTES, PACKET_BYTES_MAX, messages, pack, pack_end
+from ingest.pcap import is_pcap, open_plain, read_pcap
 from tickloom.clock import NS_PER_S
 from tickloom.errors import CaptureError, DecodeError
 from tickloom.instruments import Registry
@@ -28,50 +26,6 @@ FILE_SESSION = "FILE"  # MoldUDP64 session of messages that came without one
 READ_BYTES = 1 << 20
 RECORDS_AT_ONCE = 256
 _TIME = LAYOUTS["S"].offsets["timestamp"]
-
-#: Magic of a classic pcap to (byte order, ns in one unit of its fraction of a second).
-PCAP_MAGIC = {
-    b"\xd4\xc3\xb2\xa1": ("<", 1_000),
-    b"\xa1\xb2\xc3\xd4": (">", 1_000),
-    b"\x4d\x3c\xb2\xa1": ("<", 1),
-    b"\xa1\xb2\x3c\x4d": (">", 1),
-}
-PCAPNG_MAGIC = b"\x0a\x0d\x0d\x0a"
-ETHERNET, RAW_IP = 1, 101  # link types
-_VLAN, _IPV4, _UDP = 0x8100, 0x0800, 17
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """What a file gave. path: the capture's directory; foreign: frames that are no UDP over IPv4."""
-
-    path: Path
-    session: str
-    messages: int
-    packets: int
-    foreign: int
-
-
-def open_plain(path: Path) -> IO[bytes]:
-    """Open a file, unzipped where it is gzipped."""
-    with path.open("rb") as file:
-        zipped = file.read(2) == b"\x1f\x8b"
-    return cast(IO[bytes], gzip.open(path, "rb")) if zipped else path.open("rb")
-
-
-def is_pcap(path: Path) -> bool:
-    """Whether the file is a classic pcap.
-
-    Raises
-    ------
-    DecodeError
-        It is a pcapng, which is not read here.
-    """
-    with open_plain(path) as file:
-        magic = file.read(4)
-    if magic == PCAPNG_MAGIC:
-        raise DecodeError("ITCH", f"{path} is a pcapng; convert it: `editcap -F nsecpcap IN OUT`", 0)
-    return magic in PCAP_MAGIC
 
 
 def read_itch(path: Path) -> Iterator[bytes]:
@@ -110,56 +64,6 @@ def read_itch(path: Path) -> Iterator[bytes]:
                 if left:
                     raise DecodeError("ITCH", f"{path} ends inside a message; is it cut off?", offset)
                 return
-
-
-def read_pcap(path: Path) -> Iterator[tuple[int, bytes | None]]:
-    """(ns since 1970, UDP payload) of each frame; None for frames that are no UDP over IPv4.
-
-    Raises
-    ------
-    DecodeError
-        No classic pcap, a link type that is not read here, or a file that ends inside a frame.
-    """
-    with open_plain(path) as file:
-        head = file.read(24)
-        known = PCAP_MAGIC.get(head[:4])
-        if known is None or len(head) < 24:
-            raise DecodeError("ITCH", f"{path} is no classic pcap", 0)
-        order, unit_ns = known
-        link = struct.unpack_from(order + "I", head, 20)[0] & 0x0FFF_FFFF
-        if link not in (ETHERNET, RAW_IP):
-            raise DecodeError("ITCH", f"{path}: link type {link}; Ethernet (1) and raw IP (101) are read", 20)
-        frame_head = struct.Struct(order + "IIII")
-        offset = 24
-        while raw := file.read(frame_head.size):
-            if len(raw) == frame_head.size:
-                seconds, fraction, captured, _ = frame_head.unpack(raw)
-                frame = file.read(captured)
-            if len(raw) < frame_head.size or len(frame) < captured:
-                raise DecodeError("ITCH", f"{path} ends inside a frame; is it cut off?", offset)
-            offset += frame_head.size + captured
-            yield seconds * NS_PER_S + fraction * unit_ns, udp_payload(frame, link)
-
-
-def udp_payload(frame: bytes, link: int = ETHERNET) -> bytes | None:
-    """Payload of a UDP datagram over IPv4, VLAN tags passed over; None where the frame is none.
-
-    The UDP length is not believed where it is zero or beyond the frame: some captures have it so.
-    """
-    at = 0
-    if link == ETHERNET:
-        at = 12
-        while int.from_bytes(frame[at : at + 2], "big") == _VLAN:
-            at += 4
-        if int.from_bytes(frame[at : at + 2], "big") != _IPV4:
-            return None
-        at += 2
-    if len(frame) < at + 20 or frame[at] >> 4 != 4 or frame[at + 9] != _UDP:
-        return None
-    at += 4 * (frame[at] & 0x0F)
-    size = int.from_bytes(frame[at + 4 : at + 6], "big")
-    stop = at + size if 8 <= size <= len(frame) - at else len(frame)
-    return frame[at + 8 : stop]
 
 
 class _Records:

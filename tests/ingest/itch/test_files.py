@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import gzip
-import struct
 from datetime import date
 from pathlib import Path
 
 import pytest
 
 from ingest.itch.decoder import ItchDecoder
-from ingest.itch.files import is_pcap, load_file, read_itch, read_pcap
+from ingest.itch.files import load_file, read_itch
 from ingest.itch.messages import LAYOUTS
 from ingest.itch.moldudp64 import pack
 from ingest.pipeline import count_events
+from tests.ingest.pcap_bytes import pcap, udp_frame
 from tickloom.errors import CaptureError, DecodeError
 
 DAY = date(2026, 11, 21)
@@ -28,20 +28,6 @@ MESSAGES = [
 
 def framed(messages: list[bytes], prefix: bool = True) -> bytes:
     return b"".join((len(m) if prefix else 0).to_bytes(2, "big") + m for m in messages)
-
-
-def udp_frame(payload: bytes, vlan: bool = False) -> bytes:
-    ethernet = bytes(12) + (b"\x81\x00\x00\x05" if vlan else b"") + b"\x08\x00"
-    ip = bytes([0x46, 0]) + struct.pack(">H", 32 + len(payload)) + bytes(5) + b"\x11" + bytes(14)
-    return ethernet + ip + struct.pack(">HHHH", 1, 2, 8 + len(payload), 0) + payload + b"\x00\x00"  # padded
-
-
-def pcap(frames: list[bytes], order: str = "<", nanoseconds: bool = True, link: int = 1) -> bytes:
-    magic = 0xA1B23C4D if nanoseconds else 0xA1B2C3D4
-    out = struct.pack(order + "IHHiIII", magic, 2, 4, 0, 0, 65_535, link)
-    for number, frame in enumerate(frames):
-        out += struct.pack(order + "IIII", 1_700_000_000, number, len(frame), len(frame)) + frame
-    return out
 
 
 @pytest.mark.parametrize("prefix", [True, False], ids=["prefixed", "zero prefixes"])
@@ -69,20 +55,6 @@ def test_zero_prefix_before_an_unknown_type(tmp_path: Path) -> None:
     path.write_bytes(framed(MESSAGES[:1], prefix=False) + b"\x00\x00zzzz")
     with pytest.raises(DecodeError, match=r"unknown message type b'z' at byte 41"):
         list(read_itch(path))
-
-
-@pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize("nanoseconds", [True, False])
-def test_pcap(tmp_path: Path, order: str, nanoseconds: bool) -> None:
-    """Either byte order, either unit of time, VLAN tags, IP options, padding: the UDP payloads come out."""
-    path = tmp_path / "file.pcap"
-    path.write_bytes(
-        pcap([udp_frame(b"one"), b"\xff" * 60, udp_frame(b"two", vlan=True)], order, nanoseconds)
-    )
-    assert is_pcap(path)
-    unit = 1 if nanoseconds else 1_000
-    base = 1_700_000_000 * 10**9
-    assert list(read_pcap(path)) == [(base, b"one"), (base + unit, None), (base + 2 * unit, b"two")]
 
 
 def test_pcap_keeps_its_own_numbers_and_times(tmp_path: Path) -> None:
@@ -124,7 +96,7 @@ def test_loading_twice_is_refused_and_loading_elsewhere_gives_the_same(tmp_path:
 @pytest.mark.parametrize(
     ("raw", "said"),
     [
-        (b"\x0a\x0d\x0d\x0a" + bytes(40), "is a pcapng; convert it"),
+        (b"\x0a\x0d\x0d\x0a" + bytes(40), "has no byte order magic"),
         (pcap([], link=113), "link type 113"),
         (pcap([udp_frame(b"one")])[:-1], "ends inside a frame"),
         (pcap([])[:20], "is no classic pcap"),
