@@ -9,6 +9,7 @@ import numpy as np
 
 from ingest.capture import CaptureBatch, RecordKind
 from ingest.capture_scan import scan_records
+from ingest.iex.decoder import IexDecoder
 from ingest.itch.decoder import ItchDecoder
 from ingest.itch.moldudp64 import HEAD_BYTES, Tracker
 from tickloom.codec import TickBatch, decode, encode
@@ -36,6 +37,11 @@ def warm_up_itch(registry: Registry) -> None:
     ItchDecoder("", "20000101", registry).decode(batch)
     for _ in Tracker(b"").take(batch.data, batch.offsets, batch.kinds):
         pass
+
+
+def warm_up_iex(registry: Registry) -> None:
+    """The decoder of DEEP and TOPS."""
+    IexDecoder("", "20000101", registry).decode(CaptureBatch.of([(RecordKind.DATA, 0, b"")]))
 
 
 def warm_up_synthetic() -> None:

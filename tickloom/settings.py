@@ -231,6 +231,15 @@ class ItchSettings(IngestSettings):
     metrics_port: Port = 9401
 
 
+class IexSettings(ProcessSettings):
+    """IEX DEEP and TOPS from files. Only messages of one type and symbol are in order of time: the ten
+    seconds cover what the exchange's own sample of TOPS 1.6 does."""
+
+    section: ClassVar[str] = "iex"
+    lateness_ms: int = Field(10_000, ge=0)
+    capture_segment_mb: int = Field(256, ge=1)
+
+
 class BinanceSettings(IngestSettings):
     """The Binance-format websocket ingester. Instruments are canonical names of ``venue``."""
 
@@ -314,6 +323,7 @@ SECTIONS: dict[str, type[ProcessSettings]] = {
         KafkaSettings,
         FlinkSettings,
         ItchSettings,
+        IexSettings,
         BinanceSettings,
         ExchangeSettings,
         ExecutionSettings,

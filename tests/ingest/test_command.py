@@ -42,7 +42,8 @@ def test_file_then_count(tmp_path: Path) -> None:
     assert loaded["events"] == {"trades": 0, "quotes": 1, "book_deltas": 1, "statuses": 0, "gaps": 0}
     assert loaded["messages"]["unknown_type"] == 1
     counted = json.loads(command("count", "20261121.FILE", *where).communicate()[0])
-    assert counted == {key: value for key, value in loaded.items() if key != "capture"}
+    assert loaded["file"] == {"packets": 2, "foreign": 0, "damage": ""}
+    assert counted == {key: value for key, value in loaded.items() if key not in ("capture", "file")}
 
 
 def test_session_that_is_not_there(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ingest.feeds import decoder_for, session_date, sessions
+from ingest.iex.decoder import IexDecoder
 from ingest.itch.decoder import ItchDecoder
 from ingest.websocket.binance.decoder import BinanceDecoder
 from tickloom.errors import SettingsError
@@ -18,6 +19,7 @@ def test_each_feed_has_its_decoder() -> None:
     """The feed that the registry names decides."""
     assert isinstance(decoder_for("XNAS", "20261121.A"), ItchDecoder)
     assert isinstance(decoder_for("BINANCE", "20261121"), BinanceDecoder)
+    assert isinstance(decoder_for("IEXG", "20261121"), IexDecoder)
 
 
 def test_unknown_venue_and_feed_are_refused() -> None:

@@ -57,7 +57,9 @@ def binance() -> None:
 
 @app.command(name="file")
 def load(
-    source: Annotated[Path, typer.Argument(help="An ITCH 5.0 file or a classic pcap, plain or gzipped.")],
+    source: Annotated[
+        Path, typer.Argument(help="An ITCH 5.0 file, or a pcap or pcapng of ITCH or IEX; also gzip or zstd.")
+    ],
     day: Annotated[
         datetime, typer.Option("--date", formats=["%Y-%m-%d"], help="The trading day of the file.")
     ],
@@ -66,14 +68,15 @@ def load(
     publish: Annotated[bool, typer.Option(help="Also write it to Kafka and QuestDB.")] = False,
 ) -> None:
     """Turn a file into a capture, and print what it holds as JSON."""
-    from ingest.feeds import decoder_for
-    from ingest.itch.files import load_file
+    from ingest.feeds import decoder_for, load_file
     from ingest.pipeline import count_events, load_capture
 
     settings = ItchSettings.load()
     venue = venue or settings.venue
     root = data_dir or StackSettings.load().data_dir
-    loaded = load_file(source, root, venue, day.date(), segment_mb=settings.capture_segment_mb)
+    loaded = load_file(source, root, venue, day.date())
+    if loaded.damage:
+        typer.echo(f"{loaded.damage}; what is whole before it was loaded", err=True)
     decoder = decoder_for(venue, loaded.session)
     counts = count_events(loaded.path, decoder)
     if publish:
@@ -83,7 +86,9 @@ def load(
             pass
         for sink in sinks:
             sink.close()
-    print(json.dumps({"capture": str(loaded.path), **_report(decoder, counts)}, indent=1))
+    packets = {"packets": loaded.packets, "foreign": loaded.foreign, "damage": loaded.damage}
+    report = {"capture": str(loaded.path), "file": packets, **_report(decoder, counts)}
+    print(json.dumps(report, indent=1))
 
 
 @app.command()
@@ -113,13 +118,14 @@ def count(
 @app.command(name="compile")
 def compile_kernels() -> None:
     """Compile all decoders, and the generator, now: the first start of one does not have to."""
-    from ingest.warm import warm_up_itch, warm_up_shared, warm_up_synthetic
+    from ingest.warm import warm_up_iex, warm_up_itch, warm_up_shared, warm_up_synthetic
     from ingest.websocket.binance.decoder import warm_up as warm_up_binance
     from tickloom.instruments import Registry
 
     registry = Registry.load()
     warm_up_shared()
     warm_up_itch(registry)
+    warm_up_iex(registry)
     for venue in registry.venues.values():
         if venue.feed == "binance":
             warm_up_binance(venue.code, registry)
