@@ -37,6 +37,8 @@ _MOLD_NUMBERS = struct.Struct(">QH")  # of a MoldUDP64 head, behind the session'
 _MOLD_HEAD_BYTES = 20
 _MOLD_NUMBERS_AT = _HEAD_BYTES + 10
 _MOLD_END = 0xFFFF
+#: Feeds whose ``seq`` depends on all that came before it, so that no record tells its own.
+COUNTED_FEEDS = frozenset({"iex", "mdp3"})
 TEXT_BYTES_MAX = 400  # of a JSON payload that is shown as text
 
 
@@ -90,14 +92,14 @@ def find(
     Raises
     ------
     CaptureError
-        The session has no capture, or the record is damaged.
+        The session has no capture, the record is damaged, or the feed's numbers are not those of its packets.
     """
     path = session_path(data_dir, venue, session)
     files = segments(path)
     if not files:
         raise CaptureError(f"{path} has no capture; was it moved to an archive?")
     known = (registry or Registry.load()).venues.get(venue)
-    feed: _Feed = _Itch() if known is None or known.feed == "itch" else _Numbered(known.feed)
+    feed = _feed(venue, known.feed if known else "itch")
     wanted = {source_seq(seq): seq for seq in sorted(set(seqs))}
     found: dict[int, Traced] = {}
     for file in files[_first_segment(files, feed, min(wanted)) :]:
@@ -107,6 +109,17 @@ def find(
         if not wanted:
             break
     return [found[seq] for seq in dict.fromkeys(seqs) if seq in found]
+
+
+def _feed(venue: str, name: str) -> _Feed:
+    if name == "itch":
+        return _Itch()
+    if name in COUNTED_FEEDS:
+        raise CaptureError(
+            f"{venue}: a seq of feed {name} counts over what its packets hold, and does not say in which "
+            f"one a message came; `tickloom ingest count --venue {venue}` decodes the session"
+        )
+    return _Numbered(name)
 
 
 def _first_segment(files: Sequence[Path], feed: _Feed, number: int) -> int:
