@@ -14,7 +14,6 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ingest.websocket.binance.book import LEVELS_MAX, LevelBooks, fill_top, is_crossed, set_level
 from ingest.websocket.binance.messages import Kind
 from ingest.websocket.binance.scan import (
     FINAL_ID,
@@ -28,6 +27,8 @@ from ingest.websocket.binance.scan import (
     TS_EVENT,
     VALUE,
 )
+from ingest.websocket.book import LEVELS_MAX, LevelBooks, fill_top, is_crossed, may_repeat, set_level
+from ingest.websocket.output import CLOCK, DELTAS_OUT, FIRST_CLOCK, QUOTES_OUT, TRADES_OUT
 from tickloom.events import Side
 
 TICKERS_KEPT = 8_192  # of an instrument; the longest a depth update came behind its ticker was 32 tickers
@@ -48,10 +49,6 @@ class Stop(IntEnum):
 
 # state of an instrument
 SYNCED, DEPTH_ID, TICKER_ID, TRADE_ID, TICKERS, TOPS = 0, 1, 2, 3, 4, 5
-# state of the feed
-CLOCK, FIRST_CLOCK = 0, 1
-# positions in the output
-TRADES_OUT, QUOTES_OUT, DELTAS_OUT = 0, 1, 2
 # counters
 DUPLICATE, ORACLE_EQUAL, ORACLE_DIFFERENT, LEVELS_DROPPED, CROSSED_QUOTES = 0, 1, 2, 3, 4
 COUNTER_NAMES = ("duplicate", "oracle_equal", "oracle_different", "levels_dropped", "crossed_quotes")
@@ -163,28 +160,13 @@ def _ticker(message, state, tickers, tops, counters):  # type: ignore[no-untyped
 
 
 @njit(cache=True, nogil=True)
-def _repeated(prices, sides, low, high):  # type: ignore[no-untyped-def]
-    """Whether a level may come twice in an update: false where each side is strictly sorted (the rule)."""
-    rising = falling = True
-    for i in range(low + 1, high):
-        if sides[i] != sides[i - 1]:
-            rising = falling = True
-            continue
-        rising = rising and prices[i] > prices[i - 1]
-        falling = falling and prices[i] < prices[i - 1]
-        if not rising and not falling:
-            return True
-    return False
-
-
-@njit(cache=True, nogil=True)
 def _apply(  # type: ignore[no-untyped-def]
     message, state, keys, sizes, counts, level_price, level_size, level_side, ts_recv, seq, symbol,
     deltas, out, counters
 ):  # fmt: skip
     """Set the levels of an update in the book and put them out; of a level that comes twice, the last."""
     low, high = message[LEVEL_LOW], message[LEVEL_HIGH]
-    repeated = _repeated(level_price, level_side, low, high)
+    repeated = may_repeat(level_price, level_side, low, high)
     for i in range(low, high):
         row = level_side[i] - 1
         counters[LEVELS_DROPPED] += set_level(keys, sizes, counts, row, level_price[i], level_size[i])

@@ -24,9 +24,7 @@ from ingest.capture import CaptureBatch, RecordKind
 from ingest.feeds import session_date
 from ingest.websocket.binance import advance as adv
 from ingest.websocket.binance.advance import FeedState, Stop
-from ingest.websocket.binance.book import LevelBooks
 from ingest.websocket.binance.messages import Kind, Line, levels, market_of, read_snapshot
-from ingest.websocket.binance.output import Output
 from ingest.websocket.binance.protocol import CONTROL_CLOSE, CONTROL_END, CONTROL_OPEN, control_event
 from ingest.websocket.binance.scan import (
     FINAL_ID,
@@ -40,6 +38,8 @@ from ingest.websocket.binance.scan import (
     Scanner,
 )
 from ingest.websocket.binance.sync import BookSync, Levels, Outcome, PendingDepth, Snapshot
+from ingest.websocket.book import LevelBooks
+from ingest.websocket.output import CLOCK, Output
 from tickloom.clock import NS_PER_DAY
 from tickloom.errors import PriceRangeError, SequenceGap
 from tickloom.events import EventBlock, GapReason, Side, StatusCode, SymbolTable, seq_base
@@ -137,7 +137,7 @@ class BinanceDecoder:
         kinds = np.bincount(scanned.rows[on_wire, KIND], minlength=len(Kind)).tolist()
         self._count_kinds(kinds)
         first_seq = self._seq_base + batch.first_number
-        self._output.begin(kinds, scanned.levels, first_seq)
+        self._output.begin(kinds[Kind.TRADE], kinds[Kind.TICKER], scanned.levels, first_seq)
         record = 0
         while record < len(batch):
             record = self._advance(record, batch, scanned, slow, first_seq)
@@ -189,7 +189,7 @@ class BinanceDecoder:
         )  # fmt: skip
         if why == Stop.DONE:
             return int(after)
-        output.at(int(batch.ts_recv[at]), first_seq + at, int(state.feed[adv.CLOCK]))
+        output.at(int(batch.ts_recv[at]), first_seq + at, int(state.feed[CLOCK]))
         row = scanned.rows[at]
         which = int(row[INSTRUMENT])
         if why == Stop.RARE:
@@ -383,6 +383,6 @@ class BinanceDecoder:
             self._state.counts[:] = 0
 
     def _move_watermark(self) -> None:
-        clock = int(self._state.feed[adv.CLOCK])
+        clock = int(self._state.feed[CLOCK])
         if clock:
             self.watermark_ns = max(self.watermark_ns, clock - (0 if self.ended else self._lateness_ns))

@@ -8,7 +8,6 @@ hold both equal.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -16,15 +15,13 @@ from typing import Literal
 
 import msgspec
 
+from ingest.websocket.numbers import ID_MAX, MS_MAX, WrongValueError, exact
 from tickloom import prices
 from tickloom.clock import NS_PER_MS
 from tickloom.errors import PriceRangeError
 from tickloom.instruments import Instrument
 
 Market = Literal["spot", "usdm"]
-
-MS_MAX = 9_000_000_000_000  # year 2255; its nanoseconds still fit 64 bits
-ID_MAX = 10**18 - 1
 
 
 class Kind(IntEnum):
@@ -152,10 +149,6 @@ class Line:
     reason: str = ""
 
 
-class _Wrong(ValueError):
-    """A value that the venue never sends."""
-
-
 _envelope = msgspec.json.Decoder(Envelope)
 _depth = msgspec.json.Decoder(DepthUpdate)
 _ticker = msgspec.json.Decoder(BookTicker)
@@ -196,7 +189,7 @@ class LineReader:
                 return self._trade(name, instrument, envelope.data)
         except PriceRangeError as error:
             return Line(Kind.REFUSED, instrument, about=about, reason=str(error))
-        except (*_NO_JSON, ValueError) as error:  # _Wrong and parse_nanos are ValueErrors
+        except (*_NO_JSON, ValueError) as error:  # WrongValueError and parse_nanos are ValueErrors
             return Line(Kind.MALFORMED, instrument, about=about, reason=f"{event}: {error}")
         return Line(Kind.IGNORED, instrument)
 
@@ -216,10 +209,10 @@ class LineReader:
         message = _depth.decode(raw)
         self._check_symbol(name, message.symbol)
         if self.market == "usdm" and -1 in (message.previous_id, message.transaction_ms):
-            raise _Wrong("a depth update of futures without pu or T")
+            raise WrongValueError("a depth update of futures without pu or T")
         first_id, final_id = _id(message.first_id), _id(message.final_id)
         if first_id > final_id:
-            raise _Wrong(f"U {first_id} > u {final_id}")
+            raise WrongValueError(f"U {first_id} > u {final_id}")
         return Line(
             Kind.DEPTH,
             instrument,
@@ -235,7 +228,7 @@ class LineReader:
         message = _ticker.decode(raw)
         self._check_symbol(name, message.symbol)
         if self.market == "usdm" and message.transaction_ms == -1:
-            raise _Wrong("a book ticker of futures without T")
+            raise WrongValueError("a book ticker of futures without T")
         return Line(
             Kind.TICKER,
             instrument,
@@ -254,7 +247,7 @@ class LineReader:
             return Line(Kind.IGNORED, instrument)
         price, size = exact(message.price), exact(message.size)
         if price <= 0 or size <= 0:
-            raise _Wrong(f"a trade of {message.size} at {message.price}")
+            raise WrongValueError(f"a trade of {message.size} at {message.price}")
         return Line(
             Kind.TRADE,
             instrument,
@@ -267,7 +260,7 @@ class LineReader:
     @staticmethod
     def _check_symbol(name: str, symbol: str) -> None:
         if symbol.lower() != name:
-            raise _Wrong(f"symbol {symbol} on the stream of {name}")
+            raise WrongValueError(f"symbol {symbol} on the stream of {name}")
 
 
 def read_snapshot(payload: bytes) -> SnapshotRecord:
@@ -301,7 +294,7 @@ def levels(pairs: Decimals) -> tuple[tuple[int, int], ...]:
     for price_text, size_text in pairs:
         price, size = exact(price_text), exact(size_text)
         if price <= 0 or size < 0:
-            raise _Wrong(f"a level of {size_text} at {price_text}")
+            raise WrongValueError(f"a level of {size_text} at {price_text}")
         out.append((price, size))
     return tuple(out)
 
@@ -310,30 +303,13 @@ def ticker_side(price_text: str, size_text: str) -> tuple[int, int]:
     """Best price and size as nanos; an empty side (sent as zeros) is NO_PRICE and 0."""
     price, size = exact(price_text), exact(size_text)
     if price < 0 or size < 0:
-        raise _Wrong(f"a best price {price_text} of {size_text}")
+        raise WrongValueError(f"a best price {price_text} of {size_text}")
     return (price, size) if price else (int(prices.NO_PRICE), 0)
-
-
-_PLAIN = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?", re.ASCII)
-
-
-def exact(text: str) -> int:
-    """Decimal text as nanos that are still the same after a double has carried them.
-
-    ``parse_nanos`` asks Python's exact division; the column check of the codec and of the writer rounds
-    to a double first. Both must agree, or an event would be refused where nobody counts it.
-    """
-    if not _PLAIN.fullmatch(text):
-        raise _Wrong(f"{text!r} is no plain decimal")
-    value = prices.parse_nanos(text)
-    if round(float(value) / prices.NANOS * prices.NANOS) != value:
-        raise PriceRangeError(f"{text} does not survive as a double; it would be stored changed")
-    return value
 
 
 def _id(value: int) -> int:
     if not 0 <= value <= ID_MAX:
-        raise _Wrong(f"id {value} is out of range")
+        raise WrongValueError(f"id {value} is out of range")
     return value
 
 
@@ -341,6 +317,6 @@ def _time(transaction_ms: int, event_ms: int) -> int:
     """T, else E, in ns; 0 where neither was sent."""
     for value in (transaction_ms, event_ms):
         if value != -1 and not 1 <= value <= MS_MAX:
-            raise _Wrong(f"time {value} is out of range")
+            raise WrongValueError(f"time {value} is out of range")
     latest = transaction_ms if transaction_ms != -1 else event_ms
     return latest * NS_PER_MS if latest != -1 else 0

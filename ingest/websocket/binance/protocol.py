@@ -1,4 +1,4 @@
-"""What a connection does next, decided without a socket: addresses, control records, backoff, snapshots.
+"""Binance's addresses: the combined streams of the instruments, and their REST order books.
 
 Source: Binance "WebSocket Streams" (spot; combined streams at /stream?streams=) and "Websocket Market
 Streams" (USD-M futures); REST "Order book": /api/v3/depth and /fapi/v1/depth.
@@ -6,40 +6,44 @@ Streams" (USD-M futures); REST "Order book": /api/v3/depth and /fapi/v1/depth.
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-
-import msgspec
+from collections.abc import Sequence
 
 from ingest.websocket.binance.messages import Market
-from tickloom.clock import NS_PER_MS
+from ingest.websocket.connection import (
+    CONTROL_CLOSE,
+    CONTROL_END,
+    CONTROL_OPEN,
+    END_CODE,
+    END_REASON,
+    Backoff,
+    SilenceWatch,
+    SnapshotPlanner,
+    control,
+    control_event,
+    is_end,
+)
 
-# events of a CONTROL record
-CONTROL_OPEN = "open"
-CONTROL_CLOSE = "close"
-CONTROL_END = "end"
-
-END_CODE = 1000
-END_REASON = "end of session"  # a replay's last word; the real venue has no end of session
+__all__ = [
+    "CONTROL_CLOSE",
+    "CONTROL_END",
+    "CONTROL_OPEN",
+    "END_CODE",
+    "END_REASON",
+    "SNAPSHOT_LEVELS",
+    "SNAPSHOT_PATH",
+    "Backoff",
+    "SilenceWatch",
+    "SnapshotPlanner",
+    "control",
+    "control_event",
+    "is_end",
+    "snapshot_url",
+    "stream_url",
+]
 
 SNAPSHOT_PATH = {"spot": "/api/v3/depth", "usdm": "/fapi/v1/depth"}
 SNAPSHOT_LEVELS = {"spot": 5000, "usdm": 1000}  # the most that the venue gives
 _STREAMS = ("depth@100ms", "bookTicker", "trade")
-
-
-def control(event: str, **details: str | int) -> bytes:
-    """Payload of a CONTROL record."""
-    return msgspec.json.encode({"event": event, **details})
-
-
-def control_event(payload: bytes) -> str | None:
-    """Event of a CONTROL record; None where it is none."""
-    try:
-        event = msgspec.json.decode(payload)["event"]
-    except (msgspec.DecodeError, KeyError, TypeError):
-        return None
-    return event if isinstance(event, str) else None
 
 
 def stream_url(base: str, symbols: Sequence[str]) -> str:
@@ -51,94 +55,3 @@ def stream_url(base: str, symbols: Sequence[str]) -> str:
 def snapshot_url(base: str, market: Market, symbol: str) -> str:
     """Address of the REST order book of an instrument (venue's name)."""
     return f"{base.rstrip('/')}{SNAPSHOT_PATH[market]}?symbol={symbol}&limit={SNAPSHOT_LEVELS[market]}"
-
-
-def is_end(code: int | None, reason: str) -> bool:
-    """Whether the venue closed because its session is over, and not to be connected to again."""
-    return code == END_CODE and reason == END_REASON
-
-
-class Backoff:
-    """Capped exponential delays with full jitter: many clients that lost one server do not return as one.
-
-    Parameters
-    ----------
-    first_ms, max_ms : int
-        Bound of the first delay, and of all.
-    chance : random.Random
-        Source of the jitter; tests seed it.
-    """
-
-    def __init__(self, first_ms: int, max_ms: int, chance: random.Random | None = None) -> None:
-        self._first_ms, self._max_ms = first_ms, max_ms
-        self._chance = chance or random.Random()
-        self.failures = 0
-
-    def next_ms(self) -> float:
-        """How long to wait before the next attempt, ms."""
-        bound = min(self._max_ms, self._first_ms * 2 ** min(self.failures, 32))
-        self.failures += 1
-        return self._chance.uniform(0, bound)
-
-    def reset(self) -> None:
-        """An attempt succeeded: the next failure starts from the first delay."""
-        self.failures = 0
-
-
-class SilenceWatch:
-    """A connection that says nothing for too long is taken for dead."""
-
-    def __init__(self, silence_ms_max: int, now_ns: int) -> None:
-        self._limit_ns = silence_ms_max * NS_PER_MS
-        self._heard_ns = now_ns
-
-    def heard(self, now_ns: int) -> None:
-        self._heard_ns = now_ns
-
-    def left_s(self, now_ns: int) -> float:
-        """Seconds until it is too long; 0 when it is."""
-        return max(0.0, (self._heard_ns + self._limit_ns - now_ns) / 1e9)
-
-
-@dataclass(slots=True)
-class _Request:
-    backoff: Backoff
-    not_before_ns: int = 0
-    in_flight: bool = False
-
-
-class SnapshotPlanner:
-    """Which REST snapshots to ask for now: one at a time an instrument, with backoff while they do not help.
-
-    The first request of an instrument goes out at once. A later one waits, because a snapshot that was
-    stale, refused or failed would be so again: the venue limits requests and bans who ignores that.
-    """
-
-    def __init__(self, first_ms: int, max_ms: int, chance: random.Random | None = None) -> None:
-        self._first_ms, self._max_ms, self._chance = first_ms, max_ms, chance
-        self._requests: dict[str, _Request] = {}
-
-    def due(self, wanted: Iterable[str], now_ns: int) -> list[str]:
-        """Those of ``wanted`` to ask for now; they count as in flight until :meth:`done`."""
-        chosen = []
-        for symbol in wanted:
-            request = self._requests.setdefault(
-                symbol, _Request(Backoff(self._first_ms, self._max_ms, self._chance))
-            )
-            if not request.in_flight and now_ns >= request.not_before_ns:
-                request.in_flight = True
-                chosen.append(symbol)
-        return chosen
-
-    def done(self, symbol: str, now_ns: int) -> None:
-        """An answer or a failure came; if the book still wants one, the next request waits."""
-        request = self._requests[symbol]
-        request.in_flight = False
-        request.not_before_ns = now_ns + int(request.backoff.next_ms() * NS_PER_MS)
-
-    def synced(self, symbol: str) -> None:
-        """The book is whole: the next loss is a new matter."""
-        request = self._requests.get(symbol)
-        if request is not None:
-            request.backoff.reset()
-            request.not_before_ns = 0

@@ -15,8 +15,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ingest.websocket.binance.messages import ID_MAX, MS_MAX, Kind, Line, LineReader, Market
-from ingest.websocket.binance.tokens import COMMA, FALSE, QUOTE, TRUE, decimal, integer, levels, same, skip
+from ingest.websocket.binance.messages import Kind, Line, LineReader, Market
+from ingest.websocket.numbers import ID_MAX, MS_MAX
+from ingest.websocket.tokens import COMMA, FALSE, QUOTE, TRUE, decimal, integer, levels, same, skip
 from tickloom.clock import NS_PER_MS
 from tickloom.events import Side
 from tickloom.prices import NO_PRICE

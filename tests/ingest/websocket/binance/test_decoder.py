@@ -10,7 +10,7 @@ import pytest
 
 from ingest.capture import CaptureBatch
 from ingest.websocket.binance.decoder import BinanceDecoder
-from ingest.websocket.binance.output import UNTIMED_MAX
+from ingest.websocket.output import UNTIMED_MAX
 from tickloom.clock import NS_PER_MS
 from tickloom.events import GapReason, Side, StatusCode, make_seq
 from tickloom.prices import NO_PRICE, parse_nanos

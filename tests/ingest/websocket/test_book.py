@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.websocket.binance import book as book_module
-from ingest.websocket.binance.book import LevelBooks
+from ingest.websocket import book as book_module
+from ingest.websocket.book import LevelBooks
 from tickloom.events import Side
 from tickloom.prices import NO_PRICE
 

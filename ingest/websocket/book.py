@@ -199,6 +199,21 @@ def is_crossed(top):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def may_repeat(prices, sides, low, high):  # type: ignore[no-untyped-def]
+    """Whether a level may come twice in an update: false where each side is strictly sorted (the rule)."""
+    rising = falling = True
+    for i in range(low + 1, high):
+        if sides[i] != sides[i - 1]:
+            rising = falling = True
+            continue
+        rising = rising and prices[i] > prices[i - 1]
+        falling = falling and prices[i] < prices[i - 1]
+        if not rising and not falling:
+            return True
+    return False
+
+
+@njit(cache=True, nogil=True)
 def _difference(old_keys, old_sizes, new_keys, new_sizes, row, sides, prices, sizes, used):  # type: ignore[no-untyped-def]
     """Merge two sorted sides; what changed goes behind ``used``."""
     sign = 1 if row == BIDS else -1

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.websocket.binance.advance import CLOCK, DELTAS_OUT, FIRST_CLOCK, QUOTES_OUT, TRADES_OUT
-from ingest.websocket.binance.messages import Kind
 from tickloom.events import (
     DELTA_DTYPE,
     GAP_DTYPE,
@@ -20,6 +18,11 @@ from tickloom.events import (
     SymbolTable,
     empty,
 )
+
+# state of the feed
+CLOCK, FIRST_CLOCK = 0, 1
+# positions in the output
+TRADES_OUT, QUOTES_OUT, DELTAS_OUT = 0, 1, 2
 
 UNTIMED_MAX = 1_000  # events before the first venue time; beyond it all of them take the receive time
 
@@ -38,11 +41,11 @@ class Output:
         self._nothing_waits = False  # true for good once the feed has a clock
         self.filled: NDArray[np.int64] = np.zeros(3, dtype=np.int64)
 
-    def begin(self, kinds: list[int], levels: int, first_seq: int) -> None:
-        """Make room for what a batch can give: of each kind so many messages, and so many levels."""
-        self.trades: Records = np.zeros(kinds[Kind.TRADE], dtype=TRADE_DTYPE)
-        self.quotes: Records = np.zeros(kinds[Kind.TICKER], dtype=QUOTE_DTYPE)
-        self.deltas: Records = np.zeros(levels, dtype=DELTA_DTYPE)
+    def begin(self, trades: int, quotes: int, deltas: int, first_seq: int) -> None:
+        """Make room for what a batch can give at most, of each kind that a compiled pass fills."""
+        self.trades: Records = np.zeros(trades, dtype=TRADE_DTYPE)
+        self.quotes: Records = np.zeros(quotes, dtype=QUOTE_DTYPE)
+        self.deltas: Records = np.zeros(deltas, dtype=DELTA_DTYPE)
         self.filled[:] = 0
         self._delta_parts: list[Records] = []
         self._deltas_taken = 0
@@ -101,10 +104,12 @@ class Output:
             self._deltas_taken = filled
 
     def _timed(self, block: EventBlock, feed: NDArray[np.int64], ended: bool) -> tuple[EventBlock, int]:
-        kinds = ("quotes", "statuses", "gaps")
+        kinds = ("quotes", "deltas", "statuses", "gaps")
         for kind in kinds:
             setattr(block, kind, np.concatenate([getattr(self._untimed, kind), getattr(block, kind)]))
-        untimed = sum(int((getattr(block, kind)["ts_event"] == 0).sum()) for kind in kinds)
+        # deltas are not counted: those without a time are of snapshots, which the books' room bounds
+        counted = [kind for kind in kinds if kind != "deltas"]
+        untimed = sum(int((getattr(block, kind)["ts_event"] == 0).sum()) for kind in counted)
         self._overflowed = self._overflowed or untimed > UNTIMED_MAX
         if feed[CLOCK] == 0 and not self._overflowed and not ended:
             self._untimed = block
