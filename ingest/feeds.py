@@ -5,15 +5,27 @@ A session's directory name says the rest.
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from ingest.decoder import Decoder
 from tickloom.clock import NS_PER_MS
 from tickloom.errors import SettingsError
 from tickloom.instruments import Registry
-from tickloom.settings import BinanceSettings, IexSettings, ItchSettings
+from tickloom.settings import (
+    BinanceSettings,
+    BybitSettings,
+    CoinbaseSettings,
+    IexSettings,
+    IngestSettings,
+    ItchSettings,
+    KrakenSettings,
+    OkxSettings,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +42,34 @@ class Loaded:
     packets: int
     foreign: int
     damage: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """A feed that is decoded here.
+
+    decoder: module and class; settings: with the lateness and the size of segments; files: module and
+    function that turns a file into a capture, empty where no file of the feed is read.
+    """
+
+    decoder: str
+    settings: type[IngestSettings] | type[IexSettings]
+    files: str = ""
+
+
+#: Feed of a venue, as the registry of instruments has it, to what reads it. Modules are imported when they
+#: are asked for: an ingester of one feed does not load the kernels of all.
+FEEDS = {
+    "itch": Feed("ingest.itch.decoder:ItchDecoder", ItchSettings, "ingest.itch.files:load_file"),
+    "iex": Feed("ingest.iex.decoder:IexDecoder", IexSettings, "ingest.iex.files:load_file"),
+    "binance": Feed("ingest.websocket.binance.decoder:BinanceDecoder", BinanceSettings),
+    "kraken": Feed("ingest.websocket.kraken.decoder:KrakenDecoder", KrakenSettings),
+    "okx": Feed("ingest.websocket.okx.decoder:OkxDecoder", OkxSettings),
+    "coinbase": Feed("ingest.websocket.coinbase.decoder:CoinbaseDecoder", CoinbaseSettings),
+    "bybit": Feed("ingest.websocket.bybit.decoder:BybitDecoder", BybitSettings),
+}
+#: Feeds whose venues stream their own snapshots.
+STREAM_FEEDS = ("kraken", "okx", "coinbase", "bybit")
 
 
 def session_date(session: str) -> date:
@@ -61,22 +101,9 @@ def decoder_for(venue: str, session: str, registry: Registry | None = None) -> D
     """
     registry = registry or Registry.load()
     feed = _feed(venue, registry)
-    if feed == "itch":
-        from ingest.itch.decoder import ItchDecoder
-
-        lateness_ns = ItchSettings.load().lateness_ms * NS_PER_MS
-        return ItchDecoder(venue, session, registry=registry, lateness_ns=lateness_ns)
-    if feed == "binance":
-        from ingest.websocket.binance.decoder import BinanceDecoder
-
-        lateness_ns = BinanceSettings.load().lateness_ms * NS_PER_MS
-        return BinanceDecoder(venue, session, registry=registry, lateness_ns=lateness_ns)
-    if feed == "iex":
-        from ingest.iex.decoder import IexDecoder
-
-        lateness_ns = IexSettings.load().lateness_ms * NS_PER_MS
-        return IexDecoder(venue, session, registry=registry, lateness_ns=lateness_ns)
-    raise SettingsError(f"venue {venue}: no decoder for feed {feed!r}; known are itch, binance, iex")
+    make: Callable[..., Decoder] = _named(feed.decoder)
+    lateness_ns = feed.settings.load().lateness_ms * NS_PER_MS
+    return make(venue, session, registry=registry, lateness_ns=lateness_ns)
 
 
 def load_file(
@@ -93,15 +120,11 @@ def load_file(
     """
     registry = registry or Registry.load()
     feed = _feed(venue, registry)
-    if feed == "itch":
-        from ingest.itch.files import load_file as load_itch
-
-        return load_itch(source, data_dir, venue, day, registry, ItchSettings.load().capture_segment_mb)
-    if feed == "iex":
-        from ingest.iex.files import load_file as load_iex
-
-        return load_iex(source, data_dir, venue, day, registry, IexSettings.load().capture_segment_mb)
-    raise SettingsError(f"venue {venue}: no files of feed {feed!r} are read; those of itch and iex are")
+    if not feed.files:
+        names = ", ".join(name for name, one in FEEDS.items() if one.files)
+        raise SettingsError(f"venue {venue}: no files of its feed are read; those of {names} are")
+    load: Callable[..., Loaded] = _named(feed.files)
+    return load(source, data_dir, venue, day, registry, feed.settings.load().capture_segment_mb)
 
 
 def sessions(data_dir: Path, venue: str) -> list[str]:
@@ -110,9 +133,18 @@ def sessions(data_dir: Path, venue: str) -> list[str]:
     return sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
 
 
-def _feed(venue: str, registry: Registry) -> str:
+def _feed(venue: str, registry: Registry) -> Feed:
     found = registry.venues.get(venue)
     if found is None:
         known = ", ".join(sorted(registry.venues))
         raise SettingsError(f"venue {venue!r} is not in strategies/instruments.toml; known are {known}")
-    return found.feed
+    if found.feed not in FEEDS:
+        raise SettingsError(
+            f"venue {venue}: no decoder for feed {found.feed!r}; known are {', '.join(FEEDS)}"
+        )
+    return FEEDS[found.feed]
+
+
+def _named(name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)

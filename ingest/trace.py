@@ -1,9 +1,10 @@
 """A ``seq`` in, the bytes that it was captured as out: which segment, at which byte, what they say.
 
 What a ``seq`` names differs by feed. On ITCH it is the number of a message, which a MoldUDP64 packet holds
-beside others; on the Binance websocket it is the number of the record itself. Segments are
-skipped by what their first records say, and one is walked head by head, so a session of many gigabytes is
-searched in well under a second. The checksum of what is shown is verified.
+beside others; on the Binance websocket it is the number of the record itself, on the other venues' websockets
+that number times 100, plus which of the message's trades. Segments are skipped by what their first records
+say, and one is walked head by head, so a session of many gigabytes is searched in well under a second. The
+checksum of what is shown is verified.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from ingest.capture_format import (
     session_path,
 )
 from ingest.capture_packed import plain_blocks
+from ingest.feeds import STREAM_FEEDS
 from ingest.itch.messages import LAYOUTS, PRICE_4, PRICE_8
+from ingest.websocket.numbers import SEQS_PER_RECORD
 from tickloom.errors import CaptureError
 from tickloom.events import SEQ_PER_DAY, source_seq
 from tickloom.instruments import Registry
@@ -255,16 +258,21 @@ class _Itch:
 
 
 class _Numbered:
-    """A feed whose source number is the number of the record."""
+    """A feed whose source number is the number of the record, or that times ``SEQS_PER_RECORD``.
+
+    Behind a message of more trades than that, which has not been seen yet, records are looked for as many too
+    far on as it took numbers from those behind it.
+    """
 
     def __init__(self, feed: str) -> None:
         self._protocol = f"{feed} (a record a message)"
+        self._numbers = SEQS_PER_RECORD if feed in STREAM_FEEDS else 1
 
     def begins(self, record: _Record) -> int:
-        return record.number
+        return record.number * self._numbers
 
     def numbers(self, record: _Record) -> tuple[int, int]:
-        return record.number, record.number + 1
+        return record.number * self._numbers, (record.number + 1) * self._numbers
 
     def trace(self, file: Path, record: _Record, number: int, seq: int) -> Traced | None:
         payload = record.payload

@@ -240,8 +240,20 @@ class IexSettings(ProcessSettings):
     capture_segment_mb: int = Field(256, ge=1)
 
 
-class BinanceSettings(IngestSettings):
-    """The Binance-format websocket ingester. Instruments are canonical names of ``venue``."""
+class WebsocketSettings(IngestSettings):
+    """What the websocket ingesters share. Instruments are canonical names of ``venue``."""
+
+    venue: str
+    instruments: tuple[str, ...]
+    websocket_url: str
+    lateness_ms: int = Field(500, ge=0)
+    reconnect_ms: int = Field(200, ge=1)
+    reconnect_ms_max: int = Field(30_000, ge=1)
+    silence_ms_max: int = Field(20_000, ge=100)
+
+
+class BinanceSettings(WebsocketSettings):
+    """The Binance-format websocket ingester."""
 
     section: ClassVar[str] = "binance"
     venue: str = "BINANCE"
@@ -249,11 +261,54 @@ class BinanceSettings(IngestSettings):
     instruments: tuple[str, ...] = ("BTC-USDT", "ETH-USDT")
     websocket_url: str = "wss://stream.binance.com:9443"
     rest_url: str = "https://api.binance.com"
-    lateness_ms: int = Field(500, ge=0)
-    reconnect_ms: int = Field(200, ge=1)
-    reconnect_ms_max: int = Field(30_000, ge=1)
-    silence_ms_max: int = Field(20_000, ge=100)
     metrics_port: Port = 9402
+
+
+class StreamSettings(WebsocketSettings):
+    """The websocket ingesters of venues that stream their own snapshots."""
+
+    ping_ms: int = Field(10_000, ge=10)  # a quiet venue then answers well within silence_ms_max
+    snapshot_ms_max: int = Field(5_000, ge=10)  # a book that is not there by then is subscribed anew
+
+
+class KrakenSettings(StreamSettings):
+    """The Kraken ingester, websocket API v1."""
+
+    section: ClassVar[str] = "kraken"
+    venue: str = "KRAKEN"
+    instruments: tuple[str, ...] = ("BTC-CHF", "ETH-CHF")
+    websocket_url: str = "wss://ws.kraken.com"
+    metrics_port: Port = 9406
+
+
+class OkxSettings(StreamSettings):
+    """The OKX ingester, API v5."""
+
+    section: ClassVar[str] = "okx"
+    venue: str = "OKX"
+    instruments: tuple[str, ...] = ("BTC-USDT", "UNI-USD-PERP")
+    websocket_url: str = "wss://ws.okx.com:8443/ws/v5/public"
+    metrics_port: Port = 9407
+
+
+class CoinbaseSettings(StreamSettings):
+    """The Coinbase Exchange ingester."""
+
+    section: ClassVar[str] = "coinbase"
+    venue: str = "COINBASE"
+    instruments: tuple[str, ...] = ("CRV-EUR", "SKL-USD")
+    websocket_url: str = "wss://ws-feed.exchange.coinbase.com"
+    metrics_port: Port = 9408
+
+
+class BybitSettings(StreamSettings):
+    """The Bybit ingester, API v5."""
+
+    section: ClassVar[str] = "bybit"
+    venue: str = "BYBIT"
+    instruments: tuple[str, ...] = ("ETH-USDT-PERP", "LTC-USDT-PERP")
+    websocket_url: str = "wss://stream.bybit.com/v5/public/linear"
+    metrics_port: Port = 9409
 
 
 class ExchangeSettings(ProcessSettings):
@@ -325,6 +380,10 @@ SECTIONS: dict[str, type[ProcessSettings]] = {
         ItchSettings,
         IexSettings,
         BinanceSettings,
+        KrakenSettings,
+        OkxSettings,
+        CoinbaseSettings,
+        BybitSettings,
         ExchangeSettings,
         ExecutionSettings,
         PairsSettings,

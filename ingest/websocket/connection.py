@@ -122,3 +122,57 @@ class SnapshotPlanner:
         if request is not None:
             request.backoff.reset()
             request.not_before_ns = 0
+
+
+class ResubscribePlanner:
+    """Which books to subscribe anew, one by one, where the venue sends snapshots by itself.
+
+    A book that is lost is subscribed anew at once. One that is not there ``patience_ms`` after it was asked
+    for (the snapshot was lost, the venue declined) is asked for again with backoff on top; so is one that
+    is lost again soon, because whatever makes a book wrong each time would have us exceed the venue's limit
+    of requests.
+
+    Parameters
+    ----------
+    patience_ms : int
+        How long a venue may take for a snapshot.
+    first_ms, max_ms : int
+        Of the backoff.
+    """
+
+    STEADY_MS = 60_000  # a book that held so long is lost anew, not again
+
+    def __init__(
+        self, patience_ms: int, first_ms: int, max_ms: int, chance: random.Random | None = None
+    ) -> None:
+        self._patience_ns = patience_ms * NS_PER_MS
+        self._first_ms, self._max_ms, self._chance = first_ms, max_ms, chance
+        self._backoffs: dict[str, Backoff] = {}
+        self._asked_ns: dict[str, int] = {}
+        self._not_before_ns: dict[str, int] = {}
+
+    def subscribed(self, symbols: Iterable[str], now_ns: int) -> None:
+        """All of these were asked for by a new connection."""
+        for symbol in symbols:
+            self._asked_ns[symbol] = now_ns
+            self._not_before_ns[symbol] = now_ns + self._patience_ns
+
+    def due(self, unsynced: Iterable[str], now_ns: int) -> list[str]:
+        """Those to subscribe anew now; they count as asked for. All others are taken for whole."""
+        waiting = set(unsynced)
+        chosen = []
+        for symbol in self._asked_ns:
+            if symbol not in waiting:
+                if symbol not in self._backoffs:
+                    self._not_before_ns[symbol] = 0
+                elif now_ns - self._asked_ns[symbol] >= self.STEADY_MS * NS_PER_MS:
+                    del self._backoffs[symbol]
+            elif now_ns >= self._not_before_ns[symbol]:
+                backoff = self._backoffs.setdefault(
+                    symbol, Backoff(self._first_ms, self._max_ms, self._chance)
+                )
+                self._asked_ns[symbol] = now_ns
+                wait_ns = self._patience_ns + int(backoff.next_ms() * NS_PER_MS)
+                self._not_before_ns[symbol] = now_ns + wait_ns
+                chosen.append(symbol)
+        return chosen

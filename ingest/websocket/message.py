@@ -1,4 +1,4 @@
-"""One message of a venue that streams its own snapshots, checked: what a reader gives and a row of numbers holds.
+"""One message of a venue that streams its own snapshots, checked: what readers give and a row holds.
 
 Each such venue has two readings of its wire: a typed one (``messages`` in its folder, msgspec), which decides
 what is wrong with a message, and a table of templates (``layout``, run by :mod:`.template`), which reads the
@@ -7,6 +7,7 @@ usual shapes many times faster and leaves everything else to the first.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
@@ -14,7 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.websocket.numbers import ID_MAX, MS_MAX, WrongValueError, exact
+from ingest.websocket.numbers import ID_MAX, MS_MAX, WrongValueError, exact, is_beyond
 from tickloom.clock import NS_PER_MS
 from tickloom.events import Side
 from tickloom.prices import NO_PRICE
@@ -24,8 +25,10 @@ KIND, INSTRUMENT, FINAL_ID, PREVIOUS_ID, TS_EVENT, CHECKSUM, HAS_CHECKSUM, DEPTH
 PRICE_DECIMALS, SIZE_DECIMALS = 8, 9  # of the last level, as its text had them
 VALUE = 10  # 10 to 13: bid price and size, ask price and size of a ticker
 ENTRY_LOW, ENTRY_HIGH = 14, 15
-COLUMNS = 16
+LEFT_OUT = 16  # levels that no number of ours holds
+COLUMNS = 17
 
+DEPTH_DIGITS_MAX = 18
 TS_MAX = MS_MAX * NS_PER_MS
 
 
@@ -72,14 +75,17 @@ class Message:
         The number that the update before must have had; -1: the venue does not say.
     ts_event : int
         ns; 0: no time of its own.
-    checksum : int or None
-        Of the book after the message, as an unsigned number.
+    checksum : int
+        Of the book after the message, as an unsigned number; 0: none.
     depth : int
         Levels of a side that the venue keeps its subscribers informed of; 0: all.
     decimals : (int, int)
         Of price and size in the last level.
     values : tuple of int
         Ticker: bid price, bid size, ask price, ask size. Nanos.
+    left_out : int
+        Levels at prices that 64 bits of 1e-9 units do not hold. They are no part of the book: Kraken has had
+        an offer at 9,999,999,997 francs a coin, and a book that is refused for it is of no use.
     about : Kind
         Of a malformed or refused message: what it would have been; UNREAD where that is not known.
     reason : str
@@ -91,11 +97,12 @@ class Message:
     final_id: int = -1
     previous_id: int = -1
     ts_event: int = 0
-    checksum: int | None = None
+    checksum: int = 0
     depth: int = 0
     decimals: tuple[int, int] = (0, 0)
     values: tuple[int, ...] = ()
     entries: tuple[Entry, ...] = ()
+    left_out: int = 0
     about: Kind = Kind.UNREAD
     reason: str = ""
 
@@ -147,15 +154,15 @@ class Scanned:
         """Write what a reader made of a message into its row, behind the entries so far."""
         cells = self.rows[row]
         cells[:] = 0
-        checksum = message.checksum
+        checksum = message.checksum & 0xFFFFFFFF
         cells[:VALUE] = (
             message.kind,
             message.instrument,
             message.final_id,
             message.previous_id,
             message.ts_event,
-            checksum or 0,
-            checksum is not None,
+            checksum,
+            checksum != 0,
             message.depth,
             *message.decimals,
         )
@@ -167,9 +174,17 @@ class Scanned:
             self.ts[at], self.trade_id[at] = entry.ts, entry.trade_id
             self.entries += 1
         cells[ENTRY_HIGH] = self.entries
+        cells[LEFT_OUT] = message.left_out
 
 
-_SIDES = {"buy": Side.BUY, "sell": Side.SELL, "Buy": Side.BUY, "Sell": Side.SELL, "b": Side.BUY, "s": Side.SELL}
+_SIDES = {
+    "buy": Side.BUY,
+    "sell": Side.SELL,
+    "Buy": Side.BUY,
+    "Sell": Side.SELL,
+    "b": Side.BUY,
+    "s": Side.SELL,
+}
 
 
 def side_of(text: str) -> Side:
@@ -186,18 +201,24 @@ def side_of(text: str) -> Side:
         raise WrongValueError(f"side {text!r}") from None
 
 
-def level(price: str, size: str, side: Side, ts: int = 0) -> Entry:
-    """A level of a book; size 0: it is gone.
+def levels(found: Iterable[tuple[str, str, Side, int]]) -> tuple[tuple[Entry, ...], int]:
+    """Levels of a book from price, size (0: it is gone), side and ts; and how many were left out.
 
     Raises
     ------
     ValueError, PriceRangeError
         No decimal, a price that is not positive, or a number that does not travel exactly.
     """
-    found = Entry(exact(price), exact(size), side, ts)
-    if found.price <= 0:
-        raise WrongValueError(f"a level of {size} at {price}")
-    return found
+    entries, left_out = [], 0
+    for price, size, side, ts in found:
+        if is_beyond(price):
+            exact(size)
+            left_out += 1
+            continue
+        entries.append(Entry(exact(price), exact(size), side, ts))
+        if entries[-1].price <= 0:
+            raise WrongValueError(f"a level of {size} at {price}")
+    return tuple(entries), left_out
 
 
 def trade(price: str, size: str, side: Side, ts: int, trade_id: int = 0) -> Entry:

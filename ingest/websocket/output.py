@@ -57,6 +57,10 @@ class Output:
         """The record that what is put next comes from."""
         self._ts_recv, self._seq, self._clock_ns = ts_recv, seq, clock_ns
 
+    def clock(self, clock_ns: int) -> None:
+        """What is put next has this time."""
+        self._clock_ns = clock_ns
+
     def put_status(self, symbol: int, status: StatusCode) -> None:
         self._statuses.append((self._clock_ns, self._ts_recv, self._seq, symbol, int(status), b""))
 
@@ -105,6 +109,10 @@ class Output:
 
     def _timed(self, block: EventBlock, feed: NDArray[np.int64], ended: bool) -> tuple[EventBlock, int]:
         kinds = ("quotes", "deltas", "statuses", "gaps")
+        bare = any((getattr(block, kind)["ts_event"] == 0).any() for kind in kinds)
+        if feed[CLOCK] and not bare and not len(self._untimed):
+            self._nothing_waits = True
+            return block, 0
         for kind in kinds:
             setattr(block, kind, np.concatenate([getattr(self._untimed, kind), getattr(block, kind)]))
         # deltas are not counted: those without a time are of snapshots, which the books' room bounds

@@ -2,26 +2,21 @@
 
 A template is a message as the venue sends it, literally, with ``<name>`` where a value stands:
 
-===================  ======================================================================================
-``<symbol>``         the venue's name of the instrument, up to the next quote
-``<same>``           the same text once more
-``<id>``             integer: number of the message; ``<next_id>``: and the one before must have been one less
-``<previous>``       integer, may be negative: number that the message before must have had
-``<checksum>``       integer, may be negative: checksum of the book
-``<depth>``          integer: levels that are kept of a side
-``<bid> <bid_size>   decimals of a ticker
-<ask> <ask_size>``
-``<price> <size>``   decimals of an entry; ``<trade_id>``: integer
-``<side> <maker>``   side of an entry; maker: of the resting order, so the aggressor's is the other
-``<time_ms> <time_us>  time of the message, the latest where there are several, and of the entry: integers,
-<time_s> <time_iso>``  decimal seconds, 2021-04-17T16:43:37.075687Z
-``<at_ms>``          time of the message, whatever came before
-``<n> <s> <any>``    not used: integer; text up to the next quote; text, integer, true or false
-``<each>``           a JSON array, of which one element follows, up to ``<end>``; ``<each buy>``, ``<each sell>``
-                     give the entries their side; each element is an entry
-``<entry>``          what was read since the last one is an entry (where there is no array)
-``<if TEXT>``        up to ``<fi>``: is there only where TEXT is
-===================  ======================================================================================
+- ``<symbol>``: the venue's name of the instrument, up to the next quote; ``<same>``: the same text once more;
+- ``<id>``: integer, number of the message; ``<next_id>``: and the one before must have been one less;
+  ``<previous>``: integer, may be negative, number that the message before must have had;
+- ``<checksum>``: integer, of the book; ``<signed_checksum>``: and may be negative;
+- ``<depth>``: integer, levels that are kept of a side;
+- ``<bid>``, ``<bid_size>``, ``<ask>``, ``<ask_size>``: decimals of a ticker;
+- ``<price>``, ``<size>``: decimals of an entry; ``<trade_id>``: integer; ``<side>``: buy or sell;
+  ``<maker>``: of the resting order, so the aggressor's is the other;
+- ``<time_ms>``, ``<time_us>`` (integers), ``<time_s>`` (decimal seconds), ``<time_iso>`` (ISO 8601 with Z):
+  of the entry, and of the message, the latest where there are several; ``<at_ms>``: of the message, for sure;
+- ``<n>``, ``<s>``, ``<any>``: not used: integer; text up to the next quote; text, integer, true or false;
+- ``<each>``: a JSON array, of which one element follows, up to ``<end>``; each element is an entry, whose
+  side ``<each buy>`` and ``<each sell>`` give;
+- ``<entry>``: what was read so far is an entry (where there is no array);
+- ``<if TEXT>``: what follows up to ``<fi>`` is there only where TEXT is.
 
 A ``~`` behind an integer's or decimal's name says that the venue quotes it sometimes: ``<id~>``.
 """
@@ -53,25 +48,32 @@ class Op(IntEnum):
     LITERAL = 0  # position in the pool, length
     SYMBOL = 1
     SAME = 2
-    INTEGER = 3  # column; 1: may be negative, 2: may be quoted (added)
-    DECIMAL = 4  # column; 2: may be quoted
-    PRICE = 5  # -; 2: may be quoted
-    SIZE = 6
-    TRADE_ID = 7
-    SIDE = 8  # 1: the maker's
-    TIME = 9  # ns a unit; 1: of the message, whatever came before; 2: may be quoted
-    TIME_S = 10
-    TIME_ISO = 11
-    SKIP_TEXT = 12
-    SKIP_ANY = 13
-    EACH = 14  # where to go on behind the array; side
-    END = 15  # where an element begins
-    ENTRY = 16
-    IF = 17  # where to go on without it; the literal follows as an op of its own
-    MATCHED = 18
+    SIDE = 3  # 1: the maker's
+    SKIP_TEXT = 4
+    SKIP_ANY = 5
+    EACH = 6  # where to go on behind the array; side
+    END = 7  # where an element begins
+    ENTRY = 8
+    IF = 9  # where to go on without it; the literal follows as an op of its own
+    MATCHED = 10
+    # numbers, from here on; second argument: QUOTED where they may be
+    INTEGER = 11  # column; SIGNED: may be negative
+    DECIMAL = 12  # column
+    PRICE = 13
+    SIZE = 14
+    TRADE_ID = 15
+    TIME = 16  # ns a unit; ABSOLUTE: of the message, whatever came before
+    TIME_S = 17
+    TIME_ISO = 18
 
 
-_INTEGERS = {"id": FINAL_ID, "previous": PREVIOUS_ID, "checksum": CHECKSUM, "depth": DEPTH}
+_INTEGERS = {
+    "id": FINAL_ID,
+    "previous": PREVIOUS_ID,
+    "checksum": CHECKSUM,
+    "signed_checksum": CHECKSUM,
+    "depth": DEPTH,
+}
 _DECIMALS = {"bid": VALUE, "bid_size": VALUE + 1, "ask": VALUE + 2, "ask_size": VALUE + 3}
 _PLAIN = {
     "symbol": Op.SYMBOL,
@@ -147,7 +149,7 @@ class _Compiler:
         elif name == "fi":
             self.ops[self._open.pop()][1] = len(self.ops)
         elif name in _INTEGERS:
-            signed = SIGNED if name in ("previous", "checksum") else 0
+            signed = SIGNED if name in ("previous", "signed_checksum") else 0
             self._op(Op.INTEGER, _INTEGERS[name], signed | quoted)
         elif name in ("next_id", "n"):
             self._op(Op.INTEGER, NEXT_ID if name == "next_id" else NO_COLUMN, quoted)

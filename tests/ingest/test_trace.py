@@ -124,3 +124,12 @@ def test_a_session_without_capture_is_said(tmp_path: Path) -> None:
     assert sessions_of(tmp_path, "XNAS", make_seq(date(2026, 11, 21), 1)) == []
     with pytest.raises(CaptureError, match="has no capture"):
         find(tmp_path, "XNAS", "20261121", [make_seq(DAY, 1)])
+
+
+def test_a_seq_of_a_message_of_many_trades_leads_to_its_record(tmp_path: Path) -> None:
+    """Where a message may hold many trades, a record has a hundred numbers, and each leads to it."""
+    payloads = [f'[1,"message {number}"]'.encode() for number in range(5)]
+    capture(tmp_path, payloads, "KRAKEN", "20261120")
+    found = find(tmp_path, "KRAKEN", "20261120", [make_seq(DAY, 300), make_seq(DAY, 399), make_seq(DAY, 400)])
+    assert [one.record for one in found] == [3, 3, 4]
+    assert [one.message for one in found] == [payloads[1], payloads[1], payloads[2]]

@@ -1,4 +1,4 @@
-"""``tickloom ingest``: the two live ingesters, the loader of files, and the counter of captures."""
+"""``tickloom ingest``: the live ingesters, the loader of files, and the counter of captures."""
 
 from __future__ import annotations
 
@@ -16,9 +16,13 @@ import typer
 from tickloom.errors import SettingsError
 from tickloom.settings import (
     BinanceSettings,
+    BybitSettings,
+    CoinbaseSettings,
     IngestSettings,
     ItchSettings,
     KafkaSettings,
+    KrakenSettings,
+    OkxSettings,
     QuestDbSettings,
     StackSettings,
 )
@@ -51,6 +55,50 @@ def binance() -> None:
 
     settings = BinanceSettings.load()
     configure_logging("binance")
+    with _stopping() as stop:
+        run(settings, sinks_factory(settings, settings.venue), stop)
+
+
+@app.command()
+def kraken() -> None:
+    """Capture and publish Kraken (websocket API v1), until SIGTERM or Ctrl-C."""
+    from ingest.websocket.kraken.session import run
+
+    settings = KrakenSettings.load()
+    configure_logging("kraken")
+    with _stopping() as stop:
+        run(settings, sinks_factory(settings, settings.venue), stop)
+
+
+@app.command()
+def okx() -> None:
+    """Capture and publish OKX (API v5), until SIGTERM or Ctrl-C."""
+    from ingest.websocket.okx.session import run
+
+    settings = OkxSettings.load()
+    configure_logging("okx")
+    with _stopping() as stop:
+        run(settings, sinks_factory(settings, settings.venue), stop)
+
+
+@app.command()
+def coinbase() -> None:
+    """Capture and publish Coinbase Exchange, until SIGTERM or Ctrl-C."""
+    from ingest.websocket.coinbase.session import run
+
+    settings = CoinbaseSettings.load()
+    configure_logging("coinbase")
+    with _stopping() as stop:
+        run(settings, sinks_factory(settings, settings.venue), stop)
+
+
+@app.command()
+def bybit() -> None:
+    """Capture and publish Bybit (API v5), until SIGTERM or Ctrl-C."""
+    from ingest.websocket.bybit.session import run
+
+    settings = BybitSettings.load()
+    configure_logging("bybit")
     with _stopping() as stop:
         run(settings, sinks_factory(settings, settings.venue), stop)
 
@@ -120,6 +168,7 @@ def compile_kernels() -> None:
     """Compile all decoders, and the generator, now: the first start of one does not have to."""
     from ingest.warm import warm_up_iex, warm_up_itch, warm_up_shared, warm_up_synthetic
     from ingest.websocket.binance.decoder import warm_up as warm_up_binance
+    from ingest.websocket.session import warm_up as warm_up_stream
     from tickloom.instruments import Registry
 
     registry = Registry.load()
@@ -129,6 +178,8 @@ def compile_kernels() -> None:
     for venue in registry.venues.values():
         if venue.feed == "binance":
             warm_up_binance(venue.code, registry)
+        elif venue.feed != "itch":
+            warm_up_stream(venue.code, registry)
     warm_up_synthetic()
 
 

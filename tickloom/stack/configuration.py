@@ -9,12 +9,16 @@ from typing import Any, Self
 from tickloom.settings import (
     SECTIONS,
     BinanceSettings,
+    BybitSettings,
+    CoinbaseSettings,
     DagsterSettings,
     ExchangeSettings,
     ExecutionSettings,
     FlinkSettings,
     ItchSettings,
     KafkaSettings,
+    KrakenSettings,
+    OkxSettings,
     PairsSettings,
     ProcessSettings,
     QuestDbSettings,
@@ -38,6 +42,10 @@ class StackConfiguration:
     flink: FlinkSettings
     itch: ItchSettings
     binance: BinanceSettings
+    kraken: KrakenSettings
+    okx: OkxSettings
+    coinbase: CoinbaseSettings
+    bybit: BybitSettings
     exchange: ExchangeSettings
     execution: ExecutionSettings
     pairs: PairsSettings
