@@ -1,0 +1,163 @@
+"""Websocket messages per second from captured bytes to normalised events, beside parsing them alone.
+
+python benchmarks/feeds_websocket.py [runs]
+
+Plays cryptofeed's recordings of ../shared/data/cryptofeed, and of Binance those of
+../shared/data/binance_raw; a venue without its recording is left out, and says so. A recording is repeated
+until there are MESSAGES_MIN messages (each time by a fresh decoder that begins with the venue's snapshots).
+``parse`` makes Python objects of each message and lets them fall: orjson where it is installed, else
+msgspec. CPU time, best of the runs, of the same process.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ingest.capture import CaptureBatch, RecordKind
+from ingest.decoder import Decoder
+from ingest.feeds import decoder_for
+from ingest.websocket.binance.messages import snapshot_payload
+from ingest.websocket.bybit.decoder import BybitDecoder
+from ingest.websocket.coinbase.decoder import CoinbaseDecoder
+from ingest.websocket.connection import control
+from ingest.websocket.cryptofeed_dump import CryptofeedDump
+from ingest.websocket.decoder import StreamDecoder
+from ingest.websocket.kraken.decoder import KrakenDecoder
+from ingest.websocket.okx.decoder import OkxDecoder
+from ingest.websocket.replay import RecordedLines, VenueLine
+from tickloom.errors import SettingsError
+from tickloom.instruments import Registry
+
+DATA = Path(__file__).parent.parent.parent / "shared" / "data"
+SESSION = "20210417"
+BATCH_RECORDS = 4_096  # about what a reader of the capture takes at once
+MESSAGES_MIN = 20_000  # of a run: below, the clock's grain shows
+STREAMS: dict[str, type[Any]] = {
+    "KRAKEN": KrakenDecoder,
+    "OKX": OkxDecoder,
+    "COINBASE": CoinbaseDecoder,
+    "BYBIT": BybitDecoder,
+}
+
+
+def parser() -> tuple[str, Callable[[bytes], object]]:
+    """The plain parse to compare with, and its name."""
+    if importlib.util.find_spec("orjson") is not None:
+        return "orjson.loads", importlib.import_module("orjson").loads
+    return "msgspec.json.decode", msgspec.json.decode
+
+
+def recording(venue: str) -> list[VenueLine]:
+    """What was recorded of a venue, in order of receive time."""
+    if venue in STREAMS:
+        return list(CryptofeedDump(DATA / "cryptofeed", venue).lines())
+    return list(RecordedLines.of_directory(DATA / "binance_raw", venue).lines())
+
+
+def batches_of(lines: list[VenueLine]) -> list[CaptureBatch]:
+    """The lines as an ingester captures them, in batches."""
+    records = [(int(RecordKind.CONTROL), lines[0].recv_ns, control("open"))]
+    for line in lines:
+        if line.snapshot_of:
+            payload = snapshot_payload(line.snapshot_of, line.payload)
+            records.append((int(RecordKind.SNAPSHOT), line.recv_ns, payload))
+        else:
+            records.append((int(RecordKind.DATA), line.recv_ns, line.payload))
+    return [
+        CaptureBatch.of(records[at : at + BATCH_RECORDS], at + 1)
+        for at in range(0, len(records), BATCH_RECORDS)
+    ]
+
+
+def decode_all(make: Callable[[], Decoder], batches: list[CaptureBatch], times: int) -> None:
+    for _ in range(times):
+        decoder = make()
+        for batch in batches:
+            decoder.decode(batch)
+
+
+def parse_all(parse: Callable[[bytes], object], payloads: list[bytes], times: int) -> None:
+    for _ in range(times):
+        for payload in payloads:
+            parse(payload)
+
+
+def cpu_s(work: Callable[[], object], runs: int) -> float:
+    """CPU seconds of the best of ``runs`` runs behind a first one."""
+    work()
+    best = float("inf")
+    for _ in range(runs):
+        began = time.process_time()
+        work()
+        best = min(best, time.process_time() - began)
+    return best
+
+
+def checked(make: Callable[[], Decoder], batches: list[CaptureBatch]) -> None:
+    """Nothing may have gone wrong where speed is measured."""
+    decoder = make()
+    for batch in batches:
+        decoder.decode(batch)
+    for oddity in (
+        "malformed",
+        "refused_price",
+        "checksums_different",
+        "crossed",
+        "gaps",
+        "updates_unsynced",
+    ):
+        if decoder.counters[oddity]:
+            raise SystemExit(
+                f"{decoder.venue}: {oddity} {decoder.counters[oddity]}; the figures mean nothing"
+            )
+
+
+def measure(venue: str, lines: list[VenueLine], runs: int, registry: Registry) -> None:
+    """Print a line each for parsing, without books and with."""
+    name, parse = parser()
+    batches = batches_of(lines)
+    payloads = [line.payload for line in lines if not line.snapshot_of and line.payload[:1] in b"{["]
+    times = max(1, -(-MESSAGES_MIN // len(payloads)))
+    messages = times * len(payloads)
+    plain_s = cpu_s(lambda: parse_all(parse, payloads, times), runs)
+    report(venue, "parse", messages / plain_s, runs, parser=name)
+    ways: list[tuple[str, Callable[[], Decoder]]] = [
+        ("books", lambda: decoder_for(venue, SESSION, registry)),
+    ]
+    if venue in STREAMS:
+        make: Callable[..., StreamDecoder] = STREAMS[venue]
+        ways.append(("no_books", lambda: make(venue, SESSION, registry=registry, books=False)))
+    for way, build in ways:
+        checked(build, batches) if way == "books" else None
+        spent_s = cpu_s(lambda build=build: decode_all(build, batches, times), runs)  # type: ignore[misc]
+        report(venue, way, messages / spent_s, runs, ratio=round(plain_s / spent_s, 2), baseline=name)
+
+
+def report(venue: str, way: str, rate: float, runs: int, **more: object) -> None:
+    line = {"metric": f"feeds.websocket.{venue.lower()}.{way}", "value": round(rate)}
+    print(json.dumps({**line, "unit": "messages/s of CPU", "runs": runs, **more}), flush=True)
+
+
+def main() -> None:
+    """Print one JSON line a metric."""
+    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    registry = Registry.load()
+    for venue in (*STREAMS, "BINANCE", "BINANCEF"):
+        try:
+            lines = recording(venue)
+        except SettingsError as missing:
+            print(json.dumps({"metric": f"feeds.websocket.{venue.lower()}", "left_out": str(missing)}))
+            continue
+        measure(venue, lines, runs, registry)
+
+
+if __name__ == "__main__":
+    main()
