@@ -11,6 +11,10 @@ from ingest.feeds import decoder_for, session_date, sessions
 from ingest.iex.decoder import IexDecoder
 from ingest.itch.decoder import ItchDecoder
 from ingest.websocket.binance.decoder import BinanceDecoder
+from ingest.websocket.bybit.decoder import BybitDecoder
+from ingest.websocket.coinbase.decoder import CoinbaseDecoder
+from ingest.websocket.kraken.decoder import KrakenDecoder
+from ingest.websocket.okx.decoder import OkxDecoder
 from tickloom.errors import SettingsError
 from tickloom.instruments import Registry, Venue
 
@@ -20,6 +24,10 @@ def test_each_feed_has_its_decoder() -> None:
     assert isinstance(decoder_for("XNAS", "20261121.A"), ItchDecoder)
     assert isinstance(decoder_for("BINANCE", "20261121"), BinanceDecoder)
     assert isinstance(decoder_for("IEXG", "20261121"), IexDecoder)
+    assert isinstance(decoder_for("KRAKEN", "20261121"), KrakenDecoder)
+    assert isinstance(decoder_for("OKX", "20261121"), OkxDecoder)
+    assert isinstance(decoder_for("COINBASE", "20261121"), CoinbaseDecoder)
+    assert isinstance(decoder_for("BYBIT", "20261121"), BybitDecoder)
 
 
 def test_unknown_venue_and_feed_are_refused() -> None:

@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from ingest.capture import CaptureReader, RecordKind, session_path
+from ingest.websocket import session as shared
 from ingest.websocket.coinbase import session
 from ingest.websocket.connection import control_event
 from tests.ingest.websocket.venues.local_venue import LocalVenue, Visit
 from tests.ingest.websocket.venues.wires import WIRES, Coinbase, Kraken, Request, Wire
-from tickloom.errors import SettingsError
+from tickloom.cli import ingest as ingest_commands
+from tickloom.errors import CaptureError, SettingsError
 from tickloom.events import EventBlock, GapReason, StatusCode
 from tickloom.instruments import Registry
 from tickloom.prices import nanos_of
@@ -268,6 +271,33 @@ def test_declined_subscription_is_asked_for_again(wire: Wire, settings: Any, tmp
         assert venue.visits == 1
         books = [one for one in venue.requests if one.op == "unsubscribe"]
     assert {request.symbol for request in books} == {one}
+
+
+def test_session_whose_numbers_are_used_up_ends(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before a seq would run into the next day's, the ingester stops and says what to do."""
+
+    async def script(visit: Visit) -> None:
+        await visit.subscribed()
+        await visit.send(*everything(visit.wire))
+
+    monkeypatch.setattr(shared, "RECORDS_MAX", 4)
+    with LocalVenue(Coinbase(), script) as venue:
+        chosen = settings(venue.wire, venue.url)
+        with pytest.raises(CaptureError, match="later session_date"):
+            session.run(chosen, lambda: [Kept()], threading.Event())
+
+
+@pytest.mark.parametrize("kind", WIRES, ids=[kind.venue for kind in WIRES])
+def test_command_of_each_venue(kind: type[Wire], settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``tickloom ingest VENUE`` runs that venue's session with that venue's settings."""
+    name = kind.venue.lower()
+    monkeypatch.setattr(ingest_commands, "configure_logging", lambda *_: None)
+    chosen = settings(kind(), "ws://127.0.0.1:1", instruments=("NO-SUCH",))
+    for variable, value in chosen.environment().items():
+        monkeypatch.setenv(variable, value)
+    result = CliRunner().invoke(ingest_commands.app, [name])
+    assert isinstance(result.exception, SettingsError)
+    assert f"{name}.instruments: 'NO-SUCH' is no instrument of {kind.venue}" in str(result.exception)
 
 
 @pytest.mark.parametrize(
