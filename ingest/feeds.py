@@ -20,10 +20,12 @@ from tickloom.settings import (
     BinanceSettings,
     BybitSettings,
     CoinbaseSettings,
+    FileFeedSettings,
     IexSettings,
     IngestSettings,
     ItchSettings,
     KrakenSettings,
+    Mdp3Settings,
     OkxSettings,
 )
 
@@ -53,7 +55,7 @@ class Feed:
     """
 
     decoder: str
-    settings: type[IngestSettings] | type[IexSettings]
+    settings: type[IngestSettings] | type[FileFeedSettings]
     files: str = ""
 
 
@@ -62,6 +64,7 @@ class Feed:
 FEEDS = {
     "itch": Feed("ingest.itch.decoder:ItchDecoder", ItchSettings, "ingest.itch.files:load_file"),
     "iex": Feed("ingest.iex.decoder:IexDecoder", IexSettings, "ingest.iex.files:load_file"),
+    "mdp3": Feed("ingest.sbe.mdp3.decoder:Mdp3Decoder", Mdp3Settings, "ingest.sbe.mdp3.files:load_file"),
     "binance": Feed("ingest.websocket.binance.decoder:BinanceDecoder", BinanceSettings),
     "kraken": Feed("ingest.websocket.kraken.decoder:KrakenDecoder", KrakenSettings),
     "okx": Feed("ingest.websocket.okx.decoder:OkxDecoder", OkxSettings),
@@ -122,7 +125,8 @@ def load_file(
     feed = _feed(venue, registry)
     if not feed.files:
         names = ", ".join(name for name, one in FEEDS.items() if one.files)
-        raise SettingsError(f"venue {venue}: no files of its feed are read; those of {names} are")
+        name = registry.venues[venue].feed
+        raise SettingsError(f"venue {venue}: no files of feed {name!r} are read; those of {names} are")
     load: Callable[..., Loaded] = _named(feed.files)
     return load(source, data_dir, venue, day, registry, feed.settings.load().capture_segment_mb)
 

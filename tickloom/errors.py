@@ -7,7 +7,10 @@
     │   └── ServiceTimeout       ... within the time it was given
     ├── FeedError                what came on the wire cannot be trusted
     │   ├── DecodeError          bytes that are no message of the protocol
-    │   │   └── FieldError       ... a FIX field that is missing, or has no usable value
+    │   │   ├── FieldError       ... a FIX field that is missing, or has no usable value
+    │   │   ├── TruncatedMessage ... an SBE message that is longer than its bytes
+    │   │   └── UnknownTemplate  ... an SBE message whose template the schema does not have
+    │   ├── SchemaError          an SBE schema that cannot be compiled
     │   ├── SequenceGap          messages that never came
     │   └── CaptureError         a raw capture that cannot be read back
     ├── CodecError               a Kafka record that is no tick batch
@@ -87,6 +90,57 @@ class FieldError(DecodeError):
     def __init__(self, tag: int, reason: str) -> None:
         self.tag = tag
         super().__init__("fix", f"field {tag} {reason}")
+
+
+class TruncatedMessage(DecodeError):
+    """An SBE message that says it is longer than the bytes that came.
+
+    Attributes
+    ----------
+    needed, got : int
+        Bytes from the start of the message: up to where it would go on, and how many there are.
+    """
+
+    def __init__(self, schema: str, message: str, what: str, needed: int, got: int) -> None:
+        self.needed, self.got = needed, got
+        super().__init__(
+            schema,
+            f"{message}: {what} needs {needed} bytes and there are {got}; the packet was cut off, or it is "
+            "of a schema that is not compatible with this one",
+            got,
+        )
+
+
+class UnknownTemplate(DecodeError):
+    """An SBE message of a template, or of a schema, that is not the one it was decoded with.
+
+    Attributes
+    ----------
+    template_id, schema_id, version : int
+        As the message's header has them.
+    """
+
+    def __init__(self, schema: str, template_id: int, schema_id: int, version: int) -> None:
+        self.template_id, self.schema_id, self.version = template_id, schema_id, version
+        super().__init__(
+            schema,
+            f"no template {template_id} of schema {schema_id} (version {version}); skip the message by its "
+            "framed size, or load the schema of that version",
+        )
+
+
+class SchemaError(FeedError):
+    """An SBE schema that cannot be compiled.
+
+    Attributes
+    ----------
+    where, reason : str
+        The element, as a path of names, and what is wrong with it.
+    """
+
+    def __init__(self, where: str, reason: str) -> None:
+        self.where, self.reason = where, reason
+        super().__init__(f"SBE schema, {where}: {reason}")
 
 
 class SequenceGap(FeedError):

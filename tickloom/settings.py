@@ -231,13 +231,25 @@ class ItchSettings(IngestSettings):
     metrics_port: Port = 9401
 
 
-class IexSettings(ProcessSettings):
+class FileFeedSettings(ProcessSettings):
+    """What feeds share that are read from files."""
+
+    lateness_ms: int = Field(0, ge=0)
+    capture_segment_mb: int = Field(256, ge=1)
+
+
+class IexSettings(FileFeedSettings):
     """IEX DEEP and TOPS from files. Only messages of one type and symbol are in order of time: the ten
     seconds cover what the exchange's own sample of TOPS 1.6 does."""
 
     section: ClassVar[str] = "iex"
     lateness_ms: int = Field(10_000, ge=0)
-    capture_segment_mb: int = Field(256, ge=1)
+
+
+class Mdp3Settings(FileFeedSettings):
+    """CME MDP 3.0 from files."""
+
+    section: ClassVar[str] = "mdp3"
 
 
 class WebsocketSettings(IngestSettings):
@@ -379,6 +391,7 @@ SECTIONS: dict[str, type[ProcessSettings]] = {
         FlinkSettings,
         ItchSettings,
         IexSettings,
+        Mdp3Settings,
         BinanceSettings,
         KrakenSettings,
         OkxSettings,

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from ingest.capture import CaptureWriter, RecordKind, segments, session_path
+from ingest.capture import segments, session_path
 from ingest.feeds import Loaded
 from ingest.iex.decoder import end_record
 from ingest.iex.iextp import PROTOCOLS, Segment, parse
 from ingest.pcap import read_pcap
+from ingest.pcap_capture import capture_pcap
 from tickloom.clock import NS_PER_S
 from tickloom.errors import CaptureError, DecodeError
 from tickloom.instruments import Registry
-
-RECORDS_AT_ONCE = 256
 
 
 def load_file(
@@ -51,43 +49,8 @@ def load_file(
     path = session_path(data_dir, venue, session)
     if segments(path):
         raise CaptureError(f"{path} holds a capture already; move it away, or load into another data_dir")
-    packets = foreign = 0
-    damage = ""
-    times: list[int] = []
-    payloads: list[bytes] = []
-    latest_ns = 0
-    with CaptureWriter(path, segment_mb) as writer:
-        frames = _Frames(source)
-        for ts_recv, payload in frames:
-            latest_ns = max(latest_ns, ts_recv)
-            if payload is None:
-                foreign += 1
-                continue
-            packets += 1
-            times.append(ts_recv)
-            payloads.append(payload)
-            if len(payloads) == RECORDS_AT_ONCE:
-                writer.append_many(RecordKind.DATA, times, payloads)
-                times, payloads = [], []
-        if payloads:
-            writer.append_many(RecordKind.DATA, times, payloads)
-        damage = frames.damage
-        writer.append(RecordKind.CONTROL, latest_ns, end_record())
+    packets, foreign, damage = capture_pcap(source, path, segment_mb, end_record())
     return Loaded(path, session, 0, packets, foreign, damage)
-
-
-class _Frames:
-    """Frames of a file up to its end, or to where it is damaged."""
-
-    def __init__(self, source: Path) -> None:
-        self.damage = ""
-        self._source = source
-
-    def __iter__(self) -> Iterator[tuple[int, bytes | None]]:
-        try:
-            yield from read_pcap(self._source)
-        except DecodeError as error:
-            self.damage = str(error)
 
 
 def _first_segment(source: Path) -> Segment:

@@ -196,6 +196,36 @@ def _open_segment(state, data, at, stop, place, limits):  # type: ignore[no-unty
     return st.DONE
 
 
+@njit(cache=True, nogil=True, forceinline=True)
+def _messages(state, book, out, data, ts_recv, place, limits, base):  # type: ignore[no-untyped-def]
+    """Handle the rest of the segment at ``place``; DONE, or what must be made room for first."""
+    shared = state.shared
+    at, left, number, stop = place[st.AT], place[st.LEFT], place[st.NUMBER], place[st.STOP]
+    code = st.DONE
+    while left:
+        if at + LENGTH_BYTES > stop or at + LENGTH_BYTES + le16(data, at) > stop:
+            state.counts[st.C_TRUNCATED] += 1
+            left = 0
+            break
+        size = le16(data, at)
+        if number < shared[st.EXPECTED]:
+            state.counts[st.C_DUPLICATE] += 1
+        else:
+            if shared[st.IN_OUTPUT] == st.MESSAGES_MAX:
+                code = st.FULL
+                break
+            code = _message(state, book, out, data, at + LENGTH_BYTES, size, number, ts_recv, limits, base)
+            if code != st.DONE:
+                break
+            shared[st.IN_OUTPUT] += 1
+            shared[st.EXPECTED] = number + 1
+        at += LENGTH_BYTES + size
+        number += 1
+        left -= 1
+    place[st.AT], place[st.LEFT], place[st.NUMBER] = at, left, number
+    return code
+
+
 @njit(cache=True, nogil=True)
 def run(state, book, out, data, offsets, kinds, ts_recv, place, limits, base):  # type: ignore[no-untyped-def]
     """Go on at ``place`` until the batch is through (DONE) or something needs the caller.
@@ -235,34 +265,10 @@ def run(state, book, out, data, offsets, kinds, ts_recv, place, limits, base):  
             if place[st.LEFT] == 0:
                 place[st.RECORD] += 1
                 continue
-        at, left, number, stop = place[st.AT], place[st.LEFT], place[st.NUMBER], place[st.STOP]
-        code = st.DONE
-        while left:
-            if at + LENGTH_BYTES > stop or at + LENGTH_BYTES + le16(data, at) > stop:
-                state.counts[st.C_TRUNCATED] += 1
-                left = 0
-                break
-            size = le16(data, at)
-            if number < shared[st.EXPECTED]:
-                state.counts[st.C_DUPLICATE] += 1
-            else:
-                if shared[st.IN_OUTPUT] == st.MESSAGES_MAX:
-                    code = st.FULL
-                    break
-                code = _message(
-                    state, book, out, data, at + LENGTH_BYTES, size, number, ts_recv[record], limits, base
-                )
-                if code != st.DONE:
-                    break
-                shared[st.IN_OUTPUT] += 1
-                shared[st.EXPECTED] = number + 1
-            at += LENGTH_BYTES + size
-            number += 1
-            left -= 1
-        place[st.AT], place[st.LEFT], place[st.NUMBER] = at, left, number
+        code = _messages(state, book, out, data, ts_recv[record], place, limits, base)
         if code != st.DONE:
             return code
-        shared[st.OFFSET] = place[st.STREAM] + at
+        shared[st.OFFSET] = place[st.STREAM] + place[st.AT]
         place[st.RECORD] += 1
         if shared[st.EXPECTED] >= shared[st.PENDING_FIRST]:
             return st.DUE

@@ -10,6 +10,7 @@ import pytest
 from ingest.feeds import decoder_for, session_date, sessions
 from ingest.iex.decoder import IexDecoder
 from ingest.itch.decoder import ItchDecoder
+from ingest.sbe.mdp3.decoder import Mdp3Decoder
 from ingest.websocket.binance.decoder import BinanceDecoder
 from ingest.websocket.bybit.decoder import BybitDecoder
 from ingest.websocket.coinbase.decoder import CoinbaseDecoder
@@ -28,6 +29,8 @@ def test_each_feed_has_its_decoder() -> None:
     assert isinstance(decoder_for("OKX", "20261121"), OkxDecoder)
     assert isinstance(decoder_for("COINBASE", "20261121"), CoinbaseDecoder)
     assert isinstance(decoder_for("BYBIT", "20261121"), BybitDecoder)
+    registry = Registry({"XCME": Venue("XCME", "", "mdp3", "America/Chicago", "USD")}, [])
+    assert isinstance(decoder_for("XCME", "20261121.310", registry), Mdp3Decoder)
 
 
 def test_unknown_venue_and_feed_are_refused() -> None:

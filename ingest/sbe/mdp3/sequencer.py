@@ -1,0 +1,96 @@
+"""Packets of both lines in any order in, packets in order and gaps out: MsgSeqNum alone decides.
+
+The kernel passes over what is in order and what was there; here is what came early. Nobody resends on
+multicast, so a gap is given up once what waits behind it has waited ``GAP_WAIT_NS`` by the receive times of
+the capture, or is too much.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field
+
+from ingest.sbe.mdp3.kernel import GAP_WAIT_NS
+from ingest.sbe.mdp3.packets import NEVER
+
+PENDING_PACKETS_MAX = 4_096  # a tenth of a second of the busiest channel; beyond it the gap is given up
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Packets ``first`` to ``last`` never came."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A packet that came early."""
+
+    ts_recv: int
+    payload: bytes
+
+
+@dataclass(slots=True)
+class Sequencer:
+    """What came early.
+
+    Attributes
+    ----------
+    expected : int
+        The number that is due.
+    deadline : int
+        Receive time, ns, from which the first hole is given up; NEVER where nothing waits.
+    """
+
+    expected: int = 0
+    deadline: int = NEVER
+    _waiting: dict[int, Waiting] = field(default_factory=dict)
+    _order: list[int] = field(default_factory=list)
+
+    @property
+    def first_pending(self) -> int:
+        """Number of the first packet that waits; NEVER where none does."""
+        return self._order[0] if self._order else NEVER
+
+    @property
+    def full(self) -> bool:
+        """Whether too much waits."""
+        return len(self._waiting) > PENDING_PACKETS_MAX
+
+    def add(self, sequence: int, ts_recv: int, payload: bytes) -> bool:
+        """Keep a packet that is early; False where it waits already."""
+        if sequence in self._waiting:
+            return False
+        self._waiting[sequence] = Waiting(ts_recv, payload)
+        heapq.heappush(self._order, sequence)
+        self.deadline = min(self.deadline, ts_recv + GAP_WAIT_NS)
+        return True
+
+    def release(self) -> list[Waiting]:
+        """What waited and is due now, in order; ``expected`` goes behind it."""
+        out: list[Waiting] = []
+        while self._order and self._order[0] <= self.expected:
+            sequence = heapq.heappop(self._order)
+            item = self._waiting.pop(sequence)
+            if sequence == self.expected:
+                self.expected += 1
+                out.append(item)
+        oldest = min((item.ts_recv for item in self._waiting.values()), default=NEVER)
+        self.deadline = min(oldest + GAP_WAIT_NS, NEVER)
+        return out
+
+    def give_up(self) -> Gap | None:
+        """Go on behind the first hole; None where nothing waits."""
+        if not self._order:
+            return None
+        gap = Gap(self.expected, self._order[0] - 1)
+        self.expected = self._order[0]
+        return gap
+
+    def clear(self) -> None:
+        """The numbers began anew: what waits is of the old ones."""
+        self._waiting.clear()
+        self._order.clear()
+        self.deadline = NEVER
