@@ -2,6 +2,7 @@
 
 A composite becomes one column for each member that takes bytes, ``PRICE.mantissa`` as ``Field.mantissa``.
 Columns hold what is on the wire: null is SBE's null value, in place; :func:`Layout.present` gives the mask.
+Kernels freeze offsets from here when they are compiled (njit): the file is a part of their cache's key.
 """
 
 from __future__ import annotations

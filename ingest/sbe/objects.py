@@ -37,13 +37,18 @@ EMPTY_ENTRIES_MAX = 255
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A message. size: bytes from its header to the end of what the schema knows of it."""
+    """A message.
+
+    size: bytes from its header to the end of what the schema knows of it; short: a block of it is shorter
+    than the fields of its own version, and what does not fit reads as absent.
+    """
 
     name: str
     template_id: int
     version: int
     values: dict[str, Any]
     size: int
+    short: bool
 
 
 class ObjectDecoder:
@@ -71,7 +76,7 @@ class _Cursor:
     def __init__(self, schema: Schema, raw: bytes, at: int, stop: int) -> None:
         self._schema, self._raw, self._stop = schema, raw, min(stop, len(raw))
         self._start = self._at = at
-        self._version = 0
+        self._version, self._short = 0, False
         self._name = "header"
 
     def message(self) -> Decoded:
@@ -92,7 +97,7 @@ class _Cursor:
         self._name, self._version = message.name, version
         self._at += header.size
         values = self._level(message.level, block)
-        return Decoded(message.name, template, version, values, self._at - self._start)
+        return Decoded(message.name, template, version, values, self._at - self._start, self._short)
 
     def _need(self, end: int, what: str) -> None:
         if end > self._stop:
@@ -145,11 +150,13 @@ class _Cursor:
         if isinstance(member.encoding, Composite):
             return self._composite(member.encoding, at, end)
         if at + member.encoding.size > end:
+            self._short = True
             return None
         return self._value(member.encoding, at, member.presence is Presence.OPTIONAL)
 
     def _composite(self, composite: Composite, at: int, end: int) -> Any:
         if at + composite.size > end:
+            self._short = True
             return None
         parts = {member.name: self._member(member, at, end) for member in composite.members}
         if parts.keys() == {"mantissa", "exponent"}:

@@ -37,7 +37,7 @@ def header_of(schema: Schema) -> NDArray[np.int64]:
     return np.array([header.size, *numbers, schema.id, schema.order == ">"], dtype=np.int64)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, forceinline=True)
 def unsigned(data, at, size, big):  # type: ignore[no-untyped-def]
     """An unsigned integer of ``size`` bytes as int64 (two's complement where it has eight)."""
     value = np.int64(0)
@@ -71,7 +71,7 @@ def read_heads(data, starts, stops, header, known, heads):  # type: ignore[no-un
             head[STATE] = GOOD
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, forceinline=True)
 def _put(entries, cursor, node, start, length, parent, version):  # type: ignore[no-untyped-def]
     """Write an entry where there is room for them, and pass it over; its number among its kind."""
     row = cursor[node]

@@ -19,7 +19,7 @@ NULL_PRICE = 2**63 - 1
 BID, ASK = 0, 1
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, forceinline=True)
 def _better(side, price, other):  # type: ignore[no-untyped-def]
     return price > other if side == BID else price < other
 

@@ -194,6 +194,8 @@ class Books:
             foreign = error.schema_id != t.SCHEMA_ID
             self._counters["foreign_schema" if foreign else "unknown_template"] += 1
             return
+        if message.short:
+            raise DecodeError(self._venue, f"{message.name}: a block is shorter than its fields")
         time_ns = int(message.values.get("TransactTime") or 0)
         if time_ns > sent_ns + CLOCK_SKEW_NS:
             raise DecodeError(self._venue, f"{message.name} of {time_ns} was sent at {sent_ns}")

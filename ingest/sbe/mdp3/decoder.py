@@ -14,7 +14,7 @@ from ingest.feeds import session_date
 from ingest.sbe.mdp3 import state as st
 from ingest.sbe.mdp3.books import Books
 from ingest.sbe.mdp3.kernel import Batch, Limits, run
-from ingest.sbe.mdp3.packets import FRAME_BYTES_MIN, HEAD, NEVER, SIZE_BYTES, le16, parse
+from ingest.sbe.mdp3.packets import FRAME_BYTES_MIN, NEVER, SIZE_BYTES, le16, parse
 from ingest.sbe.mdp3.sequencer import Gap, Sequencer, Waiting
 from tickloom.clock import NS_PER_DAY, NS_PER_S
 from tickloom.errors import DecodeError
@@ -46,7 +46,8 @@ class Mdp3Decoder:
     ----------
     counters : Counter[str]
         Packets: packets, duplicate, early, malformed (no packet, or a time that is none of this session),
-        truncated_packet, recovery_packets, restarts, sequence_gaps, gap_packets, unknown_control. Messages:
+        truncated_packet, implausible (sent before packets of lower numbers), recovery_packets, restarts,
+        sequence_gaps, gap_packets, unknown_control. Messages:
         decoded, heartbeat, unknown_template, foreign_schema, malformed_messages, definitions,
         channel_resets. Content: undefined_instrument (named by its number, its depth assumed),
         rpt_seq_gaps, contradicted (an entry that does not fit its book), refused_price,
@@ -151,16 +152,19 @@ class Mdp3Decoder:
                 self._malformed(batch, place)
             elif code in (st.OTHER_KIND, st.RECOVERY, st.EARLY):
                 place[st.RECORD] += 1
-                self._record(code, batch, record, int(place[st.PACKET]))
+                self._record(code, batch, record, place)
             else:
                 self.books.stopped(code, place)
 
-    def _record(self, code: int, batch: CaptureBatch, record: int, sequence: int) -> None:
+    def _record(
+        self, code: int, batch: CaptureBatch, record: int, place: np.ndarray[Any, np.dtype[np.int64]]
+    ) -> None:
         """A whole record that is not for the kernel, or not yet."""
         payload = batch.payload(record)
         if code == st.EARLY:
             self._sync()
-            known = not self._sequencer.add(sequence, int(batch.ts_recv[record]), payload)
+            sequence, sent_ns = int(place[st.PACKET]), int(place[st.SENT])
+            known = not self._sequencer.add(sequence, int(batch.ts_recv[record]), payload, sent_ns)
             self._rare["duplicate" if known else "early"] += 1
             if self._sequencer.full:
                 self._give_up()
@@ -187,7 +191,9 @@ class Mdp3Decoder:
 
     def _give_up(self) -> None:
         self._sync()
-        gap = self._sequencer.give_up()
+        sent_ns = int(min(self._shared[st.SENDING], self._shared[st.SENT_BEFORE]))
+        self._rare["implausible"] += self._sequencer.drop_implausible(sent_ns)
+        gap = self._sequencer.give_up(self.books.ts_recv)
         if gap is not None:
             self._gap(gap)
         self._go_on(self._sequencer.release())
@@ -282,9 +288,3 @@ class Mdp3Decoder:
         except (ValueError, KeyError, TypeError, AttributeError):
             pass
         self._rare["unknown_control"] += 1
-
-
-def warm_up(registry: Registry | None = None) -> None:
-    """Compile the kernels before the first datagram needs them."""
-    empty = HEAD.pack(1, 0)
-    Mdp3Decoder("", "20000101", registry).decode(CaptureBatch.of([(RecordKind.DATA, 0, empty)]))

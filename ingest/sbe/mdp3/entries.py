@@ -37,7 +37,7 @@ class Times(NamedTuple):
     base: int
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, forceinline=True)
 def slot_of(index, security):  # type: ignore[no-untyped-def]
     """Slot of a security id in the hash, or the free one where it belongs."""
     mask = index.shape[0] - 1
@@ -47,7 +47,7 @@ def slot_of(index, security):  # type: ignore[no-untyped-def]
     return slot
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, forceinline=True)
 def storable(price, size):  # type: ignore[no-untyped-def]
     """Whether price (or none) and size (in units) survive a double."""
     if size > SIZE_MAX:
@@ -57,7 +57,7 @@ def storable(price, size):  # type: ignore[no-untyped-def]
     return np.int64(np.rint(np.float64(price) / 1e9 * 1e9)) == price
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, forceinline=True)
 def read_size(data, at, layout):  # type: ignore[no-untyped-def]
     """A size in units; 0 where it is null, -1 where it is below 0."""
     if layout[st.L_LONG]:
@@ -71,7 +71,7 @@ def read_size(data, at, layout):  # type: ignore[no-untyped-def]
     return max(size, np.int64(-1))
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@njit(cache=True, nogil=True)
 def put_delta(state, out, times, symbol, side, price, size, rpt_seq):  # type: ignore[no-untyped-def]
     row = out.deltas[out.used[st.DELTAS]]
     out.used[st.DELTAS] += 1
@@ -81,7 +81,7 @@ def put_delta(state, out, times, symbol, side, price, size, rpt_seq):  # type: i
     row.side = _SELL if side == ASK else _BUY
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@njit(cache=True, nogil=True)
 def _put_trade(state, out, times, symbol, price, size, side, condition, number):  # type: ignore[no-untyped-def]
     row = out.trades[out.used[st.TRADES]]
     out.used[st.TRADES] += 1
@@ -158,7 +158,7 @@ def _put_quote(state, out, times, which):  # type: ignore[no-untyped-def]
     row.venue_id = instrument[st.RPT_SEQ]
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@njit(cache=True, nogil=True)
 def _account(state, which, rpt_seq, side, action, level, price, size):  # type: ignore[no-untyped-def]
     """Take an entry's RptSeq: at once where the book is synced, else with the entry, for the snapshot."""
     state.shared[st.NUMBERED] += 1

@@ -31,7 +31,7 @@ from tickloom.clock import NS_PER_MS, NS_PER_S
 
 GAP_WAIT_NS = 50 * NS_PER_MS  # the other line is microseconds behind; after this nobody has the packet
 RESTART_NS = NS_PER_S  # a lower number that was sent this much later is no late copy but a new sequence
-CLOCK_SKEW_NS = 60 * NS_PER_S  # an event is not after its packet; beyond this its time is no time
+CLOCK_SKEW_NS = NS_PER_S  # an event is not after its packet; beyond this its time is no time
 _DATA = 0  # RecordKind.DATA
 _ROOT = root_layout(BOOK)
 _TIME, _INDICATOR = _ROOT.offsets["TransactTime"], _ROOT.offsets["MatchEventIndicator"]
@@ -62,7 +62,7 @@ class Limits(NamedTuple):
     lateness_ns: int
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, forceinline=True)
 def _group_end(data, at, stop, head, count_at, needed):  # type: ignore[no-untyped-def]
     """Where a group ends whose head is at ``at``; -1 where it does not fit, or its entries are too short."""
     if at + head > stop:
@@ -150,11 +150,11 @@ def _open(state, data, at, stop, place, limits):  # type: ignore[no-untyped-def]
     elif sequence > expected:
         return st.EARLY
     elif sequence < expected:
-        if sent > shared[st.SENDING] + RESTART_NS:
+        if sent > max(shared[st.SENDING], shared[st.SENT_BEFORE]) + RESTART_NS:
             return st.RESTART
         state.counts[st.C_DUPLICATE] += 1
         return st.DONE
-    shared[st.SENDING] = max(shared[st.SENDING], sent)
+    shared[st.SENT_BEFORE], shared[st.SENDING] = shared[st.SENDING], sent
     place[st.AT], place[st.ENTRY] = first, 0
     return st.DONE
 

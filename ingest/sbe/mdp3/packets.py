@@ -87,25 +87,25 @@ def _frames(data, offsets, starts, stops):  # type: ignore[no-untyped-def]
     return found, cut
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, forceinline=True)
 def le16(data, at):  # type: ignore[no-untyped-def]
     """Little-endian u16 as int64."""
     return np.int64(data[at]) | (np.int64(data[at + 1]) << 8)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, forceinline=True)
 def le32(data, at):  # type: ignore[no-untyped-def]
     """Little-endian u32 as int64."""
     return le16(data, at) | (le16(data, at + 2) << 16)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, forceinline=True)
 def le32s(data, at):  # type: ignore[no-untyped-def]
     """Little-endian i32 as int64."""
     return np.int64(np.int32(le32(data, at)))
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, forceinline=True)
 def le64(data, at):  # type: ignore[no-untyped-def]
     """Little-endian i64 (a u64 as two's complement)."""
     return le32(data, at) | (le32(data, at + 4) << 32)

@@ -1,4 +1,4 @@
-"""The table of MDP 3.0 templates in, a compiled SBE schema out: layouts and offsets for the kernels."""
+"""The table of MDP 3.0 templates in, a compiled SBE schema out: offsets for the kernels (njit) to freeze."""
 
 from __future__ import annotations
 

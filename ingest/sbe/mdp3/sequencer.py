@@ -1,4 +1,4 @@
-"""Packets of both lines in any order in, packets in order and gaps out: MsgSeqNum alone decides.
+"""Packets of both lines in any order in, packets in order and gaps out: MsgSeqNum decides.
 
 The kernel passes over what is in order and what was there; here is what came early. Nobody resends on
 multicast, so a gap is given up once what waits behind it has waited ``GAP_WAIT_NS`` by the receive times of
@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 
 from ingest.sbe.mdp3.kernel import GAP_WAIT_NS
 from ingest.sbe.mdp3.packets import NEVER
+from tickloom.clock import NS_PER_MS
 
 PENDING_PACKETS_MAX = 4_096  # a tenth of a second of the busiest channel; beyond it the gap is given up
+SENT_SKEW_NS = 10 * NS_PER_MS  # between the stamps of the two lines, generously
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +28,11 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A packet that came early."""
+    """A packet that came early. sent_ns: its SendingTime."""
 
     ts_recv: int
     payload: bytes
+    sent_ns: int
 
 
 @dataclass(slots=True)
@@ -59,11 +62,11 @@ class Sequencer:
         """Whether too much waits."""
         return len(self._waiting) > PENDING_PACKETS_MAX
 
-    def add(self, sequence: int, ts_recv: int, payload: bytes) -> bool:
+    def add(self, sequence: int, ts_recv: int, payload: bytes, sent_ns: int) -> bool:
         """Keep a packet that is early; False where it waits already."""
         if sequence in self._waiting:
             return False
-        self._waiting[sequence] = Waiting(ts_recv, payload)
+        self._waiting[sequence] = Waiting(ts_recv, payload, sent_ns)
         heapq.heappush(self._order, sequence)
         self.deadline = min(self.deadline, ts_recv + GAP_WAIT_NS)
         return True
@@ -77,20 +80,43 @@ class Sequencer:
             if sequence == self.expected:
                 self.expected += 1
                 out.append(item)
-        oldest = min((item.ts_recv for item in self._waiting.values()), default=NEVER)
-        self.deadline = min(oldest + GAP_WAIT_NS, NEVER)
+        self._measure()
         return out
 
-    def give_up(self) -> Gap | None:
-        """Go on behind the first hole; None where nothing waits."""
-        if not self._order:
+    def give_up(self, ts_recv: int) -> Gap | None:
+        """Go on behind the first hole; None where nothing has waited long enough, and not too much."""
+        if not self._order or (ts_recv < self.deadline and not self.full):
             return None
         gap = Gap(self.expected, self._order[0] - 1)
         self.expected = self._order[0]
         return gap
+
+    def drop_implausible(self, sent_ns: int) -> int:
+        """Drop packets that were sent before others of lower numbers: their own number is wrong, and a gap
+        up to it would make duplicates of all that follows.
+
+        Two others must say so, lest one with a spoiled time drops the rest. ``sent_ns``: SendingTime of what
+        was decoded last. How many there were.
+        """
+        wrong = []
+        latest = before = sent_ns
+        for sequence in sorted(self._waiting):
+            sent = self._waiting[sequence].sent_ns
+            if sent < before - SENT_SKEW_NS:
+                wrong.append(sequence)
+            latest, before = max(latest, sent), max(before, min(latest, sent))
+        for sequence in wrong:
+            del self._waiting[sequence]
+        self._order = sorted(self._waiting)
+        self._measure()
+        return len(wrong)
 
     def clear(self) -> None:
         """The numbers began anew: what waits is of the old ones."""
         self._waiting.clear()
         self._order.clear()
         self.deadline = NEVER
+
+    def _measure(self) -> None:
+        oldest = min((item.ts_recv for item in self._waiting.values()), default=NEVER)
+        self.deadline = min(oldest + GAP_WAIT_NS, NEVER)

@@ -1,4 +1,7 @@
-"""What the MDP 3.0 kernel and decoder share: counters, outputs, instruments, books. Data only, no logic."""
+"""What the MDP 3.0 kernel and decoder share: counters, outputs, instruments, books. Data only, no logic.
+
+The constants are frozen in kernels (njit) when those are compiled.
+"""
 
 from __future__ import annotations
 
@@ -40,9 +43,10 @@ TEMPLATES_MAX = 128
     PENDING_FULL,
 ) = range(16)
 #: ``shared``: MsgSeqNum that is due (0: any), first that waits, receive time at which a gap is given up,
-#: latest event and sending time, events numbered so far, whether an event is open, dirty instruments, entries
-#: that wait; of what the kernel came back for: security id, instrument, RptSeq; and the last packet that is
-#: missing, so that an instrument seen first behind it may have lost something.
+#: latest event time, when the last packet was sent, events numbered so far, whether an event is open, dirty
+#: instruments, entries that wait; of what the kernel came back for: security id, instrument, RptSeq; the last
+#: packet that is missing, so that an instrument seen first behind it may have lost something; when the packet
+#: before the last was sent, since one spoiled time must not judge others.
 (
     EXPECTED,
     PENDING_FIRST,
@@ -57,8 +61,9 @@ TEMPLATES_MAX = 128
     AT_INSTRUMENT,
     AT_RPT_SEQ,
     LOST_TO,
+    SENT_BEFORE,
     SHARED,
-) = range(14)
+) = range(15)
 #: ``place``: record, byte of the frame in it (0: before its head), entry in that message, MsgSeqNum, sent at.
 RECORD, AT, ENTRY, PACKET, SENT, PLACE = range(6)
 #: Columns of an instrument. RPT_SEQ: -1 once the book was lost. LOST_AT: packet up to which updates may be

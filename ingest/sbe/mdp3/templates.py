@@ -4,6 +4,8 @@ Fields are ``name:type`` in wire order, one behind the other, ``+N`` where versi
 Layouts of schema versions 9 (2018) to 13 (2023): later versions only added fields at the end of blocks or in
 padding, which the version tells apart.
 
+The kernels freeze these facts when they are compiled (njit), so this file is a part of their cache's key.
+
 Source: CME Group, MDP 3.0 core schema (schema id 1, little-endian), and "SBE Technical Headers".
 """
 

@@ -93,7 +93,7 @@ def test_a_constant_may_name_a_value_of_an_enum() -> None:
         (
             '<set name="S" encodingType="uint8"><choice name="c">8</choice></set>',
             '<field name="a" id="1" type="S"/>',
-            "choice c: uint8 has no bit 8",
+            "choice c: no bit 8 in uint8",
         ),
         ('<type name="T" primitiveType="int8"/><type name="T" primitiveType="int8"/>', "", "declared twice"),
         ("", '<field name="a" id="1" type="uint8" offset="-1"/>', "'-1' is no plain integer"),
