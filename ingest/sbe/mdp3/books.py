@@ -177,8 +177,10 @@ class Books:
 
     # messages that are rare
 
-    def message(self, raw: bytes, sent_ns: int) -> None:
+    def message(self, raw: bytes, sent_ns: int, in_sequence: bool) -> None:
         """A definition, a status, a reset or a snapshot; what is none of them is counted.
+
+        A status or a reset means something at its place in the incremental feed only (``in_sequence``).
 
         Raises
         ------
@@ -203,13 +205,14 @@ class Books:
         self.state.templates[template] += 1
         if template in _SNAPSHOTS:
             self._snapshot(message)
-        elif template == t.CHANNEL_RESET:
+        elif template in (t.CHANNEL_RESET, t.SECURITY_STATUS) and not in_sequence:
+            self._counters["misplaced"] += 1
+        elif template in (t.CHANNEL_RESET, t.SECURITY_STATUS):
             self._move_clock(time_ns)
-            self._reset()
-            self._close(message)
-        elif template == t.SECURITY_STATUS:
-            self._move_clock(time_ns)
-            self._security_status(message.values)
+            if template == t.CHANNEL_RESET:
+                self._reset()
+            else:
+                self._security_status(message.values)
             self._close(message)
         elif template in (t.FUTURE, t.OPTION, t.SPREAD):
             self._define(message)

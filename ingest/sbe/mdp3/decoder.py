@@ -47,13 +47,12 @@ class Mdp3Decoder:
     counters : Counter[str]
         Packets: packets, duplicate, early, malformed (no packet, or a time that is none of this session),
         truncated_packet, implausible (sent before packets of lower numbers), recovery_packets, restarts,
-        sequence_gaps, gap_packets, unknown_control. Messages:
-        decoded, heartbeat, unknown_template, foreign_schema, malformed_messages, definitions,
-        channel_resets. Content: undefined_instrument (named by its number, its depth assumed),
-        rpt_seq_gaps, contradicted (an entry that does not fit its book), refused_price,
-        already_in_snapshot, books_lost, books_synced, snapshots, snapshots_unneeded, snapshots_stale,
-        snapshots_bad, pending_dropped, order_entries, implied, other_entry, bad_field,
-        status_unknown_group, time_backwards, crossed, locked.
+        sequence_gaps, gap_packets, unknown_control. Messages: decoded, heartbeat, unknown_template,
+        foreign_schema, malformed_messages, definitions, channel_resets, misplaced (not in the incremental
+        feed). Content: undefined_instrument (named by its number, its depth assumed), rpt_seq_gaps,
+        contradicted (an entry that does not fit its book), refused_price, already_in_snapshot, books_lost,
+        books_synced, snapshots, snapshots_unneeded, snapshots_stale, snapshots_bad, pending_dropped,
+        order_entries, implied, other_entry, bad_field, status_unknown_group, time_backwards, crossed, locked.
 
     Notes
     -----
@@ -233,7 +232,7 @@ class Mdp3Decoder:
         size = int(le16(batch.data, at))
         raw = batch.data[at + SIZE_BYTES : at + size].tobytes()
         try:
-            self.books.message(raw, int(place[st.SENT]))
+            self.books.message(raw, int(place[st.SENT]), in_sequence=True)
         except DecodeError:
             self._malformed(batch, place)
             return
@@ -265,7 +264,7 @@ class Mdp3Decoder:
         self._rare["recovery_packets"] += 1
         for start, stop in packet.frames:
             try:
-                self.books.message(payload[start:stop], packet.sending_time)
+                self.books.message(payload[start:stop], packet.sending_time, in_sequence=False)
             except DecodeError:
                 self._rare["malformed_messages"] += 1
 

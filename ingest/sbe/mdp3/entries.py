@@ -227,7 +227,7 @@ def _trade(state, out, data, at, layout, times, which, rpt_seq):  # type: ignore
         state.counts[st.C_BAD_FIELD] += 1
         return st.DONE
     if action in (CHANGE, _TRADE_DELETE):
-        _put_trade(state, out, times, symbol, 0, 0, _NONE, _BROKEN, number)
+        _put_trade(state, out, times, symbol, _NO_PRICE, 0, _NONE, _BROKEN, number)
     if action == CHANGE:
         state.shared[st.NUMBERED] += 1  # a seq has one trade
     if action in (NEW, CHANGE):

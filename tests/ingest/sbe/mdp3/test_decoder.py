@@ -107,9 +107,9 @@ def test_trades_have_an_aggressor_and_corrections_take_back() -> None:
     changed = [v.trade_entry(1, 4, 6 * NANOS, 3, 1, action=1, trade=1), v.trade_entry(1, 5, 0, 0, 0, 2, 2)]
     block = channel.send(v.trades(NOW, changed))
     assert rows(block, "trades", "price", "size", "condition", "venue_id") == [
-        (0, 0, Condition.BROKEN, 1),
+        (*NONE, Condition.BROKEN, 1),
         (6 * NANOS, 3 * NANOS, Condition.REGULAR, 1),
-        (0, 0, Condition.BROKEN, 2),
+        (*NONE, Condition.BROKEN, 2),
     ]
     assert len(set(block.trades["seq"].tolist())) == 3
 
@@ -290,6 +290,9 @@ def test_a_channel_reset_empties_every_book_and_trusts_it() -> None:
     assert {name for name, *_ in rows(block, "quotes", "symbol")} == {"1", "2"}
     channel.send(v.book(NOW, [bid(1, 0, 1, 12), bid(1, 0, 1, 13, 5, 2)]))
     assert (channel.bids(1), channel.bids(2)) == ([(12, 5)], [(13, 5)])
+    channel.raw(v.packet(1, NOW, [v.channel_reset(NOW), v.status(NOW, 2, security=1)]), SNAPSHOT)
+    assert channel.bids(1) == [(12, 5)]
+    assert channel.decoder.counters["misplaced"] == 2
 
 
 def test_numbers_that_begin_anew_are_a_new_week() -> None:
