@@ -41,7 +41,7 @@ class Times(NamedTuple):
 def slot_of(index, security):  # type: ignore[no-untyped-def]
     """Slot of a security id in the hash, or the free one where it belongs."""
     mask = index.shape[0] - 1
-    slot = np.int64((np.uint64(security) * _GOLDEN) >> np.uint64(32)) & mask
+    slot = np.int64((np.uint64(np.int64(security)) * _GOLDEN) >> np.uint64(32)) & mask
     while index[slot, 1] >= 0 and index[slot, 0] != security:
         slot = (slot + 1) & mask
     return slot

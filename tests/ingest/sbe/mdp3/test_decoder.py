@@ -185,6 +185,20 @@ def test_the_other_line_closes_a_gap() -> None:
     assert channel.decoder.counters["sequence_gaps"] == 0
 
 
+def test_a_number_that_its_sending_time_contradicts_is_not_believed() -> None:
+    """A packet far ahead, and then lower numbers that were sent later: no gap, and they go on."""
+    channel = Channel()
+    channel.send(v.book(NOW, [bid(1, 0, 1, 10)]))
+    channel.raw(v.packet(1_000_000, NOW, [v.book(NOW, [])]))
+    for number in range(2, 6):
+        later = NOW + number * 20_000_000
+        block = channel.raw(v.packet(number, later, [v.book(later, [bid(number, 1, 1, 10, number)])]))
+        assert len(block.quotes) == 1
+    channel.time += 60_000_000
+    assert len(channel.raw(v.packet(6, NOW + 200_000_000, [v.book(NOW, [])])).gaps) == 0
+    assert (channel.decoder.expected, channel.decoder.counters["implausible"]) == (7, 1)
+
+
 def test_a_rpt_seq_that_is_skipped_loses_that_book_only() -> None:
     """No packet is missing and an update is: a gap of the instrument, in its own numbers."""
     channel = Channel()
