@@ -69,8 +69,8 @@ def _victim(live, newest):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _offset():  # type: ignore[no-untyped-def]
-    """Ticks from the stock's price: eight on average, one order in twenty far away."""
-    mean = 8.0 if np.random.random() < 0.95 else 120.0
+    """Ticks from the stock's price: four on average, one order in twenty far away."""
+    mean = 4.0 if np.random.random() < 0.95 else 120.0
     return 1 + int(np.random.exponential(mean))
 
 
@@ -78,7 +78,7 @@ def _offset():  # type: ignore[no-untyped-def]
 def _generate(out, at, count, stocks, lengths, kinds, edges, seed):  # type: ignore[no-untyped-def]
     np.random.seed(seed)
     live = np.zeros((count + 2, 4), dtype=np.int64)  # locate, side (0 bid), price, shares
-    middle = 100_000 + (np.random.random(stocks.shape[0]) * 2e6).astype(np.int64) // 100 * 100
+    middle = 1_000_000 + (np.random.random(stocks.shape[0]) * 2e6).astype(np.int64) // 100 * 100
     newest, match = 0, 0
     for number in range(count):
         kind = _A if number < OPENING * count else kinds[np.searchsorted(edges, np.random.random(), "right")]
@@ -106,7 +106,7 @@ def _generate(out, at, count, stocks, lengths, kinds, edges, seed):  # type: ign
         out[at] = kind
         at = _put(out, at + 1, locate, 2)
         at = _put(out, at, 0, 2)
-        at = _put(out, at, _DAY_OPEN_NS + _DAY_NS * number // count, 6)
+        at = _put(out, at, _DAY_OPEN_NS + _DAY_NS // count * number, 6)
         if kind in (_A, _F, _P):
             reference = 0
             if kind != _P:

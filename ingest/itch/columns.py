@@ -47,9 +47,9 @@ def column_dtype(field: Field) -> np.dtype[Any]:
 
 
 #: Type byte to its row in the tables below; ``_TYPES`` where there is no such type.
-_ROW = np.full(256, _TYPES, dtype=np.int64)
+ROWS = np.full(256, _TYPES, dtype=np.int64)
 for _row, _letter in enumerate(_LETTERS):
-    _ROW[ord(_letter)] = _row
+    ROWS[ord(_letter)] = _row
 #: By row and field: offset in the message, bytes on the wire (negative: a text), bytes in the column.
 _OFFSET, _SIZE, _WIDTH = np.zeros((3, _TYPES, _FIELDS_MAX + 1), dtype=np.int64)
 for _row, _letter in enumerate(_LETTERS):
@@ -64,7 +64,7 @@ _COLUMNS = [
     + [(at, field.name, column_dtype(field)) for at, field in enumerate(LAYOUTS[letter].fields[1:])]
     for letter in _LETTERS
 ]
-_FRAME = np.array([LENGTH_BYTES + LAYOUTS[_letter].length for _letter in _LETTERS])
+FRAME_BYTES = np.array([LENGTH_BYTES + LAYOUTS[_letter].length for _letter in _LETTERS])
 _FIELDS = np.array([len(LAYOUTS[_letter].fields) - 1 for _letter in _LETTERS])
 for _row, _letter in enumerate(_LETTERS):
     for _at, _field in enumerate(LAYOUTS[_letter].fields[1:]):
@@ -116,6 +116,40 @@ class Columns:
         return {letter: len(table[NUMBER]) for letter, table in self.tables.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class Framed:
+    """Bytes in which the messages have been found.
+
+    Attributes
+    ----------
+    data : NDArray[np.uint8], shape (bytes,)
+    rows : NDArray[np.uint8], shape (messages,)
+        Each message's type as its place in LAYOUTS; ``len(LAYOUTS)`` for one that is to be left out.
+    counts : NDArray[np.int64], shape (types + 1,)
+        Messages by row.
+    faults : Counter[str]
+        As in :class:`Columns`.
+    consumed : int
+        As in :class:`Columns`.
+    """
+
+    data: NDArray[np.uint8]
+    rows: NDArray[np.uint8]
+    counts: NDArray[np.int64]
+    faults: Counter[str]
+    consumed: int
+
+
+def frame(data: NDArray[np.uint8] | bytes) -> Framed:
+    """Find the messages of bytes; what :func:`decode_columns` begins with."""
+    raw = np.frombuffer(data, dtype=np.uint8) if isinstance(data, bytes) else np.ascontiguousarray(data)
+    counts = np.zeros(_TYPES + 1 + len(_FAULTS), dtype=np.int64)
+    rows = np.empty(len(raw) // (LENGTH_BYTES + 1) + 1, dtype=np.uint8)
+    messages, consumed = _count(raw, counts, rows)
+    faults = Counter({name: int(counts[at]) for name, at in _FAULTS.items() if counts[at]})
+    return Framed(raw, rows[:messages], counts[: _TYPES + 1], faults, int(consumed))
+
+
 def decode_columns(data: NDArray[np.uint8] | bytes, first_number: int = 1) -> Columns:
     """Decode messages that each stand behind a length.
 
@@ -127,15 +161,17 @@ def decode_columns(data: NDArray[np.uint8] | bytes, first_number: int = 1) -> Co
     first_number : int
         Number of the first message.
     """
-    raw = np.frombuffer(data, dtype=np.uint8) if isinstance(data, bytes) else np.ascontiguousarray(data)
-    counts = np.zeros(_TYPES + 1 + len(_FAULTS), dtype=np.int64)
-    rows = np.empty(len(raw) // (LENGTH_BYTES + 1) + 1, dtype=np.uint8)
-    messages, consumed = _count(raw, counts, rows)
+    return columns_of(frame(data), first_number)
+
+
+def columns_of(framed: Framed, first_number: int) -> Columns:
+    """Fill the columns with what has been framed."""
+    counts = framed.counts
     columns, size = _places(counts)
     memory = np.empty(size, dtype=np.uint8)
     starts = np.empty((_TYPES + 1, STRETCH), dtype=np.int64)
-    _fill(raw, rows[:messages], memory, columns, starts, np.zeros(_TYPES, dtype=np.int64), first_number)
-    counters = Counter({name: int(counts[at]) for name, at in _FAULTS.items() if counts[at]})
+    _fill(framed.data, framed.rows, memory, columns, starts, np.zeros(_TYPES, dtype=np.int64), first_number)
+    counters = framed.faults.copy()
     if decoded := int(counts[:_TYPES].sum()):
         counters["decoded"] = decoded
     tables: dict[str, dict[str, NDArray[Any]]] = {}
@@ -144,7 +180,7 @@ def decode_columns(data: NDArray[np.uint8] | bytes, first_number: int = 1) -> Co
         tables[_LETTERS[row]] = {
             name: np.ndarray(count, dtype, memory, begins[place]) for place, name, dtype in _COLUMNS[row]
         }
-    return Columns(tables, counters, int(messages), int(consumed))
+    return Columns(tables, counters, len(framed.rows), framed.consumed)
 
 
 def read_columns(path: Path, batch_bytes: int = BATCH_BYTES) -> Iterator[Columns]:
@@ -161,18 +197,28 @@ def read_columns(path: Path, batch_bytes: int = BATCH_BYTES) -> Iterator[Columns
         A zero prefix before an unknown type, or a file that ends inside a message. What stands before
         has been given out by then.
     """
+    for framed, number in framed_batches(path, batch_bytes):
+        yield columns_of(framed, number)
+
+
+def framed_batches(path: Path, batch_bytes: int = BATCH_BYTES) -> Iterator[tuple[Framed, int]]:
+    """Messages of a file and the number of the first, a batch at a time, as :func:`read_columns` takes them.
+
+    The counter ``cut_off`` is left to the end of the file: a batch may end inside a message.
+    """
     left, offset, number = b"", 0, 1
     with open_plain(path) as file:
         while chunk := file.read(max(batch_bytes, FRAME_BYTES_MAX)):
             data = left + chunk
-            columns = decode_columns(data, number)
-            yield columns
-            if columns.counters["no_length"]:
-                kind = data[columns.consumed + LENGTH_BYTES :][:1]
+            framed = frame(data)
+            del framed.faults["cut_off"]
+            yield framed, number
+            if framed.faults["no_length"]:
+                kind = data[framed.consumed + LENGTH_BYTES :][:1]
                 said = f"{path}: length prefix 0 and unknown message type {kind!r}"
-                raise DecodeError("ITCH", said, offset + columns.consumed)
-            left, offset = data[columns.consumed :], offset + columns.consumed
-            number += columns.messages
+                raise DecodeError("ITCH", said, offset + framed.consumed)
+            left, offset = data[framed.consumed :], offset + framed.consumed
+            number += len(framed.rows)
     if left:
         raise DecodeError("ITCH", f"{path} ends inside a message; is it cut off?", offset)
 
@@ -201,7 +247,7 @@ def _count(data, counts, rows):  # type: ignore[no-untyped-def]
             size = length
         if at + LENGTH_BYTES + size > stop:
             break
-        row = _ROW[kind]
+        row = ROWS[kind]
         if size != length:
             counts[_WRONG if length else _UNKNOWN] += 1
             row = _TYPES
@@ -231,7 +277,7 @@ def _fill(data, rows, memory, columns, starts, filled, first_number):  # type: i
             place = cursor[row]
             flat[place] = ((at - base) << _STRETCH_BITS) | i
             cursor[row] = place + 1
-            at += _FRAME[row] if row < _TYPES else _odd_frame(data, at)
+            at += FRAME_BYTES[row] if row < _TYPES else _odd_frame(data, at)
         for row in range(_TYPES):
             count = cursor[row] - row * STRETCH
             if count:

@@ -22,19 +22,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from ingest.itch import engine
 from ingest.itch import state as st
-from ingest.itch.book import (
-    BOOK,
-    PRICE,
-    SHARES,
-    best,
-    change_level,
-    drop_order,
-    find_order,
-    put_order,
-)
+from ingest.itch.book import best, best_price
 from ingest.itch.messages import LAYOUTS
-from ingest.itch.moldudp64 import be32, be64
+from ingest.itch.wire import load32, load64
 from tickloom.events import Condition, GapReason, Side, StatusCode
 from tickloom.prices import NO_PRICE
 
@@ -141,13 +133,13 @@ def _delta(state, out, m, side, price, total, reference):  # type: ignore[no-unt
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _quote(state, book, out, m, side, price_before, total_before, reference):  # type: ignore[no-untyped-def]
-    """A quote, where the best of ``side`` is not what it was before the message."""
-    price, total = best(book, side)
-    if price == price_before and total == total_before:
+def _quote(state, book, out, m, change):  # type: ignore[no-untyped-def]
+    """A quote, where the best of the side is not what it was before the message."""
+    key, total = best(book, change.side)
+    if key == change.best_key and total == change.best_total:
         return
-    bid, bid_total = best(book, side & ~1)
-    ask, ask_total = best(book, side | 1)
+    bid, bid_total = best_price(book, change.side & ~1)
+    ask, ask_total = best_price(book, change.side | 1)
     if bid_total > 0 and ask_total > 0 and bid >= ask:
         state.counts[st.C_LOCKED if bid == ask else st.C_CROSSED] += 1
     if bid_total > SHARES_MAX or ask_total > SHARES_MAX:
@@ -160,7 +152,18 @@ def _quote(state, book, out, m, side, price_before, total_before, reference):  #
     row.bid_size = bid_total * SHARE_NANOS
     row.ask_price = ask * PRICE_NANOS if ask_total else _NO_PRICE
     row.ask_size = ask_total * SHARE_NANOS
-    row.venue_id = reference
+    row.venue_id = change.new_reference
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _tell(state, book, out, m, change):  # type: ignore[no-untyped-def]
+    """Deltas and a quote of a change; False where the message is unsound."""
+    if change.levels > 0:
+        _delta(state, out, m, change.side, change.price, change.total, change.reference)
+        if change.levels > 1:
+            _delta(state, out, m, change.side, change.new_price, change.new_total, change.new_reference)
+        _quote(state, book, out, m, change)
+    return change.levels >= 0
 
 
 @njit(cache=True, nogil=True, forceinline=True)
@@ -189,133 +192,46 @@ def malformed(out, m, number):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True, forceinline=True)
 def learn(state, out, m, stock, is_directory):  # type: ignore[no-untyped-def]
     """Check the message's name against its locate's; False where they contradict each other."""
-    if m.locate == 0:
-        state.counts[st.C_LOCATE] += 1
-        return False
-    name = np.uint64(0)
-    for i in range(8):
-        name = (name << np.uint64(8)) | np.uint64(m.data[stock + i])
-    known = state.stocks[m.locate]
-    if known == name:
-        return True
-    if known != 0:
-        state.counts[st.C_MISMATCH] += 1
-        return False
-    if not is_directory:
-        state.counts[st.C_LOCATE] += 1
-    state.stocks[m.locate] = name
-    out.new_locates[out.used[st.LOCATES_NEW]] = m.locate
-    out.used[st.LOCATES_NEW] += 1
-    return True
+    found = engine.learn(state, m.locate, m.data, stock, is_directory)
+    if found == engine.NEW:
+        out.new_locates[out.used[st.LOCATES_NEW]] = m.locate
+        out.used[st.LOCATES_NEW] += 1
+    return found != engine.CONTRADICTED
 
 
 @njit(cache=True, nogil=True, forceinline=True)
 def on_add(state, book, out, m):  # type: ignore[no-untyped-def]
     """A, F. False: its side is neither B nor S, or its name is another stock's."""
-    letter = m.data[m.at + _A_SIDE]
-    if letter not in (_B, _S):
+    if m.data[m.at + _A_SIDE] not in (_B, _S):
         state.counts[st.C_FIELD] += 1
         return False
     if not learn(state, out, m, m.at + _A_STOCK, False):
         return False
-    reference = be64(m.data, m.at + _ORDER)
-    shares = be32(m.data, m.at + _A_SHARES)
-    price = be32(m.data, m.at + _A_PRICE)
-    if find_order(book.orders, reference) >= 0:
-        state.counts[st.C_DUPLICATE_ORDER] += 1
-        return True
-    if shares == 0:
-        state.counts[st.C_ZERO] += 1
-        return True
-    side = 2 * m.locate + (0 if letter == _B else 1)
-    price_before, total_before = best(book, side)
-    put_order(book, reference, shares, price, side)
-    total = change_level(book, side, price, shares)
-    _delta(state, out, m, side, price, total, reference)
-    _quote(state, book, out, m, side, price_before, total_before, reference)
-    return True
+    return _tell(state, book, out, m, engine.add(state, book, m.locate, m.data, m.at))
 
 
 @njit(cache=True, nogil=True, forceinline=True)
 def on_reduce(state, book, out, m, kind):  # type: ignore[no-untyped-def]
     """E, C, X, D. False: its locate is not the order's."""
-    reference = be64(m.data, m.at + _ORDER)
-    slot = find_order(book.orders, reference)
-    if slot < 0:
-        state.counts[st.C_UNKNOWN] += 1
-        return True
-    side = book.orders[slot, BOOK]
-    if side >> 1 != m.locate:
-        state.counts[st.C_MISMATCH] += 1
-        return False
-    price = book.orders[slot, PRICE]
-    resting = book.orders[slot, SHARES]
-    shares = resting if kind == _T_D else be32(m.data, m.at + _E_SHARES)
-    if shares == 0:
-        state.counts[st.C_ZERO] += 1
-        return True
-    if kind in (_T_E, _T_C):
-        aggressor = _BUY if side & 1 else _SELL
-        match = be64(m.data, m.at + _MATCH)
+    change = engine.reduce(state, book, m.locate, m.data, m.at, kind)
+    if change.levels > 0 and kind in (_T_E, _T_C):
+        aggressor = _BUY if change.side & 1 else _SELL
+        shares = load32(m.data, m.at + _E_SHARES)
+        match = load64(m.data, m.at + _MATCH)
         if kind == _T_E:
-            _trade(out, m, price * PRICE_NANOS, shares, aggressor, _REGULAR, match)
+            _trade(out, m, change.price * PRICE_NANOS, shares, aggressor, _REGULAR, match)
         elif m.data[m.at + _PRINTABLE] == _N:
             state.counts[st.C_NON_PRINTABLE] += 1
         else:
-            own_price = be32(m.data, m.at + _C_PRICE) * PRICE_NANOS
+            own_price = load32(m.data, m.at + _C_PRICE) * PRICE_NANOS
             _trade(out, m, own_price, shares, aggressor, _REGULAR, match)
-    if shares > resting:
-        state.counts[st.C_OVERFILL] += 1
-        shares = resting
-    price_before, total_before = best(book, side)
-    if shares == resting:
-        drop_order(book, slot)
-    else:
-        book.orders[slot, SHARES] = resting - shares
-    total = change_level(book, side, price, -shares)
-    _delta(state, out, m, side, price, total, reference)
-    _quote(state, book, out, m, side, price_before, total_before, reference)
-    return True
+    return _tell(state, book, out, m, change)
 
 
 @njit(cache=True, nogil=True, forceinline=True)
 def on_replace(state, book, out, m):  # type: ignore[no-untyped-def]
-    """U. The new order has the old one's stock and side, and loses its place in the queue."""
-    reference = be64(m.data, m.at + _ORDER)
-    slot = find_order(book.orders, reference)
-    if slot < 0:
-        state.counts[st.C_UNKNOWN] += 1
-        return True
-    side = book.orders[slot, BOOK]
-    if side >> 1 != m.locate:
-        state.counts[st.C_MISMATCH] += 1
-        return False
-    new = be64(m.data, m.at + _U_NEW)
-    new_shares = be32(m.data, m.at + _U_SHARES)
-    new_price = be32(m.data, m.at + _U_PRICE)
-    price = book.orders[slot, PRICE]
-    resting = book.orders[slot, SHARES]
-    price_before, total_before = best(book, side)
-    drop_order(book, slot)
-    if find_order(book.orders, new) >= 0:
-        state.counts[st.C_DUPLICATE_ORDER] += 1
-        new_shares = np.int64(0)
-    elif new_shares == 0:
-        state.counts[st.C_ZERO] += 1
-    else:
-        put_order(book, new, new_shares, new_price, side)
-    if new_shares and new_price == price:
-        if new_shares != resting:
-            total = change_level(book, side, price, new_shares - resting)
-            _delta(state, out, m, side, price, total, new)
-    else:
-        total = change_level(book, side, price, -resting)
-        _delta(state, out, m, side, price, total, reference)
-        if new_shares:
-            total = change_level(book, side, new_price, new_shares)
-            _delta(state, out, m, side, new_price, total, new)
-    _quote(state, book, out, m, side, price_before, total_before, new)
-    return True
+    """U. False: its locate is not the order's."""
+    return _tell(state, book, out, m, engine.replace(state, book, m.locate, m.data, m.at))
 
 
 @njit(cache=True, nogil=True, forceinline=True)
@@ -325,29 +241,29 @@ def on_trade(state, out, m, kind):  # type: ignore[no-untyped-def]
         if state.stocks[m.locate] == 0:
             state.counts[st.C_LOCATE] += 1
             return False
-        _trade(out, m, _NO_PRICE, np.int64(0), _NONE, _BROKEN, be64(m.data, m.at + _B_MATCH))
+        _trade(out, m, _NO_PRICE, np.int64(0), _NONE, _BROKEN, load64(m.data, m.at + _B_MATCH))
         return True
     if kind == _T_P:
         if not learn(state, out, m, m.at + _P_STOCK, False):
             return False
-        shares = be32(m.data, m.at + _P_SHARES)
+        shares = load32(m.data, m.at + _P_SHARES)
         if shares == 0:
             state.counts[st.C_ZERO] += 1
             return True
-        price = be32(m.data, m.at + _P_PRICE) * PRICE_NANOS
-        _trade(out, m, price, shares, _NONE, _HIDDEN, be64(m.data, m.at + _P_MATCH))
+        price = load32(m.data, m.at + _P_PRICE) * PRICE_NANOS
+        _trade(out, m, price, shares, _NONE, _HIDDEN, load64(m.data, m.at + _P_MATCH))
         return True
     if not learn(state, out, m, m.at + _Q_STOCK, False):
         return False
-    shares = be64(m.data, m.at + _Q_SHARES)
+    shares = load64(m.data, m.at + _Q_SHARES)
     if shares == 0:
         state.counts[st.C_EMPTY_CROSS] += 1
     elif shares < 0 or shares > SHARES_MAX:
         state.counts[st.C_SIZE] += 1
         return False
     else:
-        price = be32(m.data, m.at + _Q_PRICE) * PRICE_NANOS
-        _trade(out, m, price, shares, _NONE, _CROSS, be64(m.data, m.at + _Q_MATCH))
+        price = load32(m.data, m.at + _Q_PRICE) * PRICE_NANOS
+        _trade(out, m, price, shares, _NONE, _CROSS, load64(m.data, m.at + _Q_MATCH))
     return True
 
 

@@ -13,8 +13,9 @@ from ingest.itch import handlers as on
 from ingest.itch import state as st
 from ingest.itch.book import BookArrays, levels_full, orders_full
 from ingest.itch.messages import LAYOUTS, LENGTHS
-from ingest.itch.moldudp64 import END_OF_SESSION, HEAD_BYTES, SESSION_BYTES, be16, be48, be64
+from ingest.itch.moldudp64 import END_OF_SESSION, HEAD_BYTES, SESSION_BYTES
 from ingest.itch.unowned import unowned
+from ingest.itch.wire import load16, load48, load64
 from tickloom.events import SEQ_PER_DAY
 
 TIMESTAMP_MAX = 90_000 * 10**9  # 25 hours, for the day that has them: later is no time of that day
@@ -38,12 +39,12 @@ def _message(state, book, out, data, at, size, number, ts_recv, midnight, base):
         counts[st.C_LENGTH] += 1
         on.malformed(out, m, number)
         return st.DONE
-    timestamp = be48(data, at + _TIME)
+    timestamp = load48(data, at + _TIME)
     if timestamp >= TIMESTAMP_MAX:
         counts[st.C_TIMESTAMP] += 1
         on.malformed(out, m, number)
         return st.DONE
-    locate = be16(data, at + _LOCATE)
+    locate = load16(data, at + _LOCATE)
     if kind in (_T_A, _T_F, _T_U):
         if orders_full(book):
             return st.GROW_ORDERS
@@ -78,14 +79,14 @@ def _open_packet(state, data, at, stop, place):  # type: ignore[no-untyped-def]
     if stop - at < HEAD_BYTES:
         state.counts[st.C_MALFORMED] += 1
         return st.DONE
-    sequence = be64(data, at + SESSION_BYTES)
+    sequence = load64(data, at + SESSION_BYTES)
     if sequence < 1 or sequence >= SEQ_PER_DAY:
         state.counts[st.C_MALFORMED] += 1
         return st.DONE
     for i in range(SESSION_BYTES):
         if data[at + i] != state.session[i]:
             return st.FOREIGN
-    count = be16(data, at + SESSION_BYTES + 8)
+    count = load16(data, at + SESSION_BYTES + 8)
     expected = state.shared[st.EXPECTED]
     if sequence > expected or count == END_OF_SESSION:
         return st.EARLY
@@ -110,7 +111,13 @@ def run(state, book, out, data, offsets, kinds, ts_recv, place, midnight, base):
         unowned(state.types),
         unowned(state.stocks),
     )
-    book = BookArrays(unowned(book.orders), unowned(book.sides), unowned(book.levels), unowned(book.fill))
+    book = BookArrays(
+        unowned(book.pages),
+        unowned(book.orders),
+        unowned(book.sides),
+        unowned(book.levels),
+        unowned(book.fill),
+    )
     out = st.Output(
         unowned(out.trades),
         unowned(out.quotes),
@@ -137,12 +144,12 @@ def run(state, book, out, data, offsets, kinds, ts_recv, place, midnight, base):
         at, left, number = place[st.AT], place[st.LEFT], place[st.NUMBER]
         code = st.DONE
         while left:
-            if at + 2 > stop or at + 2 + be16(data, at) > stop:
+            if at + 2 > stop or at + 2 + load16(data, at) > stop:
                 state.counts[st.C_TRUNCATED] += 1
                 left = 0
                 at = stop
                 break
-            size = be16(data, at)
+            size = load16(data, at)
             if number < shared[st.EXPECTED]:
                 state.counts[st.C_DUPLICATE] += 1
             else:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
+from numba import njit
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
@@ -62,6 +63,12 @@ load16, load32, load64 = _integer(16), _integer(32), _integer(64)
 #: ``text8(data, at)``: bytes of text without the spaces behind it, zeros in their place, as uint64 whose
 #: lowest byte is the text's first.
 text8, text16, text32, text64 = _text(8), _text(16), _text(32), _text(64)
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def load48(data, at):  # type: ignore[no-untyped-def]
+    """A big-endian unsigned integer of six bytes, as int64: a timestamp."""
+    return (load16(data, at) << 32) | load32(data, at + 2)
 
 
 @intrinsic

@@ -100,25 +100,36 @@ SHARES = st.integers(1, 4).map(lambda n: 100 * n)
 PRICES = st.integers(1, 6).map(lambda n: 100_000 + 100 * n)
 
 
-def locate_of(reference: int) -> int:
-    """References belong to a stock, as a venue's do."""
-    return reference % len(STOCKS) + 1
+#: From an order's number to its reference: as venues do it, and sparse, huge and scattered ones.
+SCHEMES = (
+    lambda n: n,
+    lambda n: n << 40,
+    lambda n: 2**64 - n,
+    lambda n: 2**63 - 6 + n,
+    lambda n: n * 0x9E3779B97F4A7C15 % 2**64,
+)
+
+
+def locate_of(number: int) -> int:
+    """Orders belong to a stock, as a venue's do."""
+    return number % len(STOCKS) + 1
 
 
 @st.composite
 def tapes(draw: st.DrawFn) -> list[bytes]:
     """Order messages over few references and prices, so that everything meets everything."""
+    reference_of = draw(st.sampled_from(SCHEMES))
     tape = [LAYOUTS["R"].pack(stock_locate=n, timestamp=1, stock=name) for n, name in enumerate(STOCKS, 1)]
     for timestamp in range(2, draw(st.integers(3, 60))):
-        reference = draw(REFERENCES)
+        number = draw(REFERENCES)
         values: dict[str, Any] = {
-            "stock_locate": locate_of(reference),
+            "stock_locate": locate_of(number),
             "timestamp": timestamp,
-            "reference": reference,
+            "reference": reference_of(number),
         }
         kind = draw(st.sampled_from("AAAAECXDUU"))
         if kind == "A":
-            stock = STOCKS[locate_of(reference) - 1]
+            stock = STOCKS[locate_of(number) - 1]
             values |= {"side": draw(st.sampled_from("BS")), "shares": draw(SHARES), "price": draw(PRICES)}
             values |= {"stock": stock}
         elif kind in "EC":
@@ -128,7 +139,7 @@ def tapes(draw: st.DrawFn) -> list[bytes]:
         elif kind == "X":
             values |= {"shares": draw(SHARES)}
         elif kind == "U":
-            new = reference + len(STOCKS) * draw(st.integers(0, 3))
+            new = reference_of(number + len(STOCKS) * draw(st.integers(0, 3)))
             values |= {"new_reference": new, "shares": draw(SHARES), "price": draw(PRICES)}
         tape.append(LAYOUTS[kind].pack(**values))
     return tape
