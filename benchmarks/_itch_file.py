@@ -19,9 +19,23 @@ OPENING = 0.04  # of all messages: orders that are there when the day begins
 MESSAGE_BYTES_MAX = 2 + max(layout.length for layout in LAYOUTS.values())
 #: Shares of the messages after the opening, to make 40 % A and F, 38 % D, 8 % U, 6 % E and C, 3 % X of all.
 SHARES = {"A": 0.365, "F": 0.010, "D": 0.396, "U": 0.083, "E": 0.0615, "C": 0.001, "X": 0.031, "P": 0.0425}
+#: What a directory entry says of a common share of the Global Select Market.
+_DIRECTORY: dict[str, int | str] = {
+    "market_category": "Q",
+    "financial_status": "N",
+    "round_lot_size": 100,
+    "round_lots_only": "N",
+    "issue_classification": "C",
+    "issue_subtype": "Z",
+    "authenticity": "P",
+    "short_sale_threshold": "N",
+    "ipo_flag": "N",
+    "luld_tier": "1",
+    "etp_flag": "N",
+    "inverse": "N",
+}
 _KINDS = np.frombuffer("".join(SHARES).encode() + b"I", dtype=np.uint8)
 _EDGES = np.cumsum(list(SHARES.values()))
-_LENGTHS = np.array([LAYOUTS[chr(kind)].length for kind in range(256) if chr(kind) in LAYOUTS])
 _DAY_OPEN_NS, _DAY_NS = 34_200 * 10**9, 23_400 * 10**9
 _A, _F, _D, _U, _E, _C, _X, _P, _I = (ord(letter) for letter in "AFDUECXPI")
 
@@ -34,7 +48,7 @@ def itch_file(messages: int, seed: int = 7) -> NDArray[np.uint8]:
     names = [f"TL{number:04d}" for number in range(1, STOCKS + 1)]
     head = [LAYOUTS["S"].pack(timestamp=1, event_code="O")]
     head += [
-        LAYOUTS["R"].pack(stock_locate=number, timestamp=2, stock=name, round_lot_size=100)
+        LAYOUTS["R"].pack(stock_locate=number, timestamp=2, stock=name, **_DIRECTORY)
         for number, name in enumerate(names, 1)
     ]
     opening = b"".join(len(raw).to_bytes(2, "big") + raw for raw in head)
@@ -128,8 +142,10 @@ def _generate(out, at, count, stocks, lengths, kinds, edges, seed):  # type: ign
             at = _put(out, at, shares, 8)
             at = _put(out, at, 66, 1)
             out[at : at + 8] = stocks[locate - 1]
+            at += 8
             for _ in range(3):
-                at = _put(out, at + 8 if at < end - 16 else at, price, 4)
+                at = _put(out, at, price, 4)
+            at = _put(out, at, 0x434C, 2)  # closing cross, C; price variation below 1 %, L
         else:
             at = _put(out, at, chosen, 8)
             if kind == _D:
