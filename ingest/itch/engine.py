@@ -88,7 +88,8 @@ def add(state, book, locate, data, at):  # type: ignore[no-untyped-def]
     reference = load64(data, at + REFERENCE)
     shares = load32(data, at + _A_SHARES)
     price = load32(data, at + _A_PRICE)
-    if find_order(book, reference) >= 0:
+    row, entry = find_order(book, reference)
+    if row >= 0:
         counts[st.C_DUPLICATE_ORDER] += 1
         return _nothing(0)
     if shares == 0:
@@ -96,7 +97,7 @@ def add(state, book, locate, data, at):  # type: ignore[no-untyped-def]
         return _nothing(0)
     side = 2 * locate + (0 if data[at + _A_SIDE] == _B else 1)
     best_key, best_total = best(book, side)
-    put_order(book, reference, shares, price, side)
+    put_order(book, entry, reference, shares, price, side)
     total = change_level(book, side, price, shares)
     return Change(np.int64(1), side, best_key, best_total, price, total, reference, price, total, reference)
 
@@ -106,7 +107,7 @@ def reduce(state, book, locate, data, at, kind):  # type: ignore[no-untyped-def]
     """E, C, X, D. More than what rests takes all that rests."""
     counts = state.counts
     reference = load64(data, at + REFERENCE)
-    row = find_order(book, reference)
+    row, entry = find_order(book, reference)
     if row < 0:
         counts[st.C_UNKNOWN] += 1
         return _nothing(0)
@@ -125,7 +126,7 @@ def reduce(state, book, locate, data, at, kind):  # type: ignore[no-untyped-def]
         shares = resting
     best_key, best_total = best(book, side)
     if shares == resting:
-        drop_order(book, reference, row)
+        drop_order(book, entry, row)
     else:
         book.orders[row, SHARES] = resting - shares
     total = change_level(book, side, price, -shares)
@@ -137,7 +138,7 @@ def replace(state, book, locate, data, at):  # type: ignore[no-untyped-def]
     """U. The new order has the old one's stock and side, and loses its place in the queue."""
     counts = state.counts
     reference = load64(data, at + REFERENCE)
-    row = find_order(book, reference)
+    row, entry = find_order(book, reference)
     if row < 0:
         counts[st.C_UNKNOWN] += 1
         return _nothing(0)
@@ -151,14 +152,15 @@ def replace(state, book, locate, data, at):  # type: ignore[no-untyped-def]
     price = np.int64(book.orders[row, PRICE])
     resting = np.int64(book.orders[row, SHARES])
     best_key, best_total = best(book, side)
-    drop_order(book, reference, row)
-    if find_order(book, new) >= 0:
+    drop_order(book, entry, row)
+    row, entry = find_order(book, new)
+    if row >= 0:
         counts[st.C_DUPLICATE_ORDER] += 1
         shares = np.int64(0)
     elif shares == 0:
         counts[st.C_ZERO] += 1
     else:
-        put_order(book, new, shares, new_price, side)
+        put_order(book, entry, new, shares, new_price, side)
     levels, total, new_total = np.int64(1), np.int64(0), np.int64(0)
     if shares and new_price == price:
         if shares == resting:

@@ -94,19 +94,17 @@ def fetch_order(book, reference):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, forceinline=True)
 def find_order(book, reference):  # type: ignore[no-untyped-def]
-    """Row of an order; -1 where it is not known."""
+    """Row of an order, -1 where it is not known; and its page, for ``put_order`` and ``drop_order``."""
     entry = _find_page(book.pages, _tag(reference))
     if entry < 0:
-        return np.int64(-1)
+        return np.int64(-1), entry
     row = (book.pages[entry, INFO] >> 8) + (reference & (PAGE - 1))
-    return row if book.orders[row, SHARES] != 0 else np.int64(-1)
+    return (row if book.orders[row, SHARES] != 0 else np.int64(-1)), entry
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def put_order(book, reference, shares, price, side):  # type: ignore[no-untyped-def]
+def put_order(book, entry, reference, shares, price, side):  # type: ignore[no-untyped-def]
     """Add an order that is not there, where ``orders_full`` has said that there is room."""
-    tag = _tag(reference)
-    entry = _find_page(book.pages, tag)
     if entry < 0:
         entry = -1 - entry
         first = book.fill[PAGE_FREE] - 1
@@ -116,7 +114,7 @@ def put_order(book, reference, shares, price, side):  # type: ignore[no-untyped-
             first = book.fill[PAGES_TAKEN] << PAGE_BITS
             book.fill[PAGES_TAKEN] += 1
         book.fill[PAGES_USED] += 1
-        book.pages[entry, TAG] = tag
+        book.pages[entry, TAG] = _tag(reference)
         book.pages[entry, INFO] = first << 8
     book.pages[entry, INFO] += 1
     row = (book.pages[entry, INFO] >> 8) + (reference & (PAGE - 1))
@@ -127,11 +125,10 @@ def put_order(book, reference, shares, price, side):  # type: ignore[no-untyped-
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def drop_order(book, reference, row):  # type: ignore[no-untyped-def]
+def drop_order(book, entry, row):  # type: ignore[no-untyped-def]
     """Free an order's row, and its page with the last one."""
     book.orders[row, SHARES] = 0
     book.fill[ORDERS_USED] -= 1
-    entry = _find_page(book.pages, _tag(reference))
     book.pages[entry, INFO] -= 1
     if book.pages[entry, INFO] & 0xFF == 0:
         first = book.pages[entry, INFO] >> 8

@@ -36,23 +36,24 @@ def test_orders_agree_with_a_dict(schemes: list[str], steps: list[tuple[int, int
     known: dict[int, tuple[int, int, int]] = {}
     for step, n, value in steps:
         reference = signed(SCHEMES[schemes[n % len(schemes)]](n))
-        row = int(orders.find_order(books.arrays, reference))
+        row, entry = orders.find_order(books.arrays, reference)
         assert (row >= 0) == (reference in known)
         if row >= 0:
             assert tuple(int(item) for item in books.arrays.orders[row, :3]) == known[reference]
         if row < 0 and step < 5:
             while orders_full(books.arrays):
                 books.grow_orders()
+                _, entry = orders.find_order(books.arrays, reference)
             known[reference] = (value, 2**32 - value, n)
-            orders.put_order(books.arrays, reference, value, 2**32 - value, n)
+            orders.put_order(books.arrays, entry, reference, value, 2**32 - value, n)
         elif row >= 0 and step >= 4:
-            orders.drop_order(books.arrays, reference, row)
+            orders.drop_order(books.arrays, entry, row)
             del known[reference]
     assert books.order_count == len(known)
     pages = {(reference % 2**64) >> orders.PAGE_BITS for reference in known}
     assert books.arrays.fill[orders.PAGES_USED] == len(pages)
     for reference, held in known.items():
-        row = orders.find_order(books.arrays, reference)
+        row, _ = orders.find_order(books.arrays, reference)
         assert tuple(int(item) for item in books.arrays.orders[row, :3]) == held
 
 
@@ -65,8 +66,10 @@ def test_memory_is_that_of_the_orders_that_rest() -> None:
     for n in range(1, 5_000):
         reference = signed(n * 0x9E3779B97F4A7C15 % 2**64)
         assert not orders_full(books.arrays)
-        orders.put_order(books.arrays, reference, 1, 1, 1)
+        _, entry = orders.find_order(books.arrays, reference)
+        orders.put_order(books.arrays, entry, reference, 1, 1, 1)
         if before:
-            orders.drop_order(books.arrays, before, orders.find_order(books.arrays, before))
+            row, entry = orders.find_order(books.arrays, before)
+            orders.drop_order(books.arrays, entry, row)
         before = reference
     assert (len(books.arrays.pages), len(books.arrays.orders)) == size
