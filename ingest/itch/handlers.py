@@ -50,12 +50,10 @@ def _at(letter: str, field: str) -> int:
     return LAYOUTS[letter].offsets[field]
 
 
-_ORDER = _at("A", "reference")  # the same place in A F E C X D U
 _MATCH = _at("E", "match_number")
 _PRINTABLE, _C_PRICE = _at("C", "printable"), _at("C", "price")
-_A_SIDE, _A_SHARES, _A_STOCK, _A_PRICE = (_at("A", name) for name in ("side", "shares", "stock", "price"))
+_A_SIDE, _A_STOCK = _at("A", "side"), _at("A", "stock")
 _E_SHARES = _at("E", "shares")
-_U_NEW, _U_SHARES, _U_PRICE = (_at("U", name) for name in ("new_reference", "shares", "price"))
 _P_SHARES, _P_STOCK, _P_PRICE, _P_MATCH = (_at("P", n) for n in ("shares", "stock", "price", "match_number"))
 _Q_SHARES, _Q_STOCK, _Q_PRICE, _Q_MATCH = (_at("Q", n) for n in ("shares", "stock", "price", "match_number"))
 _B_MATCH = _at("B", "match_number")

@@ -192,12 +192,6 @@ def be32(data, at):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def be48(data, at):  # type: ignore[no-untyped-def]
-    """Big-endian u48 as int64."""
-    return (be16(data, at) << 32) | be32(data, at + 2)
-
-
-@njit(cache=True, nogil=True, inline="always")
 def be64(data, at):  # type: ignore[no-untyped-def]
     """Big-endian u64 as int64 (two's complement)."""
     return (be32(data, at) << 32) | be32(data, at + 4)

@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.capture import CaptureBatch
@@ -145,6 +145,7 @@ def test_any_order_any_duplicates(seed: int, count: int) -> None:
     assert (sequencer.first_pending, sequencer.missing()) == (NEVER, None)
 
 
+@settings(deadline=None)  # the first example waits for the compiler
 @given(st.integers(0, 2**32))
 def test_tracker_agrees_with_the_sequencer(seed: int) -> None:
     """The compiled pass over a batch comes to the same state as the plain sequencer, however it is cut."""
