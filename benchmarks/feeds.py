@@ -3,12 +3,12 @@
 python -m benchmarks.feeds [--itch FILE] [--messages N] [--runs N]
 
 Plays a generated file (the lines say ``"input": "generated"``), or FILE, plain or gzipped. The bytes are in
-memory before the clock starts, and columns are let go batch after batch, as a bulk load does. ``value`` is
-messages over the median of the runs' wall time, ``value_cpu`` over the median of their CPU time: on a machine
-that others use it is the fairer one. ``compile_s`` is what a first call took more than a later one. The
-baseline, on the first messages of the same file, is a struct of each type and a list of tuples a type; of the
-book, beside it, dicts of orders and of levels. Where cargo is on the PATH, the Rust crate itchy decodes the
-same file; else the line says so.
+memory before the clock starts, and each batch of columns is written over the one before, as a bulk load
+does it that has passed them on. ``value`` is messages over the median of the runs' wall time, ``value_cpu``
+over the median of their CPU time: on a machine that others use the fairer one. ``compile_s`` is what a
+first call took more than a later one. The baseline, on the first messages of the same file, is a struct of
+each type and a list of tuples a type; of the book, beside it, dicts of orders and of levels. Where cargo is
+on the PATH, the Rust crate itchy decodes the same file; else the line says so.
 """
 
 from __future__ import annotations
@@ -63,8 +63,10 @@ fn main() {
 def decode_all(data: NDArray[np.uint8]) -> int:
     """Decode a batch at a time; the number of messages."""
     at = number = 0
+    memory = None
     while at < len(data):
-        columns = decode_columns(data[at : at + BATCH_BYTES], number + 1)
+        columns = decode_columns(data[at : at + BATCH_BYTES], number + 1, memory)
+        memory = columns.memory
         if not columns.messages:
             break
         at += columns.consumed

@@ -111,6 +111,17 @@ def many(count: int) -> Iterator[bytes]:
         yield framed(message + b"more" if odd else message, prefix=odd or number % 7 > 0)
 
 
+def test_memory_of_an_earlier_result() -> None:
+    """Columns written over earlier ones, of more messages or of fewer, are those of fresh memory."""
+    large, small = b"".join(many(6_000)), b"".join(many(500))
+    first = decode_columns(large)
+    again = decode_columns(small, 1, first.memory)
+    assert again.memory is first.memory
+    assert rows(again) == rows(decode_columns(small))
+    grown = decode_columns(large, 1, decode_columns(small).memory)
+    assert rows(grown) == rows(decode_columns(large))
+
+
 def test_more_than_one_stretch() -> None:
     """What is left out shifts nothing, over the borders of stretches too."""
     data = b"".join(many(3 * columns_module.STRETCH + 5))
