@@ -28,7 +28,7 @@ from ingest.itch.orders import fetch_order, fetch_page
 from ingest.itch.unowned import unowned
 from ingest.itch.wire import load16, load48, load64
 
-AHEAD = 32  # messages whose orders are asked for at once: about as many lines as a core waits for
+AHEAD = 32  # messages whose orders are asked for at once
 _LEFT_OUT = len(LAYOUTS)  # row of a message that is not of its type's length, or of no type
 _A, _F, _E, _C, _X, _D, _U, _R, _P = (int(ROWS[ord(letter)]) for letter in "AFECXDURP")
 _LOCATE, _TIME = LAYOUTS["S"].offsets["stock_locate"], LAYOUTS["S"].offsets["timestamp"]

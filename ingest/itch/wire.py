@@ -1,9 +1,8 @@
 """Big-endian fields out of bytes, in one machine instruction each: what the bulk kernels read and write with.
 
 Numba checks each index for a negative one and builds an integer byte by byte; the wide loads here do
-neither, which is worth a factor of three in a loop over fields. Nothing here checks bounds: a kernel that
-uses these has seen before that the whole message lies in the array. ``prefetch`` asks for a line of memory
-that is needed some messages later: the latency of main memory is that of about ten whole messages.
+neither. Nothing here checks bounds: a kernel that uses these has seen before that the whole message lies in
+the array. ``prefetch`` asks for a line of memory that is needed some messages later.
 """
 
 from __future__ import annotations
