@@ -5,3 +5,5 @@ Here: a rule's text (``rules``, ``header``, ``parameters``, ``sqltext``), what i
 (``builder``, ``job``, ``tape``). The rooms: ``authoring`` checks and explains, ``compiled`` and
 ``absence`` match, ``live`` runs on Flink, ``stored`` runs over history and proves.
 """
+
+import tickloom  # noqa: F401  (before Numba: it says where compiled kernels are kept)

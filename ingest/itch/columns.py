@@ -18,7 +18,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ingest.itch.files import open_plain
+from ingest.pcap import open_plain
 from ingest.itch.messages import LAYOUTS, LENGTH_BYTES, LENGTHS, Field
 from ingest.itch.unowned import unowned
 from ingest.itch.wire import load16, load32, load64, text8, text16, text32, text64
