@@ -17,7 +17,6 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
@@ -31,6 +30,7 @@ from tickloom.clock import NS_PER_MS
 from tickloom.events import OrderState
 from tickloom.instruments import Registry
 from tickloom.prices import NANOS
+from tickloom.records import replace
 
 DECISIONS = 5_000
 BOOKS = 512

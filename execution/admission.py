@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from execution import metrics
 from execution.journal import Journal
@@ -16,6 +15,7 @@ from execution.risk import Refusal, pair_leg
 from execution.sizing import OrderIntent
 from tickloom.clock import NS_PER_S, Clock
 from tickloom.events import OrderState, Signal
+from tickloom.records import replace
 
 
 class Admission:

@@ -9,11 +9,12 @@ two sources interleave. Where both have told and do not agree, somebody must loo
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from execution.venues import Report, ReportType
 from tickloom.events import Execution
 from tickloom.prices import format_nanos
+from tickloom.records import replace
 
 COPIED = (ReportType.TRADE, ReportType.TRADE_CANCELLED, ReportType.TRADE_CORRECTED)
 HELD_MAX = 100_000  # executions that wait; beyond it the oldest do not wait any longer

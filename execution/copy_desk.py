@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -20,6 +19,7 @@ from execution.venues.simulated.gateway import CLIENT
 from tickloom.clock import NS_PER_MS, Clock
 from tickloom.errors import DestinationsError
 from tickloom.events import Execution, OrderState
+from tickloom.records import replace
 from tickloom.stack import opened
 
 _log = structlog.get_logger("drop_copy")

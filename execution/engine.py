@@ -8,7 +8,7 @@ makes its effect durable in one transaction, and returns what the shell must now
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -33,6 +33,7 @@ from execution.venues import Report, ReportType
 from tickloom.clock import NS_PER_MS, NS_PER_S, Clock
 from tickloom.events import OrderState, Signal
 from tickloom.instruments import Registry
+from tickloom.records import replace
 
 ACK_TIMEOUT_NS = 2 * NS_PER_S  # a venue that has not answered by then has perhaps not heard
 ASK_INTERVAL_NS = 2 * NS_PER_S

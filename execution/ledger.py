@@ -8,9 +8,9 @@ of both, at the price that reaches further. Everything here that writes is calle
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 import structlog
+from msgspec.structs import replace
 
 from execution import metrics
 from execution.journal import Journal

@@ -19,6 +19,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from execution.risk.market_table import MarketTable
@@ -36,8 +37,7 @@ _VENUE_PHASES = _CLOSED | {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class MarketView:
+class MarketView(msgspec.Struct, frozen=True, gc=False):
     """What is known of an instrument at one moment. Prices: nanos; NO_PRICE on an empty side.
 
     untrusted, halted: why, empty where it is not. feed_ts: when its shard last said anything, ns.

@@ -13,7 +13,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import msgspec
+from msgspec.structs import replace
 
 from tickloom.errors import OrderStateError
 from tickloom.events import Execution, Order, OrderState
@@ -54,6 +57,7 @@ TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {
 }
 
 
+@lru_cache(maxsize=1_024)  # a signal's is asked for when the journal is, and when it is sized
 def client_order_id(signal_id: str, leg: int) -> str:
     """ClOrdID of a signal's leg: the same signal gives the same id on every run, so one order.
 
@@ -63,8 +67,7 @@ def client_order_id(signal_id: str, leg: int) -> str:
     return base64.b32encode(digest[:_HASHED_BYTES])[:ORDER_ID_LENGTH].decode()
 
 
-@dataclass(frozen=True, slots=True)
-class OrderRecord:
+class OrderRecord(msgspec.Struct, frozen=True, gc=False):
     """All that is known of an order. quantities, limit_price: nanos; filled_value: nanos squared.
 
     ``leg`` numbers the orders of one signal from 0. ``revision`` counts changes from 0.

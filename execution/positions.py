@@ -14,11 +14,12 @@ a bust pays.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from tickloom.errors import ExecutionError
 from tickloom.events import Execution
 from tickloom.prices import NANOS
+from tickloom.records import replace
 
 Key = tuple[str, str]
 

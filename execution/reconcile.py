@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from execution.destinations import SIMULATED, Connectivity
@@ -15,6 +15,7 @@ from execution.ouch.values import CLIENT_ORDER_ID_LENGTH
 from execution.positions import PositionBook
 from tickloom.events import Execution, OrderState
 from tickloom.prices import format_nanos
+from tickloom.records import replace
 
 
 @dataclass(frozen=True, slots=True)

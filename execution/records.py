@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from execution.orders import OrderRecord, client_order_id
 from execution.risk import Refusal

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from execution import metrics, replacing
 from execution.journal import Journal
@@ -16,6 +15,7 @@ from execution.risk import Refusal
 from tickloom.clock import Clock
 from tickloom.errors import OrderStateError
 from tickloom.events import OrderState
+from tickloom.records import replace
 
 
 class Replacer:

@@ -7,14 +7,13 @@ PENDING_NEW; either may turn out to be the one that lives.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from execution.orders import OrderRecord, transition
 from execution.records import replacement_of
 from execution.venues import Report
 from tickloom.errors import OrderStateError
 from tickloom.events import OrderState
 from tickloom.prices import format_nanos
+from tickloom.records import replace
 
 
 def request(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from execution import replacing
 from execution.orders import OrderRecord, amend, fill, transition
@@ -10,6 +10,7 @@ from execution.venues import Report, ReportType
 from tickloom.errors import OrderStateError
 from tickloom.events import Execution, OrderState
 from tickloom.prices import format_nanos
+from tickloom.records import replace
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ rounded to the tick towards the mid, but never short of the far side itself.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from execution.limits import RuleLimits
 from execution.market import MarketView
@@ -24,8 +25,7 @@ from tickloom.prices import NANOS, NO_PRICE
 BPS = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class OrderIntent:
+class OrderIntent(msgspec.Struct, frozen=True, gc=False):
     """What we would like to send. quantity, limit_price: nanos; 0 where they cannot be told.
 
     ``unwinding``: it takes down a position, so it may leave also if its rule is switched off.

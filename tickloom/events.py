@@ -268,8 +268,7 @@ class OrderState(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(msgspec.Struct, frozen=True, gc=False):
     """One revision of an order. quantity, prices: nanos. ``revision`` counts state changes from 0.
 
     ``venue``: whose instrument it is. ``destination`` (ExDestination, FIX tag 100): where it goes, if that is
@@ -294,8 +293,7 @@ class Order:
     destination: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Execution:
+class Execution(msgspec.Struct, frozen=True, gc=False):
     """One fill. price, quantity, fee: nanos; a fee below 0 is a rebate.
 
     ``execution_id`` is unique among those of the ``destination`` that reported it (empty: the ``venue``,
@@ -322,8 +320,7 @@ class Execution:
         return self.destination or self.venue
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(msgspec.Struct, frozen=True, gc=False):
     """What is held of an instrument. quantity signed, nanos; P&L in nanos of the quote currency."""
 
     venue: str

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from execution.exchange.orders import Outcome, VenueOrder, report
 from execution.venues import ReportType
 from tickloom.events import Execution
+from tickloom.records import replace
 
 
 @dataclass(slots=True)

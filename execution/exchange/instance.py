@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,6 +36,7 @@ from tickloom.clock import Clock
 from tickloom.errors import SettingsError
 from tickloom.instruments import Registry
 from tickloom.prices import NANOS
+from tickloom.records import replace
 
 _PORTS = ("fix", "ouch", "feed", "rerequest")
 _OWN_PORTS = ("port", "control_port", "drop_copy_port", "metrics_port")

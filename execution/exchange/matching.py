@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 
 from execution.exchange import feed_rows
@@ -42,6 +41,7 @@ from execution.exchange.requests import (
 from execution.venues import Report, ReportType
 from tickloom.events import EventBlock, Execution, OrderState
 from tickloom.instruments import Registry
+from tickloom.records import replace
 
 __all__ = ["MatchingEngine", "Outcome", "VenueOrder"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -21,6 +20,7 @@ from tickloom.clock import SystemClock
 from tickloom.codec import TickBatch
 from tickloom.errors import ServiceError
 from tickloom.instruments import Registry
+from tickloom.records import replace
 from tickloom.settings import ExchangeSettings, KafkaSettings
 from tickloom.stack import opened
 from tickloom.stack.ports import free_ports

@@ -11,7 +11,6 @@ from __future__ import annotations
 import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from execution.venues import Report, ReportType
 from execution.venues.simulated.protocol import encode
 from tickloom.errors import JournalError
 from tickloom.events import Execution, OrderState
+from tickloom.records import replace
 
 SCHEMA_VERSION = 2
 _SCHEMA = (

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from execution.journal.outbox import OutboxTables
 from tickloom.events import Execution
+from tickloom.records import replace
 
 BUST, CORRECTION = "bust", "correction"
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+import msgspec
+
 from execution.orders import OrderRecord
 from tickloom.events import OrderState
 
@@ -31,8 +33,7 @@ class ReportType(StrEnum):
     CANCEL_REJECTED = "cancel_rejected"  # OrderCancelReject (9)
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(msgspec.Struct, frozen=True, gc=False):
     """What a venue says about one order.
 
     last_quantity, last_price, filled_quantity: nanos. ``report_seq`` counts the venue's durable

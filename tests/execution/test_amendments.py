@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from tests.execution.model.world import World
 from tests.execution.test_parents import NEAR, Script
 from tickloom.events import Execution, OrderState
 from tickloom.prices import NANOS
+from tickloom.records import replace
 
 PRICE = 152_410_000_000
 TAKER_FEE = 40 * 3_000_000  # 40 shares at 0.003

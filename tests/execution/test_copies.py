@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from execution.copies import Copies
 from execution.orders import OrderRecord
@@ -10,6 +10,7 @@ from execution.reports import Known, effect_of
 from execution.venues import Report, ReportType
 from tickloom.events import Execution, OrderState
 from tickloom.prices import NANOS
+from tickloom.records import replace
 
 WAIT_NS = 500
 TRADE = Report(

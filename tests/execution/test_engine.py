@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from tickloom.clock import NS_PER_S, ReplayClock, SystemClock
 from tickloom.codec import TickBatch
 from tickloom.events import TRADE_DTYPE, EventBlock, OrderState, Signal, SymbolTable, make_seq
 from tickloom.prices import NANOS
+from tickloom.records import replace
 
 RESTING = LIMITS.replace('"ioc"', '"day"')
 #: Orders of 1.05 million shares of ALFA against the million that is displayed: a part of each rests.

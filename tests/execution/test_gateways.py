@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from execution.venues.simulated.gateway import SimulatedGateway
 from tests.execution.venues.ouch.world import order
 from tickloom.clock import SystemClock
 from tickloom.errors import DestinationsError
+from tickloom.records import replace
 from tickloom.settings import ExchangeSettings
 from tickloom.stack import opened
 

@@ -6,7 +6,6 @@ import os
 import signal as signals
 import sqlite3
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from tests.execution.rig import VENUE, make_signal
 from tickloom.errors import JournalError
 from tickloom.events import Execution, OrderState, Signal
 from tickloom.prices import NANOS
+from tickloom.records import replace
 
 SIGNALS = [
     make_signal(1, "ALFA"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from tests.execution.rig import VENUE, make_signal
 from tickloom.errors import JournalError
 from tickloom.events import Execution, OrderState
 from tickloom.prices import NANOS
+from tickloom.records import replace
 
 ORDER = OrderRecord(
     *("ID", "signal", 0, "rule", VENUE, "ALFA", "buy", 10 * NANOS, 5 * NANOS, "ioc", OrderState.FILLED, 1, 2),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html.parser
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -25,6 +24,7 @@ from tickloom.cli import _mount, app
 from tickloom.events import EventBlock, Execution, OrderState, Signal, SymbolTable
 from tickloom.instruments import Registry
 from tickloom.prices import NANOS
+from tickloom.records import replace
 from tickloom.settings import QuestDbSettings
 
 DAY, VENUE = "2025-09-15", "XNAS"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,6 +28,7 @@ from tickloom.clock import NS_PER_DAY, NS_PER_S
 from tickloom.codec import TickBatch, encode
 from tickloom.events import QUOTE_DTYPE, EventBlock, Execution, OrderState, Signal, SymbolTable
 from tickloom.prices import NANOS, NO_PRICE
+from tickloom.records import replace
 from tickloom.settings import KafkaSettings, QuestDbSettings
 
 CENT = NANOS // 100

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from storage import QuestDbFacts, QuestDbReader, wait_applied
 from tickloom.errors import ServiceError
 from tickloom.events import Execution, Order, OrderState, Position, Signal, signal_id
 from tickloom.prices import NO_PRICE
+from tickloom.records import replace
 from tickloom.settings import QuestDbSettings
 
 TS = 1_795_180_500_123_000_000

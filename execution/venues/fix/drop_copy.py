@@ -8,7 +8,6 @@ it has. Nothing is ever sent on it but the session's own messages.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -24,6 +23,7 @@ from execution.venues import Report
 from execution.venues.fix import reports
 from tickloom.clock import Clock
 from tickloom.errors import FieldError
+from tickloom.records import replace
 
 _log = structlog.get_logger("drop_copy")
 

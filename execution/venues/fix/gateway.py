@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -42,6 +41,7 @@ from execution.venues import GatewayEvents
 from execution.venues.fix import reports
 from tickloom.clock import Clock
 from tickloom.errors import FieldError, SettingsError
+from tickloom.records import replace
 
 APP_TYPES = frozenset({"8", "9", "j"})
 REPEATED = frozenset({b"F", b"H", b"AF"})  # what may be sent again: it trades nothing

@@ -18,7 +18,6 @@ import contextlib
 import random
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -36,6 +35,7 @@ from tickloom.clock import NS_PER_S, Clock, SystemClock
 from tickloom.errors import DecodeError, ExecutionError, PriceRangeError
 from tickloom.events import OrderState
 from tickloom.prices import NANOS
+from tickloom.records import replace
 
 CONNECT_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 1.0

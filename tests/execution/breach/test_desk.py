@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -16,6 +14,7 @@ from tests.execution.risk.world import ASK, BID, MS, NOW, World, intent, registr
 from tests.execution.valuation.test_engine import RETURNS
 from tickloom.instruments import Pair, Registry
 from tickloom.prices import NANOS
+from tickloom.records import replace
 
 FIRM, RULE, INSTRUMENT = Level.FIRM, Level.STRATEGY, Level.INSTRUMENT
 PLAN = {"stages": '["stop_new", "cancel_open", "reduce", "flat"]', "participation_bps": "1000"}

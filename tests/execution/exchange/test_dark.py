@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from execution.exchange.matching import MatchingEngine
@@ -12,6 +10,7 @@ from execution.exchange.requests import NewOrder, OrderType
 from tests.execution.exchange.feed import CENT, REGISTRY, Market, fills
 from tickloom.events import OrderState, Side, StatusCode
 from tickloom.prices import NANOS
+from tickloom.records import replace
 
 BUY = NewOrder("B", "DARK", "ALFA", "buy", 100 * NANOS, 0, "day", OrderType.MIDPOINT)
 SELL = replace(BUY, order_id="S", side="sell")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +24,7 @@ from tests.execution.rig import VENUE
 from tests.execution.venues.ouch.world import CLOCK, WAIT_S, Agent, Venue, order
 from tickloom.events import OrderState
 from tickloom.prices import NANOS
+from tickloom.records import replace
 
 CLIENT, OTHER = "TICKLOOM", "OTHER"
 LOW = 100 * NANOS

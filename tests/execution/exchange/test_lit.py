@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from execution.exchange.matching import MatchingEngine
@@ -13,6 +11,7 @@ from execution.venues import ReportType
 from tests.execution.exchange.feed import CENT, REGISTRY, Market, fills, told
 from tickloom.events import OrderState, Side, StatusCode
 from tickloom.prices import NANOS
+from tickloom.records import replace
 
 BUY = NewOrder("B", "XNAS", "ALFA", "buy", 100 * NANOS, 100_00 * CENT, "day")
 SELL = NewOrder("S", "XNAS", "ALFA", "sell", 100 * NANOS, 100_02 * CENT, "day")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from execution.exchange.matching import MatchingEngine
@@ -12,6 +10,7 @@ from execution.venues import ReportType
 from tests.execution.exchange.feed import CENT, REGISTRY, Market, told
 from tickloom.events import Condition, OrderState, Side, StatusCode
 from tickloom.prices import NANOS
+from tickloom.records import replace
 
 
 @pytest.fixture

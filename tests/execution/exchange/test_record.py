@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from execution.exchange.requests import NewOrder, OrderType, ReplaceOrder
 from tests.execution.exchange.feed import CENT, REGISTRY, Market
 from tickloom.errors import JournalError
 from tickloom.prices import NANOS
+from tickloom.records import replace
 
 
 def test_orders_come_back_whole(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from execution.fix.build import field_bytes
@@ -12,6 +11,7 @@ from execution.fix.configuration import Delivered, Ended, Event, LoggedOn, Rejec
 from execution.fix.session import Session
 from execution.fix.store import MemoryStore, SqliteStore, Store
 from tickloom.clock import NS_PER_S
+from tickloom.records import replace
 
 CLIENT = SessionConfiguration(
     sender="US", target="THEM", initiator=True, app_types=frozenset({"8", "9", "j"}), heartbeat_s=10

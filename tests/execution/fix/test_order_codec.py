@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,6 +25,7 @@ from execution.fix.orders import (
 from tickloom.clock import NS_PER_MS
 from tickloom.errors import FieldError
 from tickloom.prices import NANOS
+from tickloom.records import replace
 
 TS = 1_795_132_800_123 * NS_PER_MS
 CODECS = {begin.decode(): Codec(dictionary) for begin, dictionary in DICTIONARIES.items()}

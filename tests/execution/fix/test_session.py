@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from execution.fix.store import MemoryStore
 from tests.execution.fix.pair import CLIENT, START_NS, VENUE, Pair, Side, messages, order, types
 from tickloom.clock import NS_PER_S
 from tickloom.errors import SettingsError
+from tickloom.records import replace
 
 CODEC = Codec(FIX44)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -23,6 +22,7 @@ from tickloom.errors import JournalError
 from tickloom.events import Execution, OrderState, Signal
 from tickloom.instruments import Registry
 from tickloom.prices import NANOS
+from tickloom.records import replace
 
 T0 = 1_795_306_980_000_000_000  # own clock
 EVENT = 1_795_357_900_000_000_000  # the venue's: a replayed session

@@ -6,7 +6,7 @@ The figures are arithmetic on paper: the mid is 100, an order is 100 at 101 unle
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -27,6 +27,7 @@ from tests.execution.risk.world import (
     world,
 )
 from tickloom.prices import NANOS, NO_PRICE
+from tickloom.records import replace
 
 FIRM, RULE, INSTRUMENT = Level.FIRM, Level.STRATEGY, Level.INSTRUMENT
 ALL = (FIRM, RULE, INSTRUMENT)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -14,6 +12,7 @@ from tests.execution.risk.reference import Reference
 from tests.execution.risk.world import ASK, BID, SCOPES, World, intent, world
 from tickloom.events import Execution, OrderState
 from tickloom.prices import NANOS
+from tickloom.records import replace
 
 POSITION, GROSS, NET, OPEN = 300, 45_000, 25_000, 6
 TABLES = {

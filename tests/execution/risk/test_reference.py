@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from fractions import Fraction
 from math import ceil
 
@@ -16,6 +15,7 @@ from tests.execution.risk.reference import Reference
 from tests.execution.risk.world import NOW, World, intent, world
 from tickloom.events import OrderState
 from tickloom.prices import NANOS
+from tickloom.records import replace
 
 quantities = st.one_of(st.integers(1, 1_000), st.integers(1, 10**15))
 prices = st.one_of(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from execution.limits import Limits, parse
@@ -12,6 +12,7 @@ from execution.sizing import OrderIntent
 from tickloom.events import Execution, OrderState
 from tickloom.instruments import Instrument, Registry, Venue
 from tickloom.prices import NANOS
+from tickloom.records import replace
 
 MS = 1_000_000
 NOW = 1_800_000_000 * NANOS

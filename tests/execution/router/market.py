@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from execution.destinations import Destination, Destinations
 from execution.exchange.matching import MatchingEngine, Outcome
@@ -25,6 +25,7 @@ from tests.execution.router.world import CENT, NOW, REGISTRY, child_of
 from tickloom.clock import NS_PER_MS
 from tickloom.events import OrderState, Side
 from tickloom.prices import NANOS
+from tickloom.records import replace
 
 MILL = NANOS // 1_000  # a tenth of a cent
 PROFILES = {

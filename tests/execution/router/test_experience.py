@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -20,6 +18,7 @@ from tickloom.clock import NS_PER_MS
 from tickloom.codec import TickBatch
 from tickloom.events import GAP_DTYPE, EventBlock, GapReason, OrderState, Side, SymbolTable
 from tickloom.prices import NANOS
+from tickloom.records import replace
 
 XNAS = LIT[0]
 

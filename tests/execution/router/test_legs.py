@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -16,6 +15,7 @@ from tests.execution.router.world import CENT, World, book, chosen, parent, sett
 from tickloom.clock import NS_PER_MS
 from tickloom.events import OrderState
 from tickloom.prices import NANOS, format_nanos
+from tickloom.records import replace
 
 LOT = NANOS
 

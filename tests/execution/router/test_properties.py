@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +13,7 @@ from tests.execution.router.world import settings as routing
 from tickloom.clock import NS_PER_MS
 from tickloom.events import OrderState
 from tickloom.prices import NANOS
+from tickloom.records import replace
 
 LIT = ("XNAS", "BATS", "EDGX")
 

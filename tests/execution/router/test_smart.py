@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from execution.router import record
@@ -23,6 +21,7 @@ from tests.execution.router.world import (
 from tickloom.clock import NS_PER_MS, NS_PER_S
 from tickloom.events import OrderState
 from tickloom.prices import NANOS
+from tickloom.records import replace
 
 NO_DARK = {"dark": {"enabled": False}}
 

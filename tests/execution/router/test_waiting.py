@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from execution.router.waiting import bet, post_price, queue_share
@@ -11,6 +9,7 @@ from execution.venues import ReportType
 from tests.execution.router.world import CENT, NOW, World, book, chosen, parent, settings
 from tickloom.clock import NS_PER_MS
 from tickloom.prices import NANOS
+from tickloom.records import replace
 
 FREE: dict[str, object] = {"miss_bps": 0.0, "drift_bps_per_s": 0.0}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -26,6 +25,7 @@ from tests.execution.router.world import REGISTRY, settings
 from tickloom.clock import NS_PER_MS, ReplayClock, SystemClock
 from tickloom.events import OrderState, Signal
 from tickloom.prices import NANOS
+from tickloom.records import replace
 
 LEG_RISK = 2_500
 GATEWAY = "simulated"

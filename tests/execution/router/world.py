@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from execution.destinations import Destination, Destinations
 from execution.orders import OrderRecord
@@ -16,6 +15,7 @@ from tickloom.clock import NS_PER_MS
 from tickloom.events import OrderState
 from tickloom.instruments import Registry
 from tickloom.prices import NANOS
+from tickloom.records import replace
 
 CENT = NANOS // 100
 NOW = 1_800_000_000 * NANOS

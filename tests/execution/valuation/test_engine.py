@@ -96,7 +96,7 @@ def test_a_hedge_that_lowers_var_passes_a_breached_limit() -> None:
     one.fill("buy", 100 * NANOS, BID)
     RiskEngine(one.book, RETURNS)
     hedge = intent(50 * NANOS, BID, "sell")
-    from dataclasses import replace
+    from tickloom.records import replace
 
     assert one.check(replace(hedge, symbol="BRVO")).passed
     refused = one.check(replace(intent(50 * NANOS), symbol="BRVO"))

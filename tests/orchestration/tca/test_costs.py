@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -16,6 +15,7 @@ from orchestration.tca.shortfall import paper_less_real, shortfall
 from orchestration.tca.terms import COMPONENTS, Fill, OrderCost, Parent, Skipped
 from tests.orchestration.tca.market import T0, S, clock_of, fill_of, parent_of, tape_of
 from tickloom.prices import NANOS
+from tickloom.records import replace
 
 VALUE = NANOS * NANOS
 DAY = (T0 - 10 * S, T0 + 3_600 * S)

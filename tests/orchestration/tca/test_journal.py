@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from orchestration.tca.journal import parents
 from orchestration.tca.terms import Parent
 from tickloom.events import Execution, OrderState, Signal
 from tickloom.prices import NANOS
+from tickloom.records import replace
 
 T0 = 1_795_185_000_000_000_000
 ORDER = OrderRecord(

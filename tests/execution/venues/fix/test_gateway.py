@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,6 +32,7 @@ from tickloom.clock import SystemClock
 from tickloom.errors import FieldError, SettingsError
 from tickloom.events import OrderState
 from tickloom.prices import NANOS
+from tickloom.records import replace
 
 WAIT_S = 20.0
 VENUE = SessionConfiguration(
