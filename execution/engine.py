@@ -19,7 +19,7 @@ from execution.killswitch import KillSwitch
 from execution.ledger import Ledger, of_states
 from execution.limits import Limits
 from execution.market import MarketState
-from execution.orders import OrderRecord, transition
+from execution.orders import OrderRecord, client_order_id, transition
 from execution.parents import Parents
 from execution.pretrade import PreTrade
 from execution.records import intent_of, record_of
@@ -159,6 +159,11 @@ class OrderEngine:
             self.ledger.alert("signal", f"{source.topic}/{source.partition}@{source.offset}: {text}")
             self._advance(source)
 
+    def look_up(self, signals: Sequence[Signal]) -> None:
+        """Ask the journal at once about signals that come now. Inside the transaction that takes them."""
+        self.journal.look_up_signals(signal.signal_id for signal in signals)
+        self.journal.look_up_orders(client_order_id(signal.signal_id, 0) for signal in signals)
+
     def on_signal(self, signal: Signal, source: Source | None = None) -> list[OrderRecord]:
         """Size, check and journal a signal; the orders to send, whose intent is durable by then."""
         if self.journal.has_signal(signal.signal_id):
@@ -230,6 +235,14 @@ class OrderEngine:
         """No session any more: whatever waited for an answer there is UNKNOWN."""
         self._unknown(of_states(self._sessions.of(gateway, self.open.values()), *_WAITING), why)
 
+    def on_reports(self, reports: Sequence[Report], gateway: str) -> list[OrderRecord]:
+        """What came together, in one transaction; as :meth:`on_report`."""
+        with self.journal.transaction():
+            self.journal.look_up_executions(
+                (report.venue, report.execution_id) for report in reports if report.execution_id
+            )
+            return [order for report in reports for order in self.on_report(report, gateway)]
+
     def on_report(self, report: Report, gateway: str) -> list[OrderRecord]:
         """Book what a venue says; the orders to send: parts of a parent, or what the venue never saw."""
         session = self._sessions[gateway]
@@ -252,7 +265,6 @@ class OrderEngine:
 
     def _after(self, effect: Effect, report: Report, session: GatewaySession) -> list[OrderRecord]:
         """What follows from an order's change, once it is durable."""
-        self.ledger.gauges()
         order = effect.order
         if order is None:
             return []
@@ -355,6 +367,7 @@ class OrderEngine:
                 and self._connected(order.sent_to)
             ]
         )
+        self.ledger.gauges()
         halted = self.kill_switch.halted_because()
         metrics.HALTED.set(0 if halted is None else 1)
         self._take_back_parents(halted, clock_ns)

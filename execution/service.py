@@ -300,22 +300,25 @@ class ExecutionService:
             part, batch[:size] = batch[:size], []
             if size == 1:
                 await self._wait_for_venue(part[0][0])
-            with self.journal.transaction():
-                orders = [order for message in part for order in self._decide(*message)]
-            self._send(orders)
+            self._send(self._decide(part))
 
     def _in_session(self) -> bool:
         """Whether every market that orders can go to has a session."""
         return all(self.gateway.trades(market) for market in self.gateway.markets)
 
-    def _decide(self, value: bytes, partition: int, offset: int) -> list[OrderRecord]:
-        source = Source(topics.SIGNALS, partition, offset)
-        try:
-            signal = parse_signal(value)
-        except (msgspec.MsgspecError, ValueError) as error:
-            self.engine.on_malformed(f"{error} in {value[:200]!r}", source)
-            return []
-        return self.engine.on_signal(signal, source)
+    def _decide(self, messages: list[tuple[bytes, int, int]]) -> list[OrderRecord]:
+        """The orders of consecutive messages; all of it is durable when this returns."""
+        found = [_parsed(value) for value, _, _ in messages]
+        orders: list[OrderRecord] = []
+        with self.journal.transaction():
+            self.engine.look_up([signal for signal in found if isinstance(signal, Signal)])
+            for signal, (value, partition, offset) in zip(found, messages, strict=True):
+                source = Source(topics.SIGNALS, partition, offset)
+                if isinstance(signal, Signal):
+                    orders += self.engine.on_signal(signal, source)
+                else:
+                    self.engine.on_malformed(f"{signal} in {value[:200]!r}", source)
+        return orders
 
     async def _wait_for_venue(self, value: bytes) -> None:
         """A venue that is away may be back before the signal is too old; the gate has the last word."""
@@ -366,9 +369,7 @@ class ExecutionService:
 
     def _on_reports(self, reports: list[Report], gateway: str) -> None:
         """What came together is one transaction; durable when this returns."""
-        with self.journal.transaction():
-            orders = [order for report in reports for order in self.engine.on_report(report, gateway)]
-        self._send(orders)
+        self._send(self.engine.on_reports(reports, gateway))
 
     def _on_session(self, gateway: str, session: str) -> None:
         for order in self.engine.on_session(gateway, session):
@@ -484,6 +485,14 @@ class ExecutionService:
 def feeds(settings: ExecutionSettings, connectivity: Connectivity) -> tuple[str, ...]:
     """The venues whose ticks the agent follows: its markets, and the books of their destinations."""
     return tuple(dict.fromkeys((*settings.venues, *connectivity.destinations.books())))
+
+
+def _parsed(value: bytes) -> Signal | Exception:
+    """A signal, or why it is none."""
+    try:
+        return parse_signal(value)
+    except (msgspec.MsgspecError, ValueError) as error:
+        return error
 
 
 def parse_signal(value: bytes) -> Signal:

@@ -7,8 +7,9 @@ import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ class Database:
         self._lock_fd = -1
         self._depth, self._torn = 0, False
         self._later: dict[str, dict[Any, tuple[Any, ...]]] = {}
+        self._absent: set[tuple[str, ...]] = set()
         self.epoch = 0  # of the agent that this is; 0: it is none
         self.agent = ""  # tells it from one of the same epoch on a copy of the journal
         try:
@@ -193,6 +195,7 @@ class Database:
                 raise
             finally:
                 self._depth = 0
+                self._absent.clear()
             self._commit()
         except sqlite3.Error as error:
             raise JournalError(
@@ -222,6 +225,24 @@ class Database:
         rows = self._later.setdefault(statement, {})
         rows[key or len(rows)] = row
 
+    def _look_up(self, table: str, columns: tuple[str, ...], keys: Iterable[tuple[str, ...]]) -> None:
+        """Note which of ``keys`` are not in a table: one statement for what is asked in this transaction.
+
+        That holds until the transaction ends, since nobody else can write in it. What adds such a row takes
+        it from :attr:`_absent`. Outside of a transaction nothing is noted.
+        """
+        wanted = dict.fromkeys(keys)
+        if not self._depth or not wanted:
+            return
+        self._write_now()
+        asked = list(wanted)
+        # texts for 1, 2, 4 .. keys only, so that the statements stay prepared
+        asked += asked[:1] * ((1 << (len(asked) - 1).bit_length()) - len(asked))
+        rows = self._db.execute(
+            _look_up_text(table, columns, len(asked)), [value for key in asked for value in key]
+        )
+        self._absent.update((table, *key) for key in wanted.keys() - {tuple(row) for row in rows})
+
     def _write_now(self) -> None:
         """Write what waits for the end of the transaction."""
         if self._later:
@@ -235,6 +256,16 @@ class Database:
     def _one(self, query: str, *values: Any) -> tuple[Any, ...] | None:
         row: tuple[Any, ...] | None = self._db.execute(query, values).fetchone()
         return row
+
+
+@cache
+def _look_up_text(table: str, columns: tuple[str, ...], count: int) -> str:
+    """Keys that are in a table. A join, not IN: that one scans the index where keys have two columns."""
+    names = [f"key{number}" for number in range(len(columns))]
+    values = ", ".join([f"({', '.join('?' * len(columns))})"] * count)
+    on = " AND ".join(f"{column} = {name}" for column, name in zip(columns, names, strict=True))
+    wanted = f"WITH wanted ({', '.join(names)}) AS (VALUES {values})"
+    return f"{wanted} SELECT {', '.join(names)} FROM wanted CROSS JOIN {table} ON {on}"
 
 
 def _same_file(fd: int, path: Path) -> bool:

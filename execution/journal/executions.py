@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,8 @@ _COLUMNS = (
     "rule, execution_id, order_id, venue, symbol, side, price, quantity, ts, ts_recv, destination, fee, "
     "liquidity"
 )
+_KEY = ("destination", "execution_id")
+_INSERT = f"INSERT INTO executions ({_COLUMNS}) VALUES ({', '.join('?' * (_COLUMNS.count(',') + 1))})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +42,31 @@ class ExecutionTables(OutboxTables):
 
     def add_execution(self, execution: Execution, rule: str) -> bool:
         """False if this destination's execution is in here already; then nothing changed."""
-        done = self._db.execute(
-            f"INSERT INTO executions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
-            "ON CONFLICT DO NOTHING",
+        if self.has_execution(execution.reported_by, execution.execution_id):
+            return False
+        self._absent.discard(("executions", execution.reported_by, execution.execution_id))
+        self._write_later(
+            _INSERT,
             (
                 *(rule, execution.execution_id, execution.order_id, execution.venue, execution.symbol),
                 *(execution.side, execution.price, execution.quantity, execution.ts, execution.ts_recv),
                 *(execution.reported_by, execution.fee, execution.liquidity),
             ),
         )
-        if done.rowcount:
-            self.add_fact(execution)
-        return bool(done.rowcount)
+        self.add_fact(execution)
+        return True
+
+    def look_up_executions(self, keys: Iterable[tuple[str, str]]) -> None:
+        """Ask at once about several (destination, execution id), and what was changed of them, what is going
+        to be asked one by one in this transaction."""
+        keys = list(keys)
+        self._look_up("executions", _KEY, keys)
+        self._look_up("execution_changes", _KEY, keys)
 
     def has_execution(self, destination: str, execution_id: str) -> bool:
+        if ("executions", destination, execution_id) in self._absent:
+            return False
+        self._write_now()
         found = self._one(
             "SELECT 1 FROM executions WHERE destination = ? AND execution_id = ?", destination, execution_id
         )
@@ -61,6 +74,9 @@ class ExecutionTables(OutboxTables):
 
     def execution(self, destination: str, execution_id: str) -> tuple[str, Execution] | None:
         """(rule, execution) as it stands now, with quantity 0 if it was busted; None: it is not in here."""
+        if ("executions", destination, execution_id) in self._absent:
+            return None
+        self._write_now()
         row = self._one(
             f"SELECT {_COLUMNS} FROM executions WHERE destination = ? AND execution_id = ?",
             *(destination, execution_id),
@@ -82,10 +98,12 @@ class ExecutionTables(OutboxTables):
 
     def executions_as_traded(self) -> list[tuple[str, Execution]]:
         """(rule, execution) of all, as they were first reported, busted ones too."""
+        self._write_now()
         rows = self._db.execute(f"SELECT {_COLUMNS} FROM executions ORDER BY number")
         return [_standing(row, None) for row in rows]
 
     def _executions(self, venue: str | None, destination: str | None) -> Iterator[tuple[str, Execution]]:
+        self._write_now()
         last = {(change.destination, change.execution_id): change for change in self.execution_changes()}
         rows = self._db.execute(
             f"SELECT {_COLUMNS} FROM executions WHERE (? IS NULL OR venue = ?) "
@@ -100,6 +118,7 @@ class ExecutionTables(OutboxTables):
     ) -> None:
         """The venue took an execution back (quantity 0), or gave it another quantity and price: nanos."""
         kind = CORRECTION if quantity else BUST
+        self._absent.discard(("execution_changes", destination, execution_id))
         self._db.execute(
             "INSERT INTO execution_changes (ts, destination, execution_id, kind, quantity, price, text) "
             "VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -113,6 +132,8 @@ class ExecutionTables(OutboxTables):
         self, destination: str | None = None, execution_id: str | None = None
     ) -> list[ExecutionChange]:
         """All busts and corrections, or those of one execution, oldest first."""
+        if ("execution_changes", destination, execution_id) in self._absent:
+            return []
         rows = self._db.execute(
             "SELECT number, ts, destination, execution_id, kind, quantity, price, text "
             "FROM execution_changes WHERE (? IS NULL OR destination = ?) "

@@ -10,6 +10,7 @@ class MarkTables(Database):
 
     def last_accepted(self) -> dict[tuple[str, str, str, str], int]:
         """(rule, venue, symbol, side) to the event time of the last such signal that became an order."""
+        self._write_now()
         rows = self._db.execute(
             "SELECT rule, venue, symbol, side, max(ts_event) FROM signals WHERE verdict = 'accepted' "
             "GROUP BY rule, venue, symbol, side"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from execution.journal.outbox import OutboxTables
@@ -14,6 +15,14 @@ _ORDER_COLUMNS = (
     "destination, order_type, min_quantity, post_only, original_order_id, busted_quantity"
 )
 _COLUMN_COUNT = _ORDER_COLUMNS.count(",") + 1
+_INSERT = (
+    f"INSERT INTO orders ({_ORDER_COLUMNS}, sent, child_number) "
+    f"VALUES ({', '.join('?' * (_COLUMN_COUNT + 2))})"
+)
+_UPDATE = (
+    "UPDATE orders SET state = ?, ts = ?, filled_quantity = ?, filled_value = ?, venue_order_id = ?, "
+    "reason = ?, revision = ?, quantity = ?, limit_price = ?, busted_quantity = ? WHERE order_id = ?"
+)
 _OLDEST_FIRST = "ORDER BY ts_created, signal_id, leg, order_id"
 
 
@@ -24,13 +33,13 @@ class OrderTables(OutboxTables):
         """A new order. ``sent`` is true if it leaves as soon as this is committed; a parent never does."""
         number = 0
         if order.parent_id:
+            self._write_now()
             row = self._one("SELECT count(*) FROM orders WHERE parent_id = ?", order.parent_id)
             number = int(row[0]) if row else 0
-        self._db.execute(
-            f"INSERT INTO orders ({_ORDER_COLUMNS}, sent, child_number) "
-            f"VALUES ({', '.join('?' * (_COLUMN_COUNT + 2))})",
-            (*_order_row(order), int(sent), number),
-        )
+        if _UPDATE in self._later:  # statements run in the order of their first rows: this one is to be there
+            self._write_now()
+        self._absent.discard(("orders", order.order_id))
+        self._write_later(_INSERT, (*_order_row(order), int(sent), number))
         self._note_revision(order)
 
     def set_verdict(self, order_id: str, ts: int, verdict: bytes) -> None:
@@ -50,8 +59,7 @@ class OrderTables(OutboxTables):
     def update_order(self, order: OrderRecord) -> None:
         """The next revision of a known order."""
         self._write_later(
-            "UPDATE orders SET state = ?, ts = ?, filled_quantity = ?, filled_value = ?, venue_order_id = ?, "
-            "reason = ?, revision = ?, quantity = ?, limit_price = ?, busted_quantity = ? WHERE order_id = ?",
+            _UPDATE,
             (
                 *(order.state.value, order.ts, order.filled_quantity, str(order.filled_value)),
                 *(order.venue_order_id, order.reason, order.revision),
@@ -82,7 +90,14 @@ class OrderTables(OutboxTables):
         )
         self.add_fact(order.fact())
 
+    def look_up_orders(self, order_ids: Iterable[str]) -> None:
+        """Ask about several at once what :meth:`has_order` is going to ask in this transaction."""
+        self._look_up("orders", ("order_id",), ((order_id,) for order_id in order_ids))
+
     def has_order(self, order_id: str) -> bool:
+        if ("orders", order_id) in self._absent:
+            return False
+        self._write_now()
         return self._one("SELECT 1 FROM orders WHERE order_id = ?", order_id) is not None
 
     def order(self, order_id: str) -> OrderRecord | None:
@@ -137,6 +152,7 @@ class OrderTables(OutboxTables):
 
     def replacement_count(self, order_id: str) -> int:
         """How often it was tried to put another order in the place of this one."""
+        self._write_now()
         row = self._one(
             "SELECT count(*) FROM orders WHERE original_order_id = ? AND original_order_id != ''", order_id
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from execution.journal.outbox import OutboxTables
@@ -11,12 +13,20 @@ from tickloom.events import Signal
 class SignalTables(OutboxTables):
     """Tables ``signals`` and ``offsets``."""
 
+    def look_up_signals(self, signal_ids: Iterable[str]) -> None:
+        """Ask about several at once what :meth:`has_signal` is going to ask in this transaction."""
+        self._look_up("signals", ("signal_id",), ((signal_id,) for signal_id in signal_ids))
+
     def has_signal(self, signal_id: str) -> bool:
+        if ("signals", signal_id) in self._absent:
+            return False
+        self._write_now()
         return self._one("SELECT 1 FROM signals WHERE signal_id = ?", signal_id) is not None
 
     def add_signal(self, signal: Signal, verdict: str, reason: str, ts: int) -> None:
         payload = msgspec.json.encode(signal).decode()
-        self._db.execute(
+        self._absent.discard(("signals", signal.signal_id))
+        self._write_later(
             "INSERT INTO signals VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *(signal.signal_id, ts, signal.ts_event, signal.rule, signal.venue, signal.symbol),
@@ -26,11 +36,13 @@ class SignalTables(OutboxTables):
         self.add_fact(signal)
 
     def signal(self, signal_id: str) -> Signal | None:
+        self._write_now()
         row = self._one("SELECT payload FROM signals WHERE signal_id = ?", signal_id)
         return msgspec.json.decode(row[0], type=Signal) if row else None
 
     def signals(self) -> list[tuple[str, str, str]]:
         """(signal_id, verdict, reason) of all, by id."""
+        self._write_now()
         return self._db.execute("SELECT signal_id, verdict, reason FROM signals ORDER BY 1").fetchall()
 
     def next_offsets(self, topic: str) -> dict[int, int]:

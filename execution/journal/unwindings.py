@@ -26,6 +26,7 @@ class UnwindingTables(Database):
 
     def filled_of_signals(self, prefix: str) -> dict[tuple[str, str, str], int]:
         """What orders of signals whose ids begin so have filled, by (rule, venue, symbol): nanos."""
+        self._write_now()
         rows = self._db.execute(
             "SELECT e.rule, e.venue, e.symbol, sum(e.quantity) FROM executions e "
             "JOIN orders o ON o.order_id = e.order_id WHERE substr(o.signal_id, 1, ?) = ? "
