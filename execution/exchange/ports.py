@@ -8,6 +8,7 @@ into its protocol's words. A client's name begins with the port's prefix, by whi
 from __future__ import annotations
 
 from collections import deque
+from contextlib import AbstractContextManager
 from typing import Protocol, TypeAlias
 
 from execution.exchange.orders import Outcome
@@ -66,6 +67,10 @@ class Exchange(Protocol):
 
     def arrive(self, session: ClientSession, request: Request) -> None:
         """A request has come; it is dealt with after the venue's latency."""
+        ...
+
+    def together(self) -> AbstractContextManager[None]:
+        """Requests that came at once: what they lead to is durable at once, then told in their order."""
         ...
 
     def settle(self, outcome: Outcome, streamed: list[tuple[str, bytes]] | None = None) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,8 @@ class ExchangeRecord:
         self._db.execute("COMMIT")
 
     def write(self, outcome: Outcome, streamed: Iterable[tuple[str, bytes]] = ()) -> list[tuple[str, Report]]:
-        """Make an outcome durable; its reports with their numbers, to be told now.
+        """Make an outcome durable; its reports with their numbers, to be told now, or at the end of the
+        :meth:`transaction` that this is a part of.
 
         Parameters
         ----------
@@ -110,8 +112,7 @@ class ExchangeRecord:
         messages = list(streamed)
         if not outcome.orders and not outcome.reports and not messages:
             return numbered
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
+        with self.transaction():
             for order in outcome.orders.values():
                 self._db.execute(f"INSERT OR REPLACE INTO orders VALUES ({', '.join('?' * 19)})", _row(order))
             for client, report in outcome.reports:
@@ -124,12 +125,32 @@ class ExchangeRecord:
             for stream, payload in messages:
                 seq = self._stream_ends[stream] = self._stream_ends.get(stream, 0) + 1
                 self._db.execute("INSERT INTO streams VALUES (?, ?, ?)", (stream, seq, payload))
+        return numbered
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """What is written in it is durable when it is left. Inside another one: a part of that.
+
+        Raises
+        ------
+        JournalError
+            As :meth:`write`.
+        """
+        if self._db.in_transaction:
+            yield
+            return
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
             self._commit()
         except sqlite3.Error as error:
             raise JournalError(
                 f"{self.path}: {error}; the exchange stops rather than trade unrecorded"
             ) from error
-        return numbered
 
     def _commit(self) -> None:
         self._db.execute("COMMIT")

@@ -8,7 +8,9 @@ reports go out. Protocols are ports (:mod:`execution.exchange.ports`); faults ar
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 
 from execution import metrics
 from execution.exchange.faults import Faults
@@ -44,6 +46,7 @@ class ExchangeServer:
         self.engine, self.record, self.faults = engine, record, Faults()
         self._clock, self._latency_ns = clock, round(latency_s * NS_PER_S)
         self._requests = 0
+        self._untold: list[Callable[[], None]] | None = None  # None: what is durable is told at once
         self._simulated = SimulatedPort(self, record, clock)
         self._ports: list[OrderEntryPort] = [self._simulated]
         self._streamers: list[Streamer] = []
@@ -141,7 +144,33 @@ class ExchangeServer:
             outcome = self.engine.status(request, ts)
         self.settle(outcome)
         if outcome.answer is not None:
-            session.answer(request, outcome.answer)
+            self._tell(partial(session.answer, request, outcome.answer))
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Nothing of what is settled in it is told before all of it is durable: one commit for many."""
+        told: list[Callable[[], None]] = []
+        self._untold = told
+        try:
+            with self.record.transaction():
+                yield
+        except BaseException as error:
+            self._fail(error)
+            raise
+        finally:
+            self._untold = None
+        for tell in told:
+            tell()
+
+    def _tell(self, tell: Callable[[], None]) -> None:
+        if self._untold is None:
+            tell()
+        else:
+            self._untold.append(tell)
+
+    def _fail(self, error: BaseException) -> None:
+        if not self.failed.done():
+            self.failed.set_exception(error)
 
     def settle(self, outcome: Outcome, streamed: list[tuple[str, bytes]] | None = None) -> None:
         """Make it durable, then tell it. What cannot be recorded ends the process."""
@@ -150,9 +179,17 @@ class ExchangeServer:
         try:
             numbered = self.record.write(outcome, streams)
         except BaseException as error:
-            if not self.failed.done():
-                self.failed.set_exception(error)
+            self._fail(error)
             raise
+        self._tell(partial(self._told, outcome, numbered, pieces, streams))
+
+    def _told(
+        self,
+        outcome: Outcome,
+        numbered: list[tuple[str, Report]],
+        pieces: list[list[tuple[str, bytes]]],
+        streams: list[tuple[str, bytes]],
+    ) -> None:
         for (client, report), piece in zip(numbered, pieces, strict=True):
             if report.execution_id:
                 metrics.EXCHANGE_EXECUTIONS.labels(report.venue).inc()

@@ -34,6 +34,7 @@ LOGON_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 1.0
 HEARTBEAT_S = 5.0
 SILENCE_S_MAX = 15.0
+READ_BYTES = 65_536
 UNSENT_BYTES_MAX = 8 * 1024 * 1024  # a client that does not read is cut off; its reports are kept
 
 _log = structlog.get_logger("exchange")
@@ -207,17 +208,28 @@ class SimulatedPort:
             await asyncio.sleep(HEARTBEAT_S)
 
     async def _read(self, session: _Session, reader: asyncio.StreamReader) -> None:
+        rest = b""
         while session.alive:
             async with asyncio.timeout(SILENCE_S_MAX):
-                line = await reader.readline()
-            if not line or not session.alive:
+                data = await reader.read(READ_BYTES)
+            if not data:
                 return
-            try:
-                message = protocol.decode(line)
-            except DecodeError as error:
-                session.send(protocol.encode(MessageReject(str(error))))
-                continue
-            if isinstance(message, Logout):
-                return
-            if isinstance(message, NewOrder | ReplaceOrder | CancelRequest | StatusRequest):
-                self._exchange.arrive(session, message)
+            *lines, rest = (rest + data).split(b"\n")
+            if len(rest) > LINE_BYTES_MAX:
+                raise ValueError(f"a line of more than {LINE_BYTES_MAX} bytes")
+            with self._exchange.together():
+                if not all(self._take(session, line) for line in lines):
+                    return
+
+    def _take(self, session: _Session, line: bytes) -> bool:
+        """False: nothing of this session is looked at any more."""
+        if not session.alive:
+            return False
+        try:
+            message = protocol.decode(line)
+        except DecodeError as error:
+            session.send(protocol.encode(MessageReject(str(error))))
+            return True
+        if isinstance(message, NewOrder | ReplaceOrder | CancelRequest | StatusRequest):
+            self._exchange.arrive(session, message)
+        return not isinstance(message, Logout)
