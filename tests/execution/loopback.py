@@ -126,15 +126,30 @@ class Loopback:
                 for order in self.engine.on_signal(signal, Source("signals", 0, offset)):
                     self.send(order)
 
+    def take_together(self, batch: list[Signal]) -> None:
+        """As :meth:`take`, all that is left in one transaction; what the exchange says of it in another."""
+        start = self.engine.next_offsets("signals").get(0, 0)
+        with self.journal.transaction():
+            self.engine.look_up(batch[start:])
+            orders = [
+                order
+                for offset, signal in enumerate(batch[start:], start)
+                for order in self.engine.on_signal(signal, Source("signals", 0, offset))
+            ]
+        told: list[Report] = []
+        with self.record.transaction():
+            for order in orders:
+                self.sent.append(order.order_id)
+                outcome = self.matching.submit(CLIENT, _request(order), 0)
+                told += [report for _, report in self.record.write(outcome)]
+        for again in self.engine.on_reports(told, GATEWAY):
+            self.send(again)
+
     def send(self, order: OrderRecord) -> None:
         self.sent.append(order.order_id)
         if self.lose_orders or not self.up:
             return
-        request = NewOrder(
-            *(order.order_id, order.venue, order.symbol, order.side, order.quantity, order.limit_price),
-            order.time_in_force,
-        )
-        self.settle(self.matching.submit(CLIENT, request, 0))
+        self.settle(self.matching.submit(CLIENT, _request(order), 0))
 
     def ask(self, order: OrderRecord) -> None:
         request = StatusRequest(order.order_id, order.venue, order.symbol, order.side)
@@ -169,3 +184,10 @@ class Loopback:
     def close(self) -> None:
         self.journal.close()
         self.record.close()
+
+
+def _request(order: OrderRecord) -> NewOrder:
+    return NewOrder(
+        *(order.order_id, order.venue, order.symbol, order.side, order.quantity, order.limit_price),
+        order.time_in_force,
+    )

@@ -5,6 +5,7 @@ The figures are arithmetic on paper: the mid is 100, an order is 100 at 101 unle
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -542,6 +543,26 @@ def test_verdict_keeps_every_value_beside_its_limit() -> None:
     assert found[(Check.ORDER_NOTIONAL, INSTRUMENT)].text == "order_notional instrument: 10100 of 100000000"
     assert found[(Check.PRICE_COLLAR, INSTRUMENT)].text == "price_collar instrument: 100 bps of 10000 bps"
     assert b'"refused":null' in world().check().as_json()
+
+
+@pytest.mark.parametrize("quantity", [NANOS, 10**9 * NANOS])
+@pytest.mark.parametrize("halted", [False, True])
+def test_a_verdict_as_text_says_what_its_results_say(quantity: int, halted: bool) -> None:
+    """Of an order that passes, of one that is past several limits, of one that only reduces."""
+    one = world(
+        {TABLES[INSTRUMENT]: {"position_max": '"300"'}, TABLES[FIRM]: {"order_quantity_max": '"500"'}}
+    )
+    one.fill("sell", 900 * NANOS, BID)
+    one.book.halt("test" if halted else None)
+    verdict = one.check(intent(quantity))
+    found = json.loads(verdict.as_json())
+    refused = None if verdict.passed else [verdict.check, verdict.level.name.lower()]  # type: ignore[union-attr]
+    assert found["refused"] == refused
+    assert (found["revision"], found["digest"]) == (verdict.revision, verdict.digest)
+    assert found["checks"] == [
+        [result.check, result.level.name.lower(), result.value, result.limit, result.passed]
+        for result in verdict.results()
+    ]
 
 
 def test_orders_that_never_rest_cannot_be_met() -> None:
