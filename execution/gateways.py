@@ -7,6 +7,7 @@ comes back is told with the name of the gateway, since numbers of reports and lo
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,8 +120,9 @@ class Gateways:
             await asyncio.sleep(POLL_S)
         return self.trades(market)
 
-    def send(self, order: OrderRecord) -> None:
-        self._of(order).send(order)
+    def send(self, *orders: OrderRecord) -> None:
+        for member, part in itertools.groupby(orders, self._of):
+            member.send(*part)
 
     def cancel(self, order: OrderRecord) -> None:
         self._of(order).cancel(order)

@@ -47,8 +47,8 @@ class Member:
     async def wait_connected(self, timeout_s: float) -> bool:
         return self.connected
 
-    def send(self, order: OrderRecord) -> None:
-        self.told.append(("send", order.order_id))
+    def send(self, *orders: OrderRecord) -> None:
+        self.told += [("send", order.order_id) for order in orders]
 
     def cancel(self, order: OrderRecord) -> None:
         self.told.append(("cancel", order.order_id))

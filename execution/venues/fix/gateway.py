@@ -118,8 +118,9 @@ class FixGateway:
 
     # --- out -------------------------------------------------------------------------------------------
 
-    def send(self, order: OrderRecord) -> None:
-        self._send(order, reports.new_order)
+    def send(self, *orders: OrderRecord) -> None:
+        for order in orders:
+            self._send(order, reports.new_order)
 
     def cancel(self, order: OrderRecord) -> None:
         self._send(order, reports.cancel_request)

@@ -19,6 +19,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -130,8 +131,9 @@ class OuchGateway:
 
     # --- what the engine asks for ----------------------------------------------------------------
 
-    def send(self, order: OrderRecord) -> None:
-        self._when_caught_up(lambda: self._enter(order))
+    def send(self, *orders: OrderRecord) -> None:
+        for order in orders:
+            self._when_caught_up(partial(self._enter, order))
 
     def cancel(self, order: OrderRecord) -> None:
         self._when_caught_up(lambda: self._cancel(order))

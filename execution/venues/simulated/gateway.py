@@ -84,21 +84,8 @@ class SimulatedGateway:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
-    def send(self, order: OrderRecord) -> None:
-        self._write(
-            NewOrder(
-                order_id=order.order_id,
-                venue=order.sent_to,
-                symbol=order.symbol,
-                side=order.side,
-                quantity=order.quantity,
-                price=0 if order.order_type == OrderType.MARKET else order.limit_price,
-                time_in_force=order.time_in_force,
-                order_type=OrderType(order.order_type),
-                min_quantity=order.min_quantity,
-                post_only=order.post_only,
-            )
-        )
+    def send(self, *orders: OrderRecord) -> None:
+        self._write(*(_new_order(order) for order in orders))
 
     def cancel(self, order: OrderRecord) -> None:
         self._write(CancelRequest(order.order_id, order.sent_to, order.symbol, order.side))
@@ -119,10 +106,10 @@ class SimulatedGateway:
     def status(self, order: OrderRecord) -> None:
         self._write(StatusRequest(order.order_id, order.sent_to, order.symbol, order.side))
 
-    def _write(self, message: Message) -> None:
-        """Hand a line to the connection; without one it is dropped, and on_lost has told or will tell."""
+    def _write(self, *messages: Message) -> None:
+        """Hand lines to the connection; without one they are dropped, and on_lost has told or will tell."""
         if self._writer is not None and self.connected:
-            self._writer.write(protocol.encode(message))
+            self._writer.write(b"".join([protocol.encode(message) for message in messages]))
 
     async def _run(self) -> None:
         backoff_s = BACKOFF_S_MIN
@@ -214,3 +201,18 @@ class SimulatedGateway:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+
+def _new_order(order: OrderRecord) -> NewOrder:
+    return NewOrder(
+        order_id=order.order_id,
+        venue=order.sent_to,
+        symbol=order.symbol,
+        side=order.side,
+        quantity=order.quantity,
+        price=0 if order.order_type == OrderType.MARKET else order.limit_price,
+        time_in_force=order.time_in_force,
+        order_type=OrderType(order.order_type),
+        min_quantity=order.min_quantity,
+        post_only=order.post_only,
+    )
