@@ -78,7 +78,8 @@ class SignalLog:
         try:
             position = start
             while position < stop:
-                messages = self._consumer.consume(MESSAGES_MAX, TIMEOUT_S)
+                # no more than there are: it waits for all of them, or for the whole of that time
+                messages = self._consumer.consume(min(MESSAGES_MAX, stop - position), TIMEOUT_S)
                 if not messages:
                     self.close()
                     raise ServiceError(
