@@ -14,10 +14,11 @@ What was learnt about faust-streaming 0.15.3, and what is done about it:
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ EXIT_FAILED = 70  # EX_SOFTWARE: restart me
 SESSION_TIMEOUT_S = 6.0  # the least that a broker with default settings takes
 HEARTBEAT_S = 1.5
 COMMIT_S = 1.0
+SKIP_TIMEOUT_S = 5.0
 QUIET_NS = 5 * NS_PER_S
 #: Each statement on the journal lets go of the interpreter; behind the outbox's threads, which encode facts,
 #: it came back after the 5 ms that are Python's default: eight statements a signal.
@@ -68,13 +70,15 @@ def build_app(
         web_host="127.0.0.1",
         web_port=settings.web_port or 6066,
     )
+    service.intake.delivery = delivery = FaustDelivery(app)
     channel = app.topic(topics.SIGNALS, value_serializer="raw", key_serializer="raw")
 
     @app.agent(channel, concurrency=1)  # type: ignore[untyped-decorator]
     async def signals(stream: Any) -> None:
         async for event in stream.events():
             try:
-                await service.accept(event.value or b"", event.message.partition, event.message.offset)
+                place, behind = event.message, delivery.behind(event.message)
+                await service.intake.accept(event.value or b"", place.partition, place.offset, behind)
             except asyncio.CancelledError:
                 raise
             except BaseException as error:  # Faust would go on to the next message
@@ -87,6 +91,43 @@ def build_app(
         _log.info("agent_ready", enabled=settings.enabled, venues=list(settings.venues))
 
     return app
+
+
+class FaustDelivery:
+    """Tells Faust's consumer to wait while the signals are read from the log; see
+    :class:`execution.intake.Delivery`. Its seat in the group, and what it commits, go on meanwhile."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    def _of(self, partitions: Iterable[int]) -> set[Any]:
+        wanted, all_of_them = set(partitions), self._app.consumer.assignment()
+        return {tp for tp in all_of_them if tp.topic == topics.SIGNALS and tp.partition in wanted}
+
+    def pause(self, partitions: Iterable[int]) -> None:
+        self._app.consumer.pause_partitions(self._of(partitions))
+
+    async def skip_to(self, offsets: Mapping[int, int]) -> None:
+        """Commits them and goes there: after a seek alone Faust would wait for what is missing before, and
+        never commit again. Where it cannot, it delivers what was taken, which is skipped."""
+        consumer = self._app.consumer
+        try:
+            async with asyncio.timeout(SKIP_TIMEOUT_S):
+                await consumer._commit({tp: offsets[tp.partition] for tp in self._of(offsets)})
+                await consumer.perform_seek()
+        except Exception as error:  # of which aiokafka has many, while a broker is away or the group changes
+            _log.warning("consumer_not_moved", error=str(error) or type(error).__name__)
+
+    def behind(self, message: Any) -> int:
+        """How many more messages the partition had when the last ones were fetched."""
+        try:
+            high = self._app.consumer.highwater(message.tp)
+        except Exception:  # the partition is not ours at the moment
+            return 0
+        return int(high or 0) - int(message.offset) - 1
+
+    def resume(self, partitions: Iterable[int]) -> None:
+        self._app.consumer.resume_partitions(self._of(partitions))
 
 
 class _Worker(faust.Worker):  # type: ignore[misc]
@@ -122,6 +163,7 @@ def run(
     asyncio.set_event_loop(loop)
     service = loop.run_until_complete(_started(make_service, feeds, kafka))
     service.failed.add_done_callback(_end)
+    gc.freeze()  # what is there stays; looking through it again and again takes the loop's time
     for name in ("faust", "mode", "aiokafka"):
         logging.getLogger(name).setLevel(
             logging.WARNING

@@ -1,8 +1,7 @@
 """The engine with its surroundings: gateway, feed, timers, outbox. Knows nothing of Faust.
 
-Signals come in through :meth:`ExecutionService.accept`, each with its place in Kafka. The service takes
-every offset of a partition once and in order: what was durable before is skipped, what is missing
-before a message is read from the log first. Everything that touches the engine runs on one event loop.
+Signals come in through :class:`execution.intake.SignalIntake`, each with its place in Kafka: every offset
+of a partition once and in order. Everything that touches the engine runs on one event loop.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from execution.destinations import Connectivity
 from execution.engine import OrderEngine, Source
 from execution.feed import FeedFollower
 from execution.gateways import Gateways, GatewaysEvents, OrderIds
+from execution.intake import SignalIntake
 from execution.journal import Journal
 from execution.killswitch import KillSwitch
 from execution.limits import Limits, LimitsWatch
@@ -30,7 +30,7 @@ from execution.operations import Operations
 from execution.orders import OrderRecord
 from execution.outbox import OutboxSender
 from execution.router.smart import SmartRouter
-from execution.signal_log import SignalLog
+from execution.signal_log import Message, SignalFollower, SignalLog
 from execution.venues import Report
 from tickloom import topics
 from tickloom.clock import NS_PER_MS, NS_PER_S, Clock
@@ -45,20 +45,11 @@ TIMER_S = 0.1
 OPERATIONS_S = 0.005  # a look at the kill switch and the inbox costs 20 us
 MARK_S = 1.0
 PRUNE_S = 10.0
-STALL_CHECK_S = 5.0
-STALL_CHECKS_MAX = 4  # a message that waits for 20 s while nothing is being done will never come
 FEED_WAIT_S = 60.0
 #: A partition. An instrument without a quote in them is not traded until it has one; a halt or a lost book
 #: that is older, of an instrument that is quoted all the same, is not known after a restart.
 FEED_RECORDS_BACK = 5_000
 LOGON_WAIT_S = 10.0
-BATCH_MAX = 16  # signals; a commit costs as much as deciding on one, and the kill switch waits for a batch
-#: After a batch, in which the next one gathers. The consumer needs some passes of the loop for each message;
-#: taken as they come, every signal under load was a transaction by itself (4,500 of 4,500 at 1,000/s).
-GATHER_S = 0.002
-BRIDGE_S = 0.2
-BRIDGE_NS_MAX = 60 * NS_PER_S  # a consumer that needs longer is broken: the watch sees it then
-WAITING_MAX = 1_000  # signals; the consumer waits beyond that
 
 _log = structlog.get_logger("execution")
 
@@ -150,11 +141,9 @@ class ExecutionService:
         self._feed = FeedFollower(kafka, names, FEED_RECORDS_BACK, self._on_batches)
         self._senders = [OutboxSender(path, name, sink) for name, sink in sinks.items()]
         self._log = SignalLog(kafka, topics.SIGNALS)
-        self._next: dict[int, int] = {}
-        self._taking = asyncio.Lock()
-        self._waiting: asyncio.Queue[tuple[bytes, int, int]] = asyncio.Queue(WAITING_MAX)
-        self._due: list[tuple[bytes, int, int]] = []
-        self._delivered = False  # the consumer has begun to
+        self.intake = SignalIntake(
+            self._log, lambda: SignalFollower(kafka, topics.SIGNALS), self._take, clock
+        )
         self._tasks: list[asyncio.Task[None]] = []
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -190,9 +179,9 @@ class ExecutionService:
         self._spawn(self._timers(), "timers")
         self._spawn(self._operate(), "operations")
         await self.catch_up()
-        self._spawn(self._take_waiting(), "signals")
-        self._spawn(self._bridge(), "bridge")
-        self._spawn(self._watch(), "watch")
+        self._spawn(self.intake.take_waiting(), "signals")
+        self._spawn(self.intake.bridge(), "bridge")
+        self._spawn(self.intake.watch(), "watch")
 
     async def close(self) -> None:
         """Stop taking signals, log out, let the outbox run empty for a few seconds."""
@@ -233,64 +222,9 @@ class ExecutionService:
             start = known.get(partition, low)
             if start < low:
                 self._lost(partition, start, low)
-            async with self._taking:
-                self._next[partition] = max(start, low)
-                await self._read_up_to(partition, high)
+            await self.intake.begin(partition, max(start, low), high)
 
-    async def accept(self, value: bytes, partition: int, offset: int) -> None:
-        """Take one message of the signals topic; returns as soon as there is room for it.
-
-        Its effect is durable later: the journal's offsets, not those of the consumer, say what was taken.
-        """
-        self._delivered = True
-        await self._waiting.put((value, partition, offset))
-
-    async def _bridge(self) -> None:
-        """Read the log until the consumer delivers: after a kill that takes ten seconds in its group."""
-        end_ns = self._clock.monotonic_ns() + BRIDGE_NS_MAX
-        while not self._delivered and self._clock.monotonic_ns() < end_ns:
-            await asyncio.sleep(BRIDGE_S)
-            try:
-                ranges = await asyncio.to_thread(self._log.ranges)
-            except ServiceError as error:
-                _log.warning("broker_away", error=str(error))
-                continue
-            for partition, (_, high) in ranges.items():
-                async with self._taking:
-                    await self._read_up_to(partition, high)
-
-    async def _take_waiting(self) -> None:
-        """Take what was delivered; what waits together is one transaction."""
-        while True:
-            batch = [await self._waiting.get()]
-            while len(batch) < BATCH_MAX and not self._waiting.empty():
-                batch.append(self._waiting.get_nowait())
-            async with self._taking:
-                for value, partition, offset in batch:
-                    start = self._next.get(partition, offset)
-                    if offset > start:  # behind what was never delivered
-                        await self._take(self._due)
-                        await self._read_up_to(partition, offset)
-                    if offset >= self._next.get(partition, 0):
-                        self._due.append((value, partition, offset))
-                        self._next[partition] = offset + 1
-                await self._take(self._due)
-            await asyncio.sleep(GATHER_S)  # and whatever else is due on the loop: reports, the kill switch
-
-    async def _read_up_to(self, partition: int, stop: int) -> None:
-        """Take what lies before ``stop`` and was never delivered."""
-        start = self._next.get(partition, stop)
-        if start >= stop:
-            return
-        _log.info("reading_signals", partition=partition, start=start, stop=stop)
-        messages = await asyncio.to_thread(lambda: list(self._log.read(partition, start, stop)))
-        for first in range(0, len(messages), BATCH_MAX):
-            part = messages[first : first + BATCH_MAX]
-            await self._take([(value, partition, offset) for offset, value in part])
-            await asyncio.sleep(0)
-        self._next[partition] = stop
-
-    async def _take(self, batch: list[tuple[bytes, int, int]]) -> None:
+    async def _take(self, batch: list[Message]) -> None:
         """Decide on each message in its order, make all of it durable at once, then send. Empties ``batch``.
 
         With no session each message waits for one by itself, as long as it is young enough.
@@ -306,7 +240,7 @@ class ExecutionService:
         """Whether every market that orders can go to has a session."""
         return all(self.gateway.trades(market) for market in self.gateway.markets)
 
-    def _decide(self, messages: list[tuple[bytes, int, int]]) -> list[OrderRecord]:
+    def _decide(self, messages: list[Message]) -> list[OrderRecord]:
         """The orders of consecutive messages; all of it is durable when this returns."""
         found = [_parsed(value) for value, _, _ in messages]
         orders: list[OrderRecord] = []
@@ -351,12 +285,12 @@ class ExecutionService:
             return
         self.journal.check_lock()
         halted = self.engine.kill_switch.halted_because()
-        for order in orders:
-            if halted is not None:
-                self.engine.withdraw(order, f"halted: {halted}")
-                continue
+        if halted is None:
             self._last_order_ns = self._clock.now_ns()
-            self.gateway.send(order)
+            self.gateway.send(*orders)
+            return
+        for order in orders:
+            self.engine.withdraw(order, f"halted: {halted}")
 
     # --- what others call ----------------------------------------------------------------------
 
@@ -460,26 +394,6 @@ class ExecutionService:
             _log.error("limits_refused", error=str(error))
             with self.journal.transaction():
                 self.journal.alert(self._clock.now_ns(), "limits", str(error))
-
-    async def _watch(self) -> None:
-        """End the process if messages wait and nobody delivers them; its successor reads them itself."""
-        stalled: dict[int, tuple[int, int]] = {}
-        while True:
-            await asyncio.sleep(STALL_CHECK_S)
-            try:
-                ranges = await asyncio.to_thread(self._log.ranges)
-            except ServiceError as error:
-                _log.warning("broker_away", error=str(error))
-                continue
-            if self._taking.locked():
-                continue
-            for partition, (_, high) in ranges.items():
-                at = self._next.get(partition, 0)
-                before, count = stalled.get(partition, (-1, 0))
-                count = count + 1 if high > at and before == at else 0
-                stalled[partition] = (at, count)
-                if count >= STALL_CHECKS_MAX:
-                    raise ServiceError(f"signals/{partition} waits at offset {at} and is not delivered")
 
 
 def feeds(settings: ExecutionSettings, connectivity: Connectivity) -> tuple[str, ...]:

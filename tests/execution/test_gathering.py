@@ -8,10 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from execution import destinations, gateways
-from execution import service as service_module
+from execution import destinations, gateways, intake
 from execution.limits import parse
-from execution.orders import client_order_id
+from execution.orders import OrderRecord, client_order_id
 from execution.reconcile import compare
 from execution.service import ExecutionService
 from execution.venues.simulated import gateway as gateway_module
@@ -60,7 +59,7 @@ def made() -> list[Signal]:
 async def deliver(service: ExecutionService, signals: list[Signal]) -> None:
     """As Faust does: one at a time, with passes of the loop between two."""
     for offset, one in enumerate(signals):
-        await service.accept(msgspec.json.encode(one), 0, offset)
+        await service.intake.accept(msgspec.json.encode(one), 0, offset)
         for _ in range(PASSES):
             await asyncio.sleep(0)
 
@@ -70,7 +69,7 @@ def test_signals_and_reports_under_load_share_transactions(
 ) -> None:
     """A burst, delivered one by one, and what the exchange says of it take fewer commits than there are
     signals; each is traded once, and nothing leaves before its transaction is over."""
-    monkeypatch.setattr(service_module, "GATHER_S", GATHER_S)
+    monkeypatch.setattr(intake, "GATHER_S", GATHER_S)
     monkeypatch.setattr(gateway_module, "GATHER_S", GATHER_S)
     commits: list[str] = []
     early: list[str] = []
@@ -85,16 +84,16 @@ def test_signals_and_reports_under_load_share_transactions(
         gateway = service.gateway.members["simulated"]
         send = gateway.send
 
-        def watched(order: object) -> None:
+        def watched(*orders: OrderRecord) -> None:
             if journal._db.in_transaction:
-                early.append(str(order))
-            send(order)  # type: ignore[arg-type]
+                early.append(str(orders))
+            send(*orders)
 
         gateway.send = watched  # type: ignore[method-assign]
         await service.gateway.start()
         assert await service.gateway.wait_connected(WAIT_S)
         commits.clear()
-        taking = asyncio.create_task(service._take_waiting())
+        taking = asyncio.create_task(service.intake.take_waiting())
         signals = made()
         await deliver(service, signals)
         last = client_order_id(signals[-1].signal_id, 0)

@@ -1,6 +1,7 @@
 """Faults of the agent and of what is around it, under load: nothing doubled, nothing forgotten, no breach.
 
-    python -m tests.faults.agent_kills [--kills 50] [--seed N] [--away-s 30] [--only agent,exchange,...]
+    python -m tests.faults.agent_kills [--kills 50] [--seed N] [--away-s 30] [--rate 40]
+        [--only agent,exchange,...]
 
 Each line of output is JSON: what was done, how often, the times from the fault to the next order in seconds,
 and what was compared in the end. A difference ends it with the seed. A sample is in ``test_agent_faults.py``.
@@ -32,7 +33,7 @@ from tickloom.stack import kafka as kafka_server
 from tickloom.stack.ports import free_ports
 
 SYMBOLS = ("ALFA", "BRVO", "KILO", "ALFA~BRVO")
-RATE = 40  # signals a second: on two cores a restart keeps up with it
+RATE = 40  # signals a second: on two cores a restart keeps up with it. From 200 on the log is followed
 POLL_S = 0.05
 
 
@@ -45,6 +46,7 @@ class Load:
     """Signals of all symbols at a steady rate, from a thread of its own, some of them twice."""
 
     rig: Rig
+    rate: float = RATE  # signals a second
     sent: list[Signal] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
 
@@ -58,7 +60,7 @@ class Load:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._stop.wait(1 / RATE):
+        while not self._stop.wait(1 / self.rate):
             number = len(self.sent) + 1
             one = make_signal(number, SYMBOLS[number % 4], "buy" if number % 3 else "sell")
             self.sent.append(one)
@@ -209,11 +211,11 @@ def stand_by(rig: Rig, load: Load, say: Say) -> None:
     say(next_order_s(rig, fault_s))
 
 
-def run(name: str, directory: Path, act: Act, count: int) -> dict[str, object]:
+def run(name: str, directory: Path, act: Act, count: int, rate: float = RATE) -> dict[str, object]:
     """One fault on a rig of its own; what is printed of it."""
     took: list[float] = []
     with trading_rig(directory / name) as rig:
-        with Load(rig) as load:
+        with Load(rig, rate) as load:
             time.sleep(1.0)
             act(rig, load, took.append)
         result = check(rig, load.sent)
@@ -230,6 +232,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=20_240_808)
     parser.add_argument("--away-s", type=float, default=30.0)
+    parser.add_argument("--rate", type=float, default=RATE)
     parser.add_argument("--only", default="agent,exchange,silence,kafka,standby")
     given = parser.parse_args()
     chance, few = random.Random(given.seed), max(1, given.kills // 10)
@@ -244,7 +247,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as directory:
             act, count = acts[name]
             try:
-                line = json.dumps(run(name, Path(directory), act, count))
+                line = json.dumps(run(name, Path(directory), act, count, given.rate))
             except AssertionError as error:
                 sys.stdout.write(f"{name} failed with --seed {given.seed}: {error}\n")
                 return 1
