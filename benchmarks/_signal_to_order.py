@@ -40,8 +40,9 @@ from tickloom.stack.ports import free_ports
 from tickloom.stack.supervisor import Stack
 
 RATE = 1_000
-WARM = 500  # signals that are not counted: of a process that has just begun
-SIGNALS = 5_000
+#: Signals before those that are counted, and dealt with before: the broker's JVM compiles itself meanwhile.
+WARM = 10_000
+SIGNALS = 10_000
 ORDER = re.compile(rb'"MsgType":"D","ClOrdID":"([A-Z2-7]+)"')
 LINE = b"x" * 200 + b"\n"
 WAIT_S = 90.0
@@ -61,12 +62,13 @@ class _Wire:
         from_exchange, to_exchange = await asyncio.open_connection(self._host, self._port)
         back = asyncio.create_task(_copy(from_exchange, writer))
         with contextlib.suppress(ConnectionError):
-            while line := await reader.readline():
+            rest = b""
+            while data := await reader.read(65_536):
                 now_ns = time.time_ns()
-                found = ORDER.search(line)
-                if found is not None:
+                whole, _, rest = (rest + data).rpartition(b"\n")
+                for found in ORDER.finditer(whole):
                     self.passed_ns.setdefault(found[1].decode(), now_ns)
-                to_exchange.write(line)
+                to_exchange.write(data)
         to_exchange.close()
         back.cancel()
 
@@ -110,14 +112,15 @@ async def _agent(directory: Path) -> tuple[list[float], float]:
         server = await wire.start(exchange.host, wire_port)
         agent = Stack([applications.agent(configuration)], configuration.stack, environment=theirs)
         await asyncio.to_thread(stacks.enter_context, agent)
+        await _signals(producer, configuration.kafka.tick_partitions, 0, WARM)
+        await _settled(directory, WARM)
         before_s = _cpu_s(agent.pid("agent"))
-        began_ns = await _signals(producer, configuration.kafka.tick_partitions)
-        await _settled(directory, len(began_ns))
+        began_ns = await _signals(producer, configuration.kafka.tick_partitions, WARM, SIGNALS)
+        await _settled(directory, WARM + SIGNALS)
         cpu_s = _cpu_s(agent.pid("agent")) - before_s
         server.close()
         await asyncio.to_thread(stacks.close)
-    counted = list(began_ns.items())[WARM:]
-    return [(wire.passed_ns[order_id] - ns) / 1e6 for order_id, ns in counted], cpu_s
+    return [(wire.passed_ns[order_id] - ns) / 1e6 for order_id, ns in began_ns.items()], cpu_s
 
 
 def _settings(configuration: StackConfiguration, name: str) -> StackSettings:
@@ -135,12 +138,12 @@ def _market(configuration: StackConfiguration) -> Producer:
     return producer
 
 
-async def _signals(producer: Producer, partitions: int) -> dict[str, int]:
-    """Client order id to when its signal was born."""
+async def _signals(producer: Producer, partitions: int, first: int, count: int) -> dict[str, int]:
+    """Client order id to when its signal was born, of so many signals behind the ``first``."""
     symbols = [one.symbol for one in Registry.load().of_venue(VENUE)]
     began_ns: dict[str, int] = {}
     start = time.perf_counter()
-    for number in range(WARM + SIGNALS):
+    for number in range(first, first + count):
         symbol = symbols[number // 2 % len(symbols)]
         signal = make_signal(number + 1, symbol, "sell" if number % 2 else "buy")
         now_ns = time.time_ns()
@@ -149,7 +152,7 @@ async def _signals(producer: Producer, partitions: int) -> dict[str, int]:
         value = msgspec.json.encode(signal)
         producer.produce(topics.SIGNALS, value, symbol.encode(), partition=topics.shard(symbol, partitions))
         producer.poll(0)
-        while time.perf_counter() < start + number / RATE:
+        while time.perf_counter() < start + (number - first) / RATE:
             await asyncio.sleep(0.000_5)
     await asyncio.to_thread(producer.flush, WAIT_S)
     return began_ns
