@@ -33,9 +33,9 @@ from numpy.typing import NDArray
 
 from benchmarks._itch_file import itch_file
 from ingest.itch.columns import BATCH_BYTES, decode_columns
-from ingest.itch.files import open_plain
 from ingest.itch.messages import LAYOUTS
 from ingest.itch.quotes import QuoteRunner
+from ingest.pcap import open_plain
 
 MESSAGES = 5_000_000
 BASELINE_MESSAGES = 200_000

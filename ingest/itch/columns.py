@@ -18,10 +18,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ingest.pcap import open_plain
 from ingest.itch.messages import LAYOUTS, LENGTH_BYTES, LENGTHS, Field
 from ingest.itch.unowned import unowned
 from ingest.itch.wire import load16, load32, load64, text8, text16, text32, text64
+from ingest.pcap import open_plain
 from tickloom.errors import DecodeError
 
 BATCH_BYTES = 2 << 20  # about 65,000 messages, whose columns stay in a cache until they are used
