@@ -90,8 +90,8 @@ echo "servers' and connectors' jars:"
 }
 
 step "compiled decoders (about 1 minute)" \
-    "see the lines above; \`$venv/bin/python -m tickloom ingest compile\` does it again" \
-    "$venv/bin/python" -m tickloom ingest compile
+    "see the lines above; \`$venv/bin/python -m tickloom ingest compile itch binance\` does it again" \
+    "$venv/bin/python" -m tickloom ingest compile itch binance
 
 step "compiled pre-trade gate (about half a minute)" \
     "see the lines above; \`$venv/bin/python -m tickloom risk compile\` does it again" \

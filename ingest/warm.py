@@ -9,7 +9,7 @@ import numpy as np
 
 from ingest.capture import CaptureBatch, RecordKind
 from ingest.capture_scan import scan_records
-from ingest.iex.decoder import IexDecoder
+from ingest.feeds import STREAM_FEEDS, decoder_for
 from ingest.itch.decoder import ItchDecoder
 from ingest.itch.moldudp64 import HEAD_BYTES, Tracker
 from tickloom.codec import TickBatch, decode, encode
@@ -31,17 +31,33 @@ def warm_up_shared() -> None:
     decode(encode(TickBatch(0, 0, 0, 0, block)))
 
 
+def warm_up_feed(feed: str, registry: Registry) -> None:
+    """What the decoders of a feed run, and whatever sees to its sessions. ``feed``: as in ``FEEDS``."""
+    venues = [venue.code for venue in registry.venues.values() if venue.feed == feed]
+    if feed == "itch":
+        warm_up_itch(registry)
+    elif feed == "binance":
+        from ingest.websocket.binance.decoder import warm_up as warm_up_binance
+
+        for code in venues:
+            warm_up_binance(code, registry)
+    elif feed in STREAM_FEEDS:
+        from ingest.websocket.session import warm_up as warm_up_stream
+
+        for code in venues:
+            warm_up_stream(code, registry)
+    else:
+        batch = CaptureBatch.of([(RecordKind.DATA, 0, b"")])
+        for code in venues:
+            decoder_for(code, "20000101", registry).decode(batch)
+
+
 def warm_up_itch(registry: Registry) -> None:
     """The ITCH decoder and the tracker of its session."""
     batch = CaptureBatch.of([(RecordKind.DATA, 0, bytes(HEAD_BYTES))])
     ItchDecoder("", "20000101", registry).decode(batch)
     for _ in Tracker(b"").take(batch.data, batch.offsets, batch.kinds):
         pass
-
-
-def warm_up_iex(registry: Registry) -> None:
-    """The decoder of DEEP and TOPS."""
-    IexDecoder("", "20000101", registry).decode(CaptureBatch.of([(RecordKind.DATA, 0, b"")]))
 
 
 def warm_up_synthetic() -> None:

@@ -164,22 +164,23 @@ def count(
 
 
 @app.command(name="compile")
-def compile_kernels() -> None:
-    """Compile all decoders, and the generator, now: the first start of one does not have to."""
-    from ingest.warm import warm_up_iex, warm_up_itch, warm_up_shared, warm_up_synthetic
-    from ingest.websocket.binance.decoder import warm_up as warm_up_binance
-    from ingest.websocket.session import warm_up as warm_up_stream
+def compile_kernels(
+    feeds: Annotated[
+        list[str] | None, typer.Argument(help="Feeds as in strategies/instruments.toml; none: all.")
+    ] = None,
+) -> None:
+    """Compile decoders, and the generator, now: the first start of one does not have to."""
+    from ingest.feeds import FEEDS
+    from ingest.warm import warm_up_feed, warm_up_shared, warm_up_synthetic
     from tickloom.instruments import Registry
 
     registry = Registry.load()
+    unknown = sorted(set(feeds or ()) - set(FEEDS))
+    if unknown:
+        raise SettingsError(f"no feed {', '.join(unknown)}; known are {', '.join(FEEDS)}")
     warm_up_shared()
-    warm_up_itch(registry)
-    warm_up_iex(registry)
-    for venue in registry.venues.values():
-        if venue.feed == "binance":
-            warm_up_binance(venue.code, registry)
-        elif venue.feed != "itch":
-            warm_up_stream(venue.code, registry)
+    for feed in feeds or FEEDS:
+        warm_up_feed(feed, registry)
     warm_up_synthetic()
 
 
