@@ -308,9 +308,10 @@ class World:
 
     def _tell(self, wire: Wire, reports: Sequence[Report]) -> None:
         """Reports that came together are one transaction."""
-        wire.told.extend(report for report in reports if report.report_seq)
         with self.journal.transaction():
             orders = [order for report in reports for order in self.engine.on_report(report, wire.name)]
+        # only now: what a crash undid comes again in its order, and not one of it ahead of the others
+        wire.told.extend(report for report in reports if report.report_seq)
         self._send(orders)
         amendments = (ReportType.TRADE_CANCELLED, ReportType.TRADE_CORRECTED)
         if any(report.report_type in amendments for report in reports):
