@@ -118,7 +118,11 @@ def verify(path: Path, progress: Progress | None = None) -> Sound:
             if progress is not None:
                 opened, unread = reader.place
                 progress(sum(sizes[:opened]) - unread, sum(sizes))
-        sound.torn_bytes = reader.place[1]
+        opened, sound.torn_bytes = reader.place
+    if opened < len(files):
+        raise CaptureError(
+            f"{path}: segment {opened + 1:06d} is missing and later ones are there; restore it from a copy"
+        )
     return sound
 
 
@@ -148,11 +152,15 @@ def pack(path: Path) -> Iterator[Packed]:
     if not segments(path):
         raise CaptureError(f"{path} has no capture; see `tickloom capture list`")
     if is_written(path):
-        plain = plain[:-1]
-    elif plain:
+        yield from map(pack_segment, plain[:-1])
+        return
+    if plain:
         CaptureWriter(path).close()  # cuts a torn tail off, as an ingester would
-    for file in plain:
-        yield pack_segment(file)
+    lock = lock_session(path)  # an ingester that starts meanwhile would append to what is about to go
+    try:
+        yield from map(pack_segment, plain)
+    finally:
+        os.close(lock)
 
 
 def expired(data_dir: Path, keep_days: int, today: date, venue: str = "") -> list[Listed]:

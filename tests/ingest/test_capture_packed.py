@@ -70,6 +70,29 @@ def test_session_being_written_keeps_its_last_segment_plain(tmp_path: Path) -> N
     assert [*first, *rest] == records(tmp_path)
 
 
+def test_no_ingester_starts_while_a_session_is_packed(tmp_path: Path) -> None:
+    """What it appended to the last segment would go with it: it is kept out until all is packed."""
+    write(tmp_path)
+    packing = pack(tmp_path)
+    next(packing)
+    with pytest.raises(CaptureError, match="another process"):
+        CaptureWriter(tmp_path)
+    list(packing)
+    CaptureWriter(tmp_path).close()
+
+
+def test_missing_segment_is_named(tmp_path: Path) -> None:
+    """A hole between segments, or before the first, is damage, though what is read before it is sound."""
+    write(tmp_path)
+    first, second = segments(tmp_path)[:2]
+    second.rename(tmp_path / "away")
+    with pytest.raises(CaptureError, match="segment 000002 is missing"):
+        verify(tmp_path)
+    first.unlink()
+    with pytest.raises(CaptureError, match="segment 000001 is missing"):
+        verify(tmp_path)
+
+
 def test_index_says_what_a_block_holds(tmp_path: Path) -> None:
     """Numbers and receive times of each block, and where the numbers end."""
     write(tmp_path)

@@ -155,7 +155,10 @@ def replay(
     from tickloom.telemetry import configure_logging
 
     path = _path(data_dir, venue, session)
-    feed = Registry.load().venues[venue].feed
+    known = Registry.load().venues.get(venue)
+    if known is None:
+        raise SettingsError(f"venue {venue!r} is not in strategies/instruments.toml; add it there")
+    feed = known.feed
     log = configure_logging("replay")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
