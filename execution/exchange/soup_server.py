@@ -16,10 +16,10 @@ from typing import Protocol
 import structlog
 
 from execution.exchange.ports import Request
-from execution.soupbin.session import Down, Message, ServerSession, Up
 from execution.venues import Report
 from tickloom.clock import Clock
 from tickloom.errors import SetupError
+from tickloom.soupbin.session import Down, Message, ServerSession, Up
 
 TIMER_S = 0.1
 READ_BYTES = 65_536

@@ -29,7 +29,6 @@ from execution.orders import OrderRecord
 from execution.ouch import messages as ouch
 from execution.ouch import values
 from execution.ouch.codec import decode_outbound, encode
-from execution.soupbin.session import ClientSession, Down, Message, Up
 from execution.venues import GatewayEvents, Report, ReportType
 from execution.venues.ouch.orders import OuchOrders, shares_of
 from tickloom.clock import NS_PER_S, Clock, SystemClock
@@ -37,6 +36,7 @@ from tickloom.errors import DecodeError, ExecutionError, PriceRangeError
 from tickloom.events import OrderState
 from tickloom.prices import NANOS
 from tickloom.records import replace
+from tickloom.soupbin.session import ClientSession, Down, Message, Up
 
 CONNECT_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 1.0

@@ -11,10 +11,10 @@ import structlog
 
 from execution import metrics
 from execution.exchange.drop_copy import decode
-from execution.soupbin.session import ClientSession, Down, Message, Up
 from execution.venues import Report
 from tickloom.clock import Clock
 from tickloom.errors import DecodeError
+from tickloom.soupbin.session import ClientSession, Down, Message, Up
 
 USER = "COPY"
 CONNECT_TIMEOUT_S = 5.0

@@ -13,11 +13,11 @@ from execution.exchange.profile import VenueProfile
 from execution.ouch import messages as ouch
 from execution.ouch import values
 from execution.ouch.codec import decode_outbound, encode
-from execution.soupbin.session import ClientSession, Down, Message, Up
 from execution.venues import ReportType
 from tests.execution.rig import VENUE
 from tests.execution.venues.ouch.world import CLOCK, WAIT_S, Venue
 from tickloom.prices import NANOS
+from tickloom.soupbin.session import ClientSession, Down, Message, Up
 
 ENTER = ouch.EnterOrder(1, "B", 10, "ALFA", 1_525_000, "3", "Y", "P", "N", "N", "ONE")
 RESTS = ENTER._replace(price=1_000_000, time_in_force="0")

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
-from execution.soupbin.packets import (
+from tickloom.clock import NS_PER_MS, NS_PER_S
+from tickloom.errors import DecodeError
+from tickloom.soupbin.packets import (
     NO_SUCH_SESSION,
     NOT_AUTHORISED,
     ClientHeartbeat,
@@ -30,8 +32,6 @@ from execution.soupbin.packets import (
     encode,
     sequenced,
 )
-from tickloom.clock import NS_PER_MS, NS_PER_S
-from tickloom.errors import DecodeError
 
 HEARTBEAT_NS = NS_PER_S
 SILENCE_NS_MAX = 15 * NS_PER_S
@@ -64,10 +64,12 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Down:
-    """It is over; the connection is to be closed. finished: the stream has ended, do not come back."""
+    """It is over; the connection is to be closed. finished: the stream has ended, do not come back. rejected:
+    the code, where the login was."""
 
     reason: str
     finished: bool = False
+    rejected: str = ""
 
 
 Event: TypeAlias = Up | Message | Down
@@ -127,9 +129,9 @@ class _End:
         self._out += encode(packet)
         self._sent_ns = now_ns
 
-    def _end(self, reason: str, finished: bool = False) -> list[Event]:
+    def _end(self, reason: str, finished: bool = False, rejected: str = "") -> list[Event]:
         self.state = State.OVER
-        return [Down(reason, finished)]
+        return [Down(reason, finished, rejected)]
 
 
 class ClientSession(_End):
@@ -167,7 +169,8 @@ class ClientSession(_End):
                 return [Up(packet.session, packet.sequence)]
             case LoginRejected() if self.state is State.LOGIN:
                 known = {NOT_AUTHORISED: "not authorised", NO_SUCH_SESSION: "no such session"}
-                return self._end(f"login rejected: {known.get(packet.code, packet.code)}")
+                reason = f"login rejected: {known.get(packet.code, packet.code)}"
+                return self._end(reason, rejected=packet.code)
             case Sequenced() if self.state is State.UP:
                 number = self.next_sequence
                 self.next_sequence += 1

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from execution.soupbin import packets as p
-from execution.soupbin.session import (
+from tickloom.clock import NS_PER_MS, NS_PER_S
+from tickloom.errors import DecodeError
+from tickloom.soupbin import packets as p
+from tickloom.soupbin.session import (
     LOGIN_NS_MAX,
     SILENCE_NS_MAX,
     ClientSession,
@@ -18,8 +20,6 @@ from execution.soupbin.session import (
     State,
     Up,
 )
-from tickloom.clock import NS_PER_MS, NS_PER_S
-from tickloom.errors import DecodeError
 
 NAMES = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=6)
 PACKETS = st.one_of(
@@ -49,6 +49,15 @@ def test_login_request_of_the_specification() -> None:
     """Section 2.2.1: 49 bytes behind the length's two; numbers to the right, names to the left."""
     raw = p.encode(p.LoginRequest("USER", "SECRET", "", 1))
     assert raw == b"\x00\x2fLUSER  SECRET    " + b" " * 10 + b" " * 19 + b"1"
+
+
+@pytest.mark.parametrize("number", [b"-1", b"+1", b"1_0", b"1 0", b"x"])
+@pytest.mark.parametrize("packet", [p.LoginRequest("USER", "SECRET", "", 7), p.LoginAccepted("S1", 7)])
+def test_number_that_is_none(packet: p.Packet, number: bytes) -> None:
+    """A number is digits: a server that took -1 for the next message wanted could not even answer it."""
+    raw = p.encode(packet)
+    with pytest.raises(DecodeError, match="is no number"):
+        p.Framer().feed(raw[: -len(number)] + number)
 
 
 @pytest.mark.parametrize("raw", [b"\0\0", b"\0\x01?", b"\0\x02Hx", b"\0\x03Axx", b"\0\x02L1"])

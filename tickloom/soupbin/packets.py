@@ -212,6 +212,12 @@ _EMPTY: dict[int, Packet] = {
 }
 
 
+def _count(text: str) -> int:
+    if not text.isdigit():  # int() would take a sign and underscores, too
+        raise ValueError(f"{text!r} is no number")
+    return int(text)
+
+
 def _session_packet(kind: int, payload: bytes) -> Packet:
     text = payload.decode("ascii")
     if kind == 0x4C:
@@ -221,11 +227,11 @@ def _session_packet(kind: int, payload: bytes) -> Packet:
         username, password, session, sequence, interval = (
             text[begin:end].strip() for begin, end in itertools.pairwise(cuts)
         )
-        return LoginRequest(username, password, session, int(sequence or "0"), int(interval or "0"))
+        return LoginRequest(username, password, session, _count(sequence or "0"), _count(interval or "0"))
     if kind == 0x41:
         if len(text) != SESSION_LENGTH + SEQUENCE_LENGTH:
             raise ValueError(f"{len(text)} bytes, it has {SESSION_LENGTH + SEQUENCE_LENGTH}")
-        return LoginAccepted(text[:SESSION_LENGTH].strip(), int(text[SESSION_LENGTH:]))
+        return LoginAccepted(text[:SESSION_LENGTH].strip(), _count(text[SESSION_LENGTH:].strip()))
     if kind == 0x4A and len(text) == 1:
         return LoginRejected(text)
     raise ValueError("no such packet")

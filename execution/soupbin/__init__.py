@@ -1,1 +1,0 @@
-"""SoupBinTCP, the session under OUCH: framing and state machines, both ends. Pure; no socket, no clock."""

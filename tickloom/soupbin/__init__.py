@@ -1,0 +1,1 @@
+"""SoupBinTCP, the session under OUCH and under ITCH on TCP: framing and state machines, both ends. Pure."""
