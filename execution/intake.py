@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Protocol
 
 import structlog
@@ -35,6 +35,18 @@ FOLLOW_FROM, FOLLOW_UNTIL = 100, 50
 SKIP_NS = 5 * NS_PER_S  # between two times that a paused consumer is told how far the log was read
 
 _log = structlog.get_logger("execution")
+
+
+class _LogAwayError(Exception):
+    """The log could not be read; nothing was taken of what was asked for."""
+
+
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+    try:
+        yield
+    except ServiceError as error:
+        raise _LogAwayError(str(error)) from error
 
 
 class Delivery(Protocol):
@@ -189,9 +201,10 @@ class SignalIntake:
         _log.info("follows_the_log", next=dict(self._next))
         follower = self._make_follower()
         try:
-            await asyncio.to_thread(follower.begin, dict(self._next))
+            with _reading():
+                await asyncio.to_thread(follower.begin, dict(self._next))
             await self._read_on(follower, delivery)
-        except ServiceError as error:
+        except _LogAwayError as error:  # of reading alone: what fails in a decision ends the agent
             _log.warning("log_cannot_be_read", error=str(error), advice="the consumer goes on")
         finally:
             await asyncio.to_thread(follower.close)
@@ -206,7 +219,8 @@ class SignalIntake:
         began_ns = told_ns = self._clock.monotonic_ns()
         count = 0
         while True:
-            batch = await asyncio.to_thread(follower.read, BATCH_MAX)
+            with _reading():
+                batch = await asyncio.to_thread(follower.read, BATCH_MAX)
             async with self._taking:
                 for _, partition, offset in batch:
                     self._next[partition] = offset + 1

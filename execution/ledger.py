@@ -189,8 +189,9 @@ class Ledger:
         if children is not None:
             children[order.order_id] = order
         self.hold(order)
-        if order.terminal:
-            self._replacements.pop(order.original_order_id, None)
+        # a late word on one that was refused says nothing of the one that came after it
+        if order.terminal and self._replacements.get(order.original_order_id) == order.order_id:
+            del self._replacements[order.original_order_id]
 
     # --- executions ----------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import sys
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from execution.signal_log import Message, SignalFollower, SignalLog
 from tests.execution.rig import Rig, make_signal, trading_rig
 from tickloom import topics
 from tickloom.clock import SystemClock
+from tickloom.errors import ServiceError
 from tickloom.settings import KafkaSettings
 from tickloom.stack.ports import free_ports
 
@@ -55,12 +57,15 @@ class World:
         self.consumer = Consumer()
         self.taken: list[Message] = []
         self.batches: list[int] = []
+        self.fails_after = sys.maxsize
         self.intake = SignalIntake(
             self.log, lambda: SignalFollower(follows or kafka, self.topic), self.take, SystemClock()
         )
         self.intake.delivery = self.consumer
 
     async def take(self, batch: list[Message]) -> None:
+        if len(self.taken) > self.fails_after:
+            raise ServiceError("the journal is away")
         self.taken += batch
         self.batches.append(len(batch))
         batch.clear()
@@ -158,6 +163,29 @@ def test_a_log_that_cannot_be_followed_leaves_it_to_the_consumer(kafka: KafkaSet
                 await world.intake.accept(str(offset).encode(), partition, offset)
             await world.until_taken(2 * FOLLOW_FROM)
             world.assert_each_once(FOLLOW_FROM)
+
+    asyncio.run(run())
+
+
+def test_a_decision_that_fails_while_the_log_is_followed_ends_the_intake(kafka: KafkaSettings) -> None:
+    """It is no trouble of the log's: its signals are not passed over, the successor begins with them."""
+
+    async def run() -> None:
+        world = World(kafka)
+        world.publish(range(COUNT))
+        for partition in PARTITIONS:
+            await world.intake.begin(partition, 0, 0)
+        await world.intake.accept(b"0", 0, 0, behind=COUNT - 1)
+        world.fails_after = 3 * BATCH_MAX
+        try:
+            async with asyncio.timeout(WAIT_S):
+                with pytest.raises(ServiceError, match="the journal is away"):
+                    await world.intake.take_waiting()
+        finally:
+            world.log.close()
+            del world.producer
+        assert world.consumer.told == [("pause", [0, 1])]
+        assert len(world.taken) < 2 * COUNT
 
     asyncio.run(run())
 

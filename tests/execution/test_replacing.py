@@ -161,6 +161,32 @@ def test_a_late_answer_to_the_original_leaves_the_new_order_alone(world: World) 
     world.settle()
 
 
+def test_a_late_answer_to_a_refused_attempt_leaves_the_next_one_alone(world: World) -> None:
+    """The first attempt never arrived, the second is under way: once more told that the first is not known,
+    original and second still share a quantity, and what the original fills counts in both."""
+    (child,) = orders(world)
+    world.replace(child.order_id, 30 * NANOS, NEAR)
+    world.wires["one"].cut()
+    world.engine.on_lost("one", "dropped")
+    world.restart()
+    world.pump()
+    world.replace(child.order_id, 25 * NANOS, NEAR)
+    old, first, second = orders(world)
+    assert (old.state, first.state, second.state) == (S.PENDING_REPLACE, S.REJECTED, S.PENDING_NEW)
+    again = Report(
+        ReportType.STATUS, first.order_id, "XNAS", "ALFA", "buy", S.REJECTED, 0, unknown_order=True
+    )
+    world.engine.on_report(again, "one")
+    fill = Report(
+        *(ReportType.TRADE, child.order_id, "XNAS", "ALFA", "buy", S.FILLED, 20 * NANOS),
+        **{"execution_id": "late", "last_quantity": 20 * NANOS, "last_price": NEAR},
+    )
+    world.engine.on_report(fill, "one")
+    old, _, second = orders(world)
+    assert (old.state, second.filled_quantity) == (S.FILLED, 20 * NANOS)
+    assert open_to_buy(world) == SHARES - 20
+
+
 def test_cancelled_may_mean_replaced_while_the_new_order_is_not_known(world: World) -> None:
     """FIX 4.4 has no state for what was replaced: as long as nobody knows of the new order, the old one stays
     UNKNOWN, with the larger quantity held; then the new one says which it was."""

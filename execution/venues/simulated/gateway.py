@@ -2,6 +2,7 @@
 
 After a loss it connects again, with a delay that doubles up to a cap and is jittered. Each logon says
 which report was the last to be durable here, so the exchange sends what was missed before anything else.
+Its reports are numbered without a hole: one that is missing ends the session, and comes with the next.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ class SimulatedGateway:
         self._up = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
+        self._seen = 0  # report_seq of the last report of this session
         self.failure: BaseException | None = None
 
     @property
@@ -155,6 +157,7 @@ class SimulatedGateway:
             self._events.on_fenced(answer.text)
         if not isinstance(answer, Logon):
             raise DecodeError("simulated", f"logon answered with {answer}")
+        self._seen = answer.last_report_seq
         self._up.set()
         metrics.CONNECTED.labels(self.name).set(1)
         self._events.on_session(answer.session)
@@ -178,17 +181,28 @@ class SimulatedGateway:
 
     def _take(self, messages: list[Message]) -> None:
         """What came at once: its reports together, before anything else it says."""
-        reports = [message for message in messages if isinstance(message, Report)]
+        reports, hole = self._in_order([message for message in messages if isinstance(message, Report)])
         if len(reports) > 1 and self._events.on_reports is not None:
             self._events.on_reports(reports)
         else:
             for report in reports:
                 self._events.on_report(report)
+        if hole:
+            raise DecodeError("simulated", hole)
         for message in messages:
             if isinstance(message, Logout):
                 raise ConnectionError(f"logged out: {message.text}")
             if isinstance(message, MessageReject):
                 _log.error("message_rejected", text=message.text)
+
+    def _in_order(self, reports: list[Report]) -> tuple[list[Report], str]:
+        """The reports before the first hole in their numbers, and which are missing there."""
+        for index, report in enumerate(reports):
+            if report.report_seq > self._seen + 1:
+                missing = f"reports {self._seen + 1} to {report.report_seq - 1} are missing"
+                return reports[:index], f"{missing}; they are asked for with the next logon"
+            self._seen = max(self._seen, report.report_seq)
+        return reports, ""
 
     async def _beat(self) -> None:
         while True:

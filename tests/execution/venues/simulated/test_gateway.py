@@ -148,6 +148,58 @@ def test_reconnects_and_is_told_what_it_missed(tmp_path: Path) -> None:
     play(tmp_path, scene)
 
 
+def test_a_report_that_is_missing_ends_the_session_and_comes_with_the_next(tmp_path: Path) -> None:
+    """Two are lost on the way, the one behind them is not booked: the next session brings all three."""
+
+    async def run() -> None:
+        venue, agent = Venue(tmp_path), Agent()
+        await venue.start()
+        wire = await asyncio.start_server(
+            _losing(venue, b'"MsgSeqNum":"2"', b'"MsgSeqNum":"3"'), "127.0.0.1", 0
+        )
+        gateway = SimulatedGateway("127.0.0.1", wire.sockets[0].getsockname()[1], (VENUE,), agent.events())
+        await gateway.start()
+        try:
+            assert await gateway.wait_connected(WAIT_S)
+            agent.durable = 1
+            gateway.send(order("A"), order("B"))
+            await agent.until(lambda: len(agent.reports) == 4)
+            assert [report.report_seq for report in agent.reports] == [1, 2, 3, 4]
+            (why,) = agent.lost
+            assert "reports 2 to 3 are missing" in why
+        finally:
+            await gateway.close()
+            wire.close()
+            await venue.stop()
+
+    asyncio.run(run())
+
+
+def _losing(venue: Venue, *marks: bytes) -> Callable[..., Awaitable[None]]:
+    """Between gateway and exchange: the first line with each of the marks does not arrive."""
+    left = list(marks)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_exchange, to_exchange = await asyncio.open_connection("127.0.0.1", venue.port)
+
+        async def back() -> None:
+            async for line in from_exchange:
+                found = next((mark for mark in left if mark in line), None)
+                if found is None:
+                    writer.write(line)
+                else:
+                    left.remove(found)
+            writer.close()
+
+        task = asyncio.create_task(back())
+        while data := await _read(reader):
+            to_exchange.write(data)
+        to_exchange.close()
+        await task
+
+    return serve
+
+
 def test_second_logon_cuts_the_first_and_what_was_in_it(tmp_path: Path) -> None:
     """One session a client: the old connection ends when a new one logs on."""
 
