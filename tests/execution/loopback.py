@@ -17,12 +17,12 @@ from execution.journal import Journal
 from execution.killswitch import KillSwitch
 from execution.limits import parse
 from execution.market import MarketState
-from execution.orders import OrderRecord
+from execution.orders import OrderRecord, client_order_id
 from execution.venues import Report
 from execution.venues.simulated.protocol import CancelRequest, NewOrder, StatusRequest, decode
 from tests.execution.rig import LIMITS, standing_market
 from tickloom.clock import Clock, SystemClock
-from tickloom.events import Signal
+from tickloom.events import OrderState, Signal
 from tickloom.instruments import Registry
 
 CLIENT = "TICKLOOM"
@@ -191,3 +191,15 @@ def _request(order: OrderRecord) -> NewOrder:
         *(order.order_id, order.venue, order.symbol, order.side, order.quantity, order.limit_price),
         order.time_in_force,
     )
+
+
+def states(journal: Journal, one: Signal) -> list[OrderState]:
+    """The states that the order of a signal went through."""
+    return journal.revisions(client_order_id(one.signal_id, 0))
+
+
+def reason(journal: Journal, one: Signal, leg: int = 0) -> str:
+    """Why it is where it is."""
+    order = journal.order(client_order_id(one.signal_id, leg))
+    assert order is not None
+    return order.reason

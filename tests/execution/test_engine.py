@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 
 from execution.engine import ACK_TIMEOUT_NS
-from execution.journal import Journal
 from execution.orders import client_order_id
 from execution.reconcile import compare
 from execution.risk import Level
 from execution.venues import Report, ReportType
-from tests.execution.loopback import GATEWAY, Loopback
+from tests.execution.loopback import GATEWAY, Loopback, reason, states
 from tests.execution.rig import DAY, LIMITS, RULE, VENUE, make_signal
 from tickloom import topics
 from tickloom.clock import NS_PER_S, ReplayClock, SystemClock
@@ -67,16 +66,6 @@ def consume(world: Loopback, *signals: Signal) -> None:
     for one in signals:
         for order in world.engine.on_signal(one):
             world.send(order)
-
-
-def states(journal: Journal, one: Signal) -> list[OrderState]:
-    return journal.revisions(client_order_id(one.signal_id, 0))
-
-
-def reason(journal: Journal, one: Signal, leg: int = 0) -> str:
-    order = journal.order(client_order_id(one.signal_id, leg))
-    assert order is not None
-    return order.reason
 
 
 def assert_agrees(world: Loopback, directory: Path) -> None:

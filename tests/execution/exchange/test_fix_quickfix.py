@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.execution.exchange.test_fix_port import OTHER, FixVenue
+from tests.execution.exchange.fix_world import OTHER, FixVenue
 
 pytest.importorskip("quickfix", reason="pip install quickfix builds it in some minutes")
 

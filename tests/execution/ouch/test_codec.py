@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from execution.ouch import messages as m
 from execution.ouch import values
 from execution.ouch.codec import decode_inbound, decode_outbound, encode, pack_options, unpack_options
-from execution.soupbin.packets import (
+from tickloom.errors import DecodeError, PriceRangeError
+from tickloom.prices import NANOS
+from tickloom.soupbin.packets import (
     ClientHeartbeat,
     Framer,
     Packet,
@@ -22,9 +24,7 @@ from execution.soupbin.packets import (
     ServerHeartbeat,
     Unsequenced,
 )
-from execution.soupbin.packets import encode as encode_packet
-from tickloom.errors import DecodeError, PriceRangeError
-from tickloom.prices import NANOS
+from tickloom.soupbin.packets import encode as encode_packet
 
 SharedData = Callable[[str], Path]
 

@@ -6,7 +6,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from tests.execution.exchange.test_fix_port import FixVenue
+from tests.execution.exchange.fix_world import FixVenue
 
 
 async def _serve(directory: Path, port: int) -> None:
