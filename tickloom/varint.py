@@ -91,6 +91,18 @@ def skip_longs(raw, pos, count):  # type: ignore[no-untyped-def]
     return pos
 
 
+@njit(cache=True, nogil=True, inline="always")
+def skip_longs_within(raw, pos, count):  # type: ignore[no-untyped-def]
+    """The position behind ``count`` numbers, one or more, if they end within eight bytes, else -1.
+
+    ``raw`` has at least 8 bytes there.
+    """
+    ends = ~get_word(raw, pos) & np.uint64(0x8080808080808080)
+    for _ in range(count - 1):
+        ends &= ends - np.uint64(1)
+    return pos + (np.int64(_trailing_zeros(ends)) >> 3) + 1 if ends != np.uint64(0) else np.int64(-1)
+
+
 @njit(cache=True, nogil=True)
 def _get_long_by_byte(raw, pos):  # type: ignore[no-untyped-def]
     value = np.uint64(0)

@@ -26,12 +26,15 @@ from tickloom.varint import (
     put_long,
     skip_longs,
 )
+from tickloom.wire_run import decode_run, first_word, name_hash, same_name
 
 _NO_PRICE = prices.NO_PRICE
 _NANOS = float(prices.NANOS)
+_UNITS_MAX = float(prices.NANOS_MAX // prices.NANOS)  # no double at or above it is one of ours
 _HEADS = ("ts_event", "ts_recv", "seq")
 _ALWAYS = ("ts_event", "seq")
-_NEW_SLOTS = 4_096  # open hash of symbols that the reader does not know; a record has at most half as many
+_RUN_TRIES = 8  # events in a row that begin no run, and no more are looked for in the record
+_NEW_SLOTS = 4_096  # open hash of symbols that the reader does not know; half as many are taken at once
 
 
 class EventColumns:
@@ -59,7 +62,7 @@ class SymbolBytes:
     words, lengths : ndarray of uint64, of int64
         The first eight bytes of each name, and how many it has.
     slots : ndarray of int32
-        Open hash by :func:`_hash` of indices; -1 where there is none.
+        Open hash by :func:`name_hash` of indices; -1 where there is none.
     length_max : int
         Of a name with its prefix.
     """
@@ -88,30 +91,12 @@ def symbol_bytes(symbols: SymbolTable) -> SymbolBytes:
     return known
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _hash(word, raw, pos, length):  # type: ignore[no-untyped-def]
-    """Of a name at ``pos`` whose first eight bytes are ``word``."""
-    code = (word ^ np.uint64(length)) * np.uint64(0x9E3779B97F4A7C15)
-    for at in range(pos + 8, pos + length):
-        code = (code ^ np.uint64(raw[at])) * np.uint64(0x100000001B3)
-    return np.int64((code ^ (code >> np.uint64(29))) >> np.uint64(17))  # 47 bits
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _same(raw, pos, other, start, length):  # type: ignore[no-untyped-def]
-    """Whether two names of one length, with the same first eight bytes, are the same."""
-    same = True
-    for at in range(8, length):
-        same = same and raw[pos + at] == other[start + at]
-    return same
-
-
 @njit(cache=True, nogil=True)
 def _fill_slots(names, offsets, words, lengths, slots):  # type: ignore[no-untyped-def]
     mask = slots.size - 1
     for index in range(words.size):
         start = offsets[index + 1] - lengths[index]
-        slot = _hash(words[index], names, start, lengths[index]) & mask
+        slot = name_hash(words[index], names, start, lengths[index]) & mask
         while slots[slot] >= 0:
             slot = (slot + 1) & mask
         slots[slot] = index
@@ -205,11 +190,17 @@ def read_events(
         records = np.empty(len(columns["symbol"]), dtype=dtype)
         for name, values in columns.items():
             exact = values.dtype.kind == "f" and dtype[name].kind != "f"
-            records[name] = prices.to_nanos(values) if exact else values
+            records[name] = _exact(values) if exact else values
         chunks.append(records)
     if len(chunks) == 1:
         return chunks[0], pos
     return (np.concatenate(chunks) if chunks else np.empty(0, dtype=dtype)), pos
+
+
+def _exact(doubles: NDArray[np.float64]) -> NDArray[np.int64]:
+    if (np.abs(doubles) >= _UNITS_MAX).any():  # NaN, no price, is not
+        raise CodecError("a price or size in the record is beyond 64 bits of 1e-9 units; who wrote it?")
+    return prices.to_nanos(doubles)
 
 
 def read_columns(
@@ -252,7 +243,6 @@ def _chunk(
         _, pos = read_long(data, pos)
     if count > data.size:
         raise CodecError(f"an array of {count} events does not fit a record of {data.size} bytes")
-    known = symbol_bytes(table)
     symbol = np.empty(count, dtype=np.int32)
     chosen = None if wanted is None else frozenset(wanted)
     heads, head_rows = _rows(_HEADS, chosen)
@@ -261,15 +251,19 @@ def _chunk(
     head = np.empty((len(heads), count), dtype=np.int64)
     bits = np.empty((len(kept_doubles), count), dtype=np.int64)
     tail = np.empty((len(kept_longs), count), dtype=np.int64)
-    new, pos = _decode_events(
-        data, pos, known.bytes, known.offsets, known.words, known.lengths, known.slots,
-        symbol, head, bits, tail, head_rows[1], bits_rows, tail_rows,
-    )  # fmt: skip
-    if pos < 0:
-        raise CodecError("the record ends inside an event, or is of another schema")
-    if len(new):
-        view = data.data
+    begin, view = pos, data.data
+    while True:
+        known = symbol_bytes(table)
+        new, pos = _decode_events(
+            data, begin, known.bytes, known.offsets, known.words, known.lengths, known.slots,
+            symbol, head, bits, tail, head_rows[1], bits_rows, tail_rows,
+        )  # fmt: skip
+        if pos == -1:
+            raise CodecError("the record ends inside an event, or is of another schema")
         indices = [table.index(str(view[start:stop], "utf-8")) for start, stop in new.tolist()]
+        if pos >= 0:
+            break  # else there were more new names than are taken at once: again, now that these are known
+    if len(new):
         fresh = symbol < 0
         symbol[fresh] = np.array(indices, dtype=np.int32)[-1 - symbol[fresh]]
     columns: dict[str, NDArray[Any]] = {"symbol": symbol}
@@ -291,7 +285,8 @@ def _decode_events(  # type: ignore[no-untyped-def]
     data, pos, names, offsets, words, lengths, slots, symbol, head, bits, tail, recv_row, bits_rows, tail_rows
 ):
     """Fill the columns. Returns where the names are that the table does not have, which are -1, -2, ... in
-    ``symbol``, and the position behind the events; -1 where they do not fit the record."""
+    ``symbol``, and the position behind the events; -1 where they do not fit the record, -2 where there is no
+    room for more such names."""
     mask = slots.size - 1
     last = head.shape[0] - 1
     any_tail = tail.shape[0] > 0
@@ -299,17 +294,34 @@ def _decode_events(  # type: ignore[no-untyped-def]
     new_slots = np.empty(0, dtype=np.int32)
     count = 0
     first_bytes = second_bytes = third_bytes = 9  # of the event before: the numbers of its head
+    tries = 0 if any_tail or tail_rows.size == 0 else _RUN_TRIES
+    run_end = 0
     for i in range(symbol.size):
+        if i < run_end:
+            continue
+        if tries > 0:
+            run_end, pos = decode_run(
+                data, pos, names, offsets, words, lengths, slots, symbol, head, bits, i, recv_row, bits_rows,
+                tail_rows.size, first_bytes, second_bytes, third_bytes,
+            )  # fmt: skip
+            if run_end > i:
+                tries = _RUN_TRIES
+                continue
+            tries -= 1
         length, pos = get_long(data, pos)
-        if pos < 0 or length < 0 or pos + length > data.size:
+        if pos < 0 or length < 0 or length > data.size - pos:  # a sum could be beyond 64 bits
             return new[:0], -1
-        word = _first_word(data, pos, length)
-        code = _hash(word, data, pos, length)
+        word = first_word(data, pos, length)
+        code = name_hash(word, data, pos, length)
         slot = code & mask
         index = slots[slot]
         while index >= 0:
             start = offsets[index + 1] - length
-            if words[index] == word and lengths[index] == length and _same(data, pos, names, start, length):
+            if (
+                words[index] == word
+                and lengths[index] == length
+                and same_name(data, pos, names, start, length)
+            ):
                 break
             slot = (slot + 1) & mask
             index = slots[slot]
@@ -320,13 +332,13 @@ def _decode_events(  # type: ignore[no-untyped-def]
             slot = code & (_NEW_SLOTS - 1)
             while new_slots[slot] >= 0:
                 start, end = new[new_slots[slot]]
-                same = end - start == length and _first_word(data, start, length) == word
-                if same and _same(data, pos, data, start, length):
+                same = end - start == length and first_word(data, start, length) == word
+                if same and same_name(data, pos, data, start, length):
                     break
                 slot = (slot + 1) & (_NEW_SLOTS - 1)
             if new_slots[slot] < 0:
                 if count == len(new):
-                    return new[:0], -1
+                    return new, -2
                 new_slots[slot] = count
                 new[count, 0] = pos
                 new[count, 1] = pos + length
@@ -376,20 +388,6 @@ def _decode_events(  # type: ignore[no-untyped-def]
     return new[:count], pos
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _first_word(raw, pos, length):  # type: ignore[no-untyped-def]
-    """The first eight bytes of a name, zeros behind its end."""
-    if pos + 8 <= raw.size:
-        word = get_word(raw, pos)
-        if length < 8:
-            word &= (np.uint64(1) << np.uint64(8 * length)) - np.uint64(1)
-        return word
-    word = np.uint64(0)
-    for at in range(min(length, 8)):
-        word |= np.uint64(raw[pos + at]) << np.uint64(8 * at)
-    return word
-
-
 def pack_rare(records: Records, symbols: SymbolTable, tail: tuple[str, ...]) -> bytes:
     """Statuses and gaps: a handful a day, so plain Python."""
     if len(records) == 0:
@@ -400,7 +398,10 @@ def pack_rare(records: Records, symbols: SymbolTable, tail: tuple[str, ...]) -> 
         parts.extend(pack_long(int(record[name])) for name in ("ts_event", "ts_recv", "seq"))
         for name in tail:
             value = record[name]
-            parts.append(pack_string(value.decode()) if isinstance(value, bytes) else pack_long(int(value)))
+            text = isinstance(value, bytes)  # a venue's code: what it sends need not be ASCII
+            parts.append(
+                pack_string(value.decode("ascii", "backslashreplace")) if text else pack_long(int(value))
+            )
     parts.append(b"\x00")
     return b"".join(parts)
 
@@ -412,7 +413,7 @@ def read_rare(
     while True:
         count, pos = read_long(data, pos)
         if count == 0:
-            return np.array(rows, dtype=dtype) if rows else np.empty(0, dtype=dtype), pos
+            return _as_records(rows, dtype), pos
         if count < 0:
             count = -count
             _, pos = read_long(data, pos)
@@ -431,6 +432,13 @@ def read_rare(
                     value, pos = read_long(data, pos)
                 row.append(value)
             rows.append(tuple(row))
+
+
+def _as_records(rows: list[tuple[Any, ...]], dtype: np.dtype[np.void]) -> Records:
+    try:
+        return np.array(rows, dtype=dtype)
+    except OverflowError:
+        raise CodecError("a number in the record does not fit its field; is it of another schema?") from None
 
 
 def pack_long(value: int) -> bytes:

@@ -24,7 +24,13 @@ Array = NDArray[Any]
 _KINDS = {"BIGINT": Kind.BIGINT, "DOUBLE": Kind.DOUBLE, "STRING": Kind.STRING}
 EVENT_TIME = "event_time"
 _PRICES = ("price", "size", "bid_price", "bid_size", "ask_price", "ask_size")
-_NULLABLE = {("quotes", "bid_price"), ("quotes", "ask_price"), ("quotes", "mid"), ("spreads", "z_rolling")}
+_NULLABLE = {
+    ("quotes", "bid_price"),
+    ("quotes", "ask_price"),
+    ("quotes", "mid"),
+    ("spreads", "z_rolling"),
+    ("news", "score"),
+}
 #: Columns whose texts stand for codes.
 _CODES: dict[tuple[str, str], tuple[str, ...]] = {
     ("trades", "side"): events.SIDE_TEXTS,
@@ -153,7 +159,7 @@ def _codes(known: tuple[str, ...], values: Array, texts: Texts) -> Array:
 
 def _reasons(values: Array, texts: Texts) -> Array:
     names, where = np.unique(values, return_inverse=True)
-    return np.array([texts.code(name.decode("ascii", "replace")) for name in names], np.int32)[where]
+    return np.array([texts.code(name.decode("utf-8", "replace")) for name in names], np.int32)[where]
 
 
 def _doubles(values: Array) -> Array:

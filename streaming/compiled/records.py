@@ -38,6 +38,8 @@ class RecordWriter:
         self._names: list[bytes] = []  # as keys and parts of identities
         self._quoted: list[bytes] = []  # as JSON
         self._arrays: tuple[Array, ...] = ()
+        self._venue: str | None = None
+        self._pieces: tuple[Array, ...] = ()  # of that venue
 
     def write(self, ints: Array, floats: Array, texts: Texts, venue: str, ts_signal_ns: int) -> Packed:
         """Signals as records, each keyed by its symbol.
@@ -49,12 +51,13 @@ class RecordWriter:
             RESULT_FLOATS).
         """
         self._know(texts)
-        pieces = _joined(self._pieces(venue, ts_signal_ns))
+        if venue != self._venue:
+            self._venue, self._pieces = venue, _joined(self._fixed(venue))
         numbers = _bytes(_encode(floats.reshape(-1).tolist()))
-        raw = _write(ints, numbers, self._head, *pieces, *self._arrays)
+        raw = _write(ints, numbers, ts_signal_ns, self._head, *self._pieces, *self._arrays)
         return Packed(raw.tobytes(), len(ints))
 
-    def _pieces(self, venue: str, ts_signal_ns: int) -> list[bytes]:
+    def _fixed(self, venue: str) -> list[bytes]:
         """What a signal's JSON has around what differs from signal to signal, in the order of its fields."""
         rule, version = _encode(self._rule), _encode(self._version)
         return [
@@ -66,7 +69,7 @@ class RecordWriter:
             b',"first_seq":',
             b',"last_seq":',
             b',"venue":%b,"ts_event":' % _encode(venue),
-            b',"ts_signal":%d}' % ts_signal_ns,
+            b',"ts_signal":',
         ]
 
     def _know(self, texts: Texts) -> None:
@@ -138,7 +141,7 @@ def _number_end(numbers, begin):  # type: ignore[no-untyped-def]  # of a number 
 
 @njit(cache=True)
 def _room(ints, numbers, pieces, names, quoted):  # type: ignore[no-untyped-def]  # -> bytes, of all records
-    fixed = 2 * LENGTH_BYTES + _ID_BYTES + pieces[-1] + 3 * _DIGITS_MAX
+    fixed = 2 * LENGTH_BYTES + _ID_BYTES + pieces[-1] + 4 * _DIGITS_MAX + 1
     found = len(ints) * fixed + len(numbers)
     for row in range(len(ints)):
         symbol, side = ints[row, RESULT_SYMBOL], ints[row, RESULT_SIDE]
@@ -148,7 +151,7 @@ def _room(ints, numbers, pieces, names, quoted):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _write(ints, numbers, head, pieces, piece_ends, names, name_ends, quoted, quoted_ends):  # type: ignore[no-untyped-def]
+def _write(ints, numbers, ts_signal_ns, head, pieces, piece_ends, names, name_ends, quoted, quoted_ends):  # type: ignore[no-untyped-def]
     """Records of all rows. Texts: uint8, and int64 ends of their parts; numbers: the doubles as JSON."""
     out = np.empty(_room(ints, numbers, piece_ends, name_ends, quoted_ends), np.uint8)
     longest = 0
@@ -191,5 +194,8 @@ def _write(ints, numbers, head, pieces, piece_ends, names, name_ends, quoted, qu
         at = _put_part(out, at, pieces, piece_ends, 7)
         at = _put_whole(out, at, ints[row, RESULT_TIME] * NS_PER_MS)
         at = _put_part(out, at, pieces, piece_ends, 8)
+        at = _put_whole(out, at, ts_signal_ns)
+        out[at] = 125  # }
+        at += 1
         _put_length(out, value - LENGTH_BYTES, at - value)
     return out[:at]

@@ -25,7 +25,7 @@ def warm_up(rule: Rule) -> None:
     """
     matcher = engines.make_matcher(rule)
     block = EventBlock(rule.venue, "20000103", SymbolTable(["A"]))
-    for kind in (*block.kinds(), "spreads"):
+    for kind in block.every_kind():
         if kind == "book_deltas":
             continue
         setattr(block, kind, np.zeros(1, getattr(block, kind).dtype))

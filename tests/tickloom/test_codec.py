@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from typing import Any
 
 import fastavro
@@ -25,6 +26,7 @@ from tickloom.events import (
     SymbolTable,
     empty,
 )
+from tickloom.wire import pack_long, pack_string
 
 LONGS = st.integers(-(2**63) + 1, 2**63 - 1)
 NANOS = st.integers(-(2**22) * 10**9 + 1, 2**22 * 10**9 - 1) | st.just(int(prices.NO_PRICE))
@@ -227,8 +229,112 @@ def test_columns_that_are_not_wanted_are_passed_over(batch: TickBatch, wanted: s
             found.quotes["bid_price"]
 
 
+_LIKE_NUMBERS = {"ts_event": 1_795_185_000 * 10**9, "ts_recv": 1_795_185_000 * 10**9, "seq": 2_611 * 10**12}
+_RUN_NAMES = ["ALFA", "BTC-USDT", "BTC-USDT-SWAP", "BTC-USDT-SPOT", "Ünicode", "B"]
+
+
+@st.composite
+def alike(draw: st.DrawFn) -> TickBatch:
+    """Trades as they come: times and seqs of one length, with a few between them that are not so."""
+    trades = np.zeros(draw(st.integers(1, 60)), TRADE_DTYPE)
+    for name, base in _LIKE_NUMBERS.items():
+        trades[name] = base + np.arange(len(trades))
+    trades["symbol"] = 1 + np.arange(len(trades)) % draw(st.integers(1, len(_RUN_NAMES)))
+    trades["price"] = 10**9 * (1 + np.arange(len(trades)))
+    odd = st.tuples(
+        st.integers(0, len(trades) - 1),
+        st.sampled_from([*_LIKE_NUMBERS, "venue_id"]),
+        LONGS | st.sampled_from([0, -1, 63, 64, 2**55, 2**62 - 1, 2**62, -(2**62) - 1]),
+    )
+    for row, name, value in draw(st.lists(odd, max_size=4)):
+        trades[name][row] = value
+    return TickBatch(0, 1, 2, 3, EventBlock("XNAS", "1", SymbolTable(_RUN_NAMES), trades))
+
+
+@settings(max_examples=150, deadline=None)
+@given(alike(), st.sets(st.sampled_from(_RUN_NAMES)), st.booleans())
+def test_runs_of_like_events_are_read_as_event_by_event(
+    batch: TickBatch, known: set[str], with_recv: bool
+) -> None:
+    """Whichever names the reader knows. Asked for what stands behind the prices, it takes one by one."""
+    raw = encode(batch)
+    table = SymbolTable(sorted(known))
+    whole = decode_columns(raw, SymbolTable()).block.trades
+    for _ in range(2):  # the second time it knows all names
+        found = decode_columns(raw, table, {"trades": {"price", *["ts_recv"] * with_recv}}).block.trades
+        for name in ("ts_event", "seq", "price", *["ts_recv"] * with_recv):
+            np.testing.assert_array_equal(found[name], whole[name])
+        assert _names(table, found["symbol"]) == [
+            batch.block.symbols.names[index] for index in batch.block.trades["symbol"]
+        ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(alike(), st.data())
+def test_runs_that_are_cut_off_are_an_error(batch: TickBatch, data: st.DataObject) -> None:
+    """At whatever byte, with names that the reader knows."""
+    raw = encode(batch)
+    cut = data.draw(st.integers(1, len(raw)))
+    with pytest.raises(CodecError):
+        decode_columns(raw[:-cut], SymbolTable(_RUN_NAMES), {"trades": {"price"}})
+
+
 @pytest.mark.parametrize("cut", [1, 9, 40])
 def test_truncated_columns_are_an_error(cut: int) -> None:
     """As with decode(): never half a batch."""
     with pytest.raises(CodecError):
         decode_columns(_small()[:-cut], SymbolTable())
+
+
+@pytest.mark.parametrize("count", [2_048, 2_049, 10_000])
+def test_any_number_of_new_symbols(count: int) -> None:
+    """A reader that knows none of a record's symbols, however many they are, gets each event's own."""
+    names = [f"SYMBOL-{number}" for number in range(count)]
+    trades = np.zeros(count, dtype=TRADE_DTYPE)
+    trades["symbol"], trades["seq"] = np.arange(1, count + 1), np.arange(count)
+    raw = encode(TickBatch(0, 0, 0, 0, EventBlock("V", "S", SymbolTable(names), trades)))
+    symbols = SymbolTable(["SYMBOL-3", "ANOTHER"])
+    columns = decode_columns(raw, symbols).block.trades
+    assert [symbols.names[index] for index in columns["symbol"]] == names
+    block = decode(raw).block
+    assert [block.symbols.names[index] for index in block.trades["symbol"]] == names
+
+
+def test_a_reason_that_is_no_ascii_travels() -> None:
+    """A venue's code is what the venue sends: damaged, it must not keep a whole batch from Kafka."""
+    statuses = np.zeros(1, dtype=STATUS_DTYPE)
+    statuses["reason"] = b"T\x80"
+    batch = TickBatch(0, 0, 0, 0, EventBlock("V", "S", SymbolTable(["A"]), statuses=statuses))
+    assert decode(encode(batch)).block.statuses["reason"][0] == rb"T\x80"
+
+
+@pytest.mark.parametrize("length", [2**63 - 1, 2**62, 10**6])
+def test_a_text_longer_than_the_record_is_refused(length: int) -> None:
+    """Also where position and length together are beyond 64 bits: the sum would be negative."""
+    trades = np.zeros(3, dtype=TRADE_DTYPE)
+    trades["symbol"] = 1
+    raw = encode(TickBatch(0, 0, 0, 0, EventBlock("V", "S", SymbolTable(["ALFA"]), trades)))
+    spoilt = raw.replace(pack_string("ALFA"), pack_long(length) + b"ALFA", 1)
+    with pytest.raises(CodecError, match="ends inside an event"):
+        decode(spoilt)
+
+
+def test_a_number_too_large_for_its_field_is_refused() -> None:
+    """A status of 300 does not fit its byte; it is a record of another schema, not an arithmetic error."""
+    statuses = np.zeros(1, dtype=STATUS_DTYPE)
+    statuses["status"], statuses["reason"] = 7, b"CODE"
+    batch = TickBatch(0, 0, 0, 0, EventBlock("V", "S", SymbolTable(["A"]), statuses=statuses))
+    raw = encode(batch).replace(pack_long(7) + pack_string("CODE"), pack_long(300) + pack_string("CODE"))
+    with pytest.raises(CodecError, match="does not fit its field"):
+        decode(raw)
+
+
+@pytest.mark.parametrize("price", [float("inf"), -1e300, 9_223_372_036.854776])
+def test_a_price_beyond_64_bits_is_refused(price: float) -> None:
+    """A reader of exact events must not make another price of it, or none."""
+    trades = np.zeros(1, dtype=TRADE_DTYPE)
+    trades["symbol"], trades["price"] = 1, 7 * 10**9
+    raw = encode(TickBatch(0, 0, 0, 0, EventBlock("V", "S", SymbolTable(["ALFA"]), trades)))
+    spoilt = raw.replace(struct.pack("<d", 7.0), struct.pack("<d", price))
+    with pytest.raises(CodecError, match="beyond 64 bits"):
+        decode(spoilt)
