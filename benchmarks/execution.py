@@ -1,5 +1,6 @@
 """Checks per second through the pre-trade gate, and their 99th percentile, with all checks on; how long value
-at risk of 500 instruments takes; and signal-to-order latency under 1,000 signals/s (``_signal_to_order``).
+at risk of 500 instruments takes; and signal-to-order latency at 1,000 and 200 signals/s
+(``_signal_to_order``).
 
 python -m benchmarks.execution [runs]
 
