@@ -1,0 +1,326 @@
+"""DBN records: the events of databento's own decoder, however the capture is cut; no input ends it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import databento_dbn as dbn
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
+
+from ingest.capture import CaptureBatch, RecordKind
+from ingest.dbn.decoder import DbnDecoder, end_record
+from ingest.dbn.metadata import Head, metadata_bytes
+from ingest.feeds import decoder_for, load_file
+from ingest.pcap import open_plain
+from ingest.pipeline import load_capture
+from tests.ingest.dbn_naive import NANOS, Reference, encoded
+from tickloom.errors import DecodeError
+from tickloom.events import EventBlock, Side, StatusCode, source_seq
+from tickloom.instruments import Instrument, Registry, Venue
+
+DAY = date(2026, 11, 20)
+DAY_NS = 1_795_132_800_000_000_000
+TICK = 10_000_000
+UNDEF, UNDEF_TIME = dbn.UNDEF_PRICE, dbn.UNDEF_TIMESTAMP
+REGISTRY = Registry(
+    {"XNAS": Venue("XNAS", "", "itch", "America/New_York", "USD")},
+    [Instrument("XNAS", "ALFA-NEW", "ALFA", "equity", 1, 1, 1)],
+)
+ACTIONS = {str(action): action for action in dbn.Action.variants()}
+SIDES = {str(side): side for side in dbn.Side.variants()}
+
+
+def mbo(action: str, side: str = "B", **fields: Any) -> dbn.MBOMsg:
+    given: dict[str, Any] = {
+        "publisher_id": 2, "instrument_id": 7, "ts_event": DAY_NS, "order_id": 1, "price": 100 * TICK,
+        "size": 5, "ts_recv": DAY_NS + 9, "flags": dbn.F_LAST, "sequence": 3,
+    }  # fmt: skip
+    return dbn.MBOMsg(action=ACTIONS[action], side=SIDES[side], **{**given, **fields})
+
+
+def trade(**fields: Any) -> dbn.TradeMsg:
+    given: dict[str, Any] = {
+        "publisher_id": 2, "instrument_id": 7, "ts_event": DAY_NS, "price": TICK, "size": 5, "depth": 0,
+        "ts_recv": DAY_NS + 9, "flags": 0, "action": dbn.Action.TRADE, "side": dbn.Side.BID,
+    }  # fmt: skip
+    return dbn.TradeMsg(**{**given, **fields})
+
+
+def mbp(kind: type, levels: list[tuple[int, int, int, int]], **fields: Any) -> Any:
+    given: dict[str, Any] = {
+        "publisher_id": 2, "instrument_id": 7, "ts_event": DAY_NS, "price": TICK, "size": 5, "depth": 0,
+        "ts_recv": DAY_NS + 9, "flags": dbn.F_LAST, "action": dbn.Action.ADD, "side": dbn.Side.BID,
+    }  # fmt: skip
+    pairs = [dbn.BidAskPair(bid, ask, bids, asks) for bid, bids, ask, asks in levels]
+    return kind(levels=pairs if kind is dbn.MBP10Msg else pairs[0], **{**given, **fields})
+
+
+def batches(plain: bytes, cuts: list[int] | None = None) -> list[CaptureBatch]:
+    """Metadata and records as a capture has them; ``cuts``: records a piece."""
+    size = metadata_bytes(plain[:8])
+    pieces, at = [], size
+    lengths = []
+    while at < len(plain):
+        lengths.append(plain[at] * 4)
+        at += lengths[-1]
+    at = size
+    for count in cuts or [len(lengths)]:
+        piece, lengths = sum(lengths[:count]), lengths[count:]
+        pieces.append(plain[at : at + piece])
+        at += piece
+    pieces.append(plain[at:])
+    records = [(RecordKind.SNAPSHOT, DAY_NS, plain[:size])]
+    records += [(RecordKind.DATA, DAY_NS, piece) for piece in pieces if piece]
+    records.append((RecordKind.CONTROL, DAY_NS, end_record()))
+    return [CaptureBatch.of([record]) for record in records]
+
+
+def decoded(plain: bytes, cuts: list[int] | None = None) -> tuple[DbnDecoder, list[EventBlock]]:
+    decoder = DbnDecoder("XNAS", f"{DAY:%Y%m%d}.DBN.X.1", REGISTRY, 10 * NANOS)
+    return decoder, [decoder.decode(batch) for batch in batches(plain, cuts)]
+
+
+def rows(blocks: list[EventBlock], kind: str) -> list[tuple[Any, ...]]:
+    """Events as the reference has them: numbers for seqs, names for symbols."""
+    return [
+        (event, recv, source_seq(seq), block.symbols.names[symbol], *rest)
+        for block in blocks
+        for event, recv, seq, symbol, *rest in block.kinds()[kind].tolist()
+    ]
+
+
+def statuses(blocks: list[EventBlock]) -> list[tuple[Any, ...]]:
+    names = {int(StatusCode.BOOK_SYNCED): "synced", int(StatusCode.BOOK_LOST): "lost"}
+    found = rows(blocks, "statuses")
+    return [(*row[:4], names.get(row[4], "status"), row[5].decode()) for row in found]
+
+
+def agree(reference: Reference, blocks: list[EventBlock]) -> None:
+    """Trades, quotes and statuses in order; deltas as what a record did to each level at last."""
+    events = reference.events
+    assert rows(blocks, "trades") == events.trades
+    assert rows(blocks, "quotes") == events.quotes
+    assert statuses(blocks) == events.statuses
+    assert sorted(rows(blocks, "book_deltas")) == sorted(events.deltas)
+    assert rows(blocks, "gaps") == []
+
+
+def files(shared_data: Callable[[str], Path]) -> list[Path]:
+    return sorted(shared_data("dbn").glob("*.dbn*"))
+
+
+def test_every_file_of_databento(shared_data: Callable[[str], Path], tmp_path: Path) -> None:
+    """Each record of each file: the events that databento_dbn's reading of it makes, exactly; what has no
+    event is counted by its name."""
+    for path in files(shared_data):
+        with open_plain(path) as file:
+            reference = Reference(file.read())
+        loaded = load_file(path, tmp_path, "XCME", None)
+        decoder = decoder_for("XCME", loaded.session)
+        assert isinstance(decoder, DbnDecoder)
+        blocks = list(load_capture(loaded.path, decoder))
+        agree(reference, blocks)
+        assert loaded.messages == sum(reference.events.types.values()) == sum(decoder.message_types.values())
+        assert not loaded.damage
+        assert decoder.ended
+        assert not decoder.counters["malformed"] + decoder.counters["wrong_length"]
+        unplaced = reference.events.types["OHLCVMsg"]
+        assert decoder.counters["unplaced_ohlcv_1m"] == unplaced, path.name
+        assert (
+            decoder.counters["unbooked"] == reference.events.types["MBOMsg"]
+        )  # cancels, and no clear before
+
+
+def test_the_head(shared_data: Callable[[str], Path]) -> None:
+    """An id that is mapped anew each day has the name of the day."""
+    with open_plain(shared_data("dbn/test_data.definition.v3.dbn.zst")) as file:
+        plain = file.read()
+    head = Head(plain[: metadata_bytes(plain[:8])])
+    assert (head.version, head.dataset, head.schema) == (3, "XNAS.ITCH", "definition")
+    found = head.interval(6819, 1633331241618029519)
+    assert found is not None
+    assert found.symbol == "MSFT"
+    assert head.interval(6819, found.end_ns) is None
+    with pytest.raises(DecodeError, match="version 9"):
+        metadata_bytes(b"DBN\x09\0\0\0\0")
+    with pytest.raises(DecodeError, match="no DBN"):
+        metadata_bytes(b"DBZ\x01\0\0\0\0")
+    with pytest.raises(DecodeError, match="cannot be read"):
+        Head(b"DBN\x03\x04\0\0\0abcd")
+
+
+orders = some.builds(
+    dict,
+    action=some.sampled_from("AAAACCMTFNR"),
+    side=some.sampled_from("AB"),
+    order_id=some.integers(1, 12),
+    price=some.integers(95, 105).map(lambda ticks: ticks * TICK),
+    size=some.integers(0, 9),
+    instrument_id=some.sampled_from([7, 8]),
+    flags=some.sampled_from([0, 0x80, 0x80, 0x80, 0x20, 0xA0, 0x84]),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(some.lists(orders, max_size=60), some.lists(some.integers(1, 20), max_size=3))
+def test_books_by_order(stream: list[dict[str, Any]], cuts: list[int]) -> None:
+    """Random orders of two instruments, clears, snapshots and doubts among them: the naive books, event by
+    event, wherever the capture is cut."""
+    messages = [mbo("R", instrument_id=7)]
+    messages += [mbo(**{**item, "size": item["size"] or (item["action"] == "T")}) for item in stream]
+    plain = encoded(messages)
+    reference = Reference(plain)
+    decoder, blocks = decoded(plain, cuts)
+    agree(reference, blocks)
+    for number in {item["instrument_id"] for item in stream} | {7}:
+        for letter, side in (("B", Side.BUY), ("A", Side.SELL)):
+            try:
+                found = dict(decoder.side_levels(number, side))
+            except KeyError:
+                found = {}
+            assert found == reference.levels(str(number), letter)
+
+
+ten = some.lists(
+    some.tuples(some.integers(80, 99), some.integers(0, 3), some.integers(100, 119), some.integers(0, 3)),
+    min_size=10,
+    max_size=10,
+    unique_by=(lambda level: level[0], lambda level: level[2]),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(some.lists(some.tuples(ten, some.sampled_from([0x80, 0x80, 0x84])), max_size=12))
+def test_books_of_ten_levels(stream: list[tuple[list[tuple[int, int, int, int]], int]]) -> None:
+    """Each record's levels against those before: what came, went and changed."""
+    messages = [
+        mbp(
+            dbn.MBP10Msg,
+            [(bid * TICK if bids else UNDEF, bids, ask * TICK, asks) for bid, bids, ask, asks in levels],
+            flags=flags,
+        )
+        for levels, flags in stream
+    ]
+    plain = encoded(messages, "mbp-10")
+    agree(Reference(plain), decoded(plain)[1])
+
+
+def test_best_prices_and_trades() -> None:
+    """mbp-1: a quote where the top changed, a trade of action T; sides without a price are none."""
+    messages = [
+        mbp(dbn.MBP1Msg, [(99 * TICK, 5, UNDEF, 0)]),
+        mbp(dbn.MBP1Msg, [(99 * TICK, 5, UNDEF, 0)], action=dbn.Action.TRADE, side=dbn.Side.NONE),
+        mbp(dbn.MBP1Msg, [(99 * TICK, 5, 99 * TICK, 1)]),
+        mbp(dbn.MBP1Msg, [(99 * TICK, 5, 98 * TICK, 1)]),
+    ]
+    plain = encoded(messages, "mbp-1")
+    decoder, blocks = decoded(plain)
+    agree(Reference(plain), blocks)
+    assert len(rows(blocks, "quotes")) == 3
+    assert (decoder.counters["locked"], decoder.counters["crossed"]) == (1, 1)
+
+
+def test_names() -> None:
+    """Of the metadata by day, canonical where the registry has the symbol; of a mapping or a definition for
+    ids that it does not have; else the number."""
+    spans = [(date(2026, 11, 20), date(2026, 11, 21), 7)]
+    others = [(date(2026, 11, 21), date(2026, 11, 22), 7)]
+    next_day = {"ts_event": DAY_NS + 86_400 * NANOS, "ts_recv": DAY_NS + 86_400 * NANOS}
+    mapping = dbn.SymbolMappingMsg(
+        2, 9, DAY_NS, dbn.SType.RAW_SYMBOL, "DELT", dbn.SType.RAW_SYMBOL, "DELT", 0, UNDEF_TIME
+    )
+    messages = [
+        trade(), trade(**next_day), trade(instrument_id=8), mapping, trade(instrument_id=9),
+        trade(instrument_id=9, **next_day),
+    ]  # fmt: skip
+    decoder, blocks = decoded(encoded(messages, "", [("ALFA", spans), ("BRVO", others)]))
+    assert [row[3] for row in rows(blocks, "trades")] == ["ALFA-NEW", "BRVO", "8", "DELT", "DELT"]
+    assert (decoder.counters["unnamed"], decoder.counters["mappings"]) == (1, 1)
+    assert decoder.end_ns == DAY_NS + 2 * 86_400 * NANOS
+
+
+def test_what_is_undefined_or_cannot_be_stored() -> None:
+    """A time that is missing is the other one; a record without any, or a trade without a price, is a gap
+    with its number; a price that a double would change is refused."""
+    odd = 4_194_304 * NANOS * 1000 + 1
+    messages = [
+        trade(ts_event=UNDEF_TIME),
+        trade(ts_recv=UNDEF_TIME),
+        trade(ts_event=UNDEF_TIME, ts_recv=0),
+        trade(price=UNDEF),
+        trade(price=odd),
+        trade(price=-5),
+        trade(size=0),
+        trade(size=2**32 - 1),
+        trade(publisher_id=3),
+        trade(action=dbn.Action.FILL),
+    ]
+    decoder, blocks = decoded(encoded(messages, "trades"))
+    found = rows(blocks, "trades")
+    assert [row[:3] for row in found[:2]] == [(DAY_NS + 9, DAY_NS + 9, 1), (DAY_NS, DAY_NS, 2)]
+    assert [row[4:6] for row in found[2:]] == [(-5, 5 * NANOS), (TICK, (2**32 - 1) * NANOS)]
+    assert [row[2:] for row in rows(blocks, "gaps")] == [
+        (3, "", 3, 3, 2), (4, "7", 4, 4, 2), (5, "7", 5, 5, 2)
+    ]  # fmt: skip
+    assert decoder.counters == {
+        "decoded": 8, "no_event_time": 1, "no_receive_time": 1, "bad_timestamp": 1, "undefined_price": 1,
+        "refused_price": 1, "zero_size": 1, "foreign_publisher": 1, "other_action": 1, "unnamed": 1,
+    }  # fmt: skip
+
+
+def test_live_stream_with_send_times() -> None:
+    """Records that are eight bytes longer by ts_out are the same records."""
+    plain = bytearray(encoded([trade(), trade(size=6)], "trades"))
+    records = plain[-96:]
+    longer = b"".join(bytes([14]) + bytes(records[at + 1 : at + 48]) + bytes(8) for at in (0, 48))
+    decoder, blocks = decoded(bytes(plain[:-96]) + longer)
+    assert [row[5] // NANOS for row in rows(blocks, "trades")] == [5, 6]
+    assert decoder.counters["wrong_length"] == 0
+
+
+def test_book_larger_than_an_output() -> None:
+    """More instruments, orders and levels than there was room for at first; a clear takes all away."""
+    count = 12_000
+    messages = [mbo("R", instrument_id=number) for number in range(300)]
+    messages += [
+        mbo("A", order_id=n, price=(n // 2 + 1) * TICK * (-1) ** (n % 2), side="AB"[n % 2])
+        for n in range(count)
+    ]
+    messages += [mbo("R"), mbo("A", order_id=1)]
+    decoder, blocks = decoded(encoded(messages))
+    deltas = np.concatenate([block.deltas for block in blocks])
+    assert (deltas["size"] > 0).sum() == count + 1
+    assert ((deltas["size"] == 0) & (deltas["seq"] == decoder.last_seq - 1)).sum() == count
+    assert decoder.side_levels(7, Side.BUY) == [(100 * TICK, 5)]
+
+
+def test_no_input_ends_it() -> None:
+    """Mutated records and metadata: an event or a count each time, and nothing that cannot be stored."""
+    rng = random.Random(5)
+    spans = [(date(2026, 11, 20), date(2026, 11, 21), 7)]
+    status = dbn.StatusMsg(2, 7, DAY_NS, DAY_NS + 1, dbn.StatusAction.HALT)
+    ten_levels = [(99 * TICK - n, 5, 100 * TICK + n, 5) for n in range(10)]
+    messages = [mbo("R"), mbo("A"), mbo("M", price=7), trade(), mbp(dbn.MBP10Msg, ten_levels), status] * 3
+    plain = encoded(messages, "", [("ALFA", spans)])
+    size = metadata_bytes(plain[:8])
+    for _ in range(400):
+        raw = bytearray(plain)
+        for _ in range(rng.randrange(1, 12)):
+            raw[rng.randrange(size if rng.random() < 0.9 else 0, len(raw))] = rng.randrange(256)
+        decoder = DbnDecoder("XNAS", f"{DAY:%Y%m%d}.DBN.X.1", REGISTRY, 10 * NANOS)
+        data = bytes(raw[size : rng.randrange(size, len(raw) + 1)])
+        block = decoder.decode(
+            CaptureBatch.of([(RecordKind.SNAPSHOT, 1, bytes(raw[:size])), (RecordKind.DATA, DAY_NS, data)])
+        )
+        for kind in block.kinds().values():
+            assert (np.diff(kind["seq"]) >= 0).all()
+            assert (
+                (kind["ts_event"] > 0) & (kind["symbol"] >= 0) & (kind["symbol"] < len(block.symbols))
+            ).all()
