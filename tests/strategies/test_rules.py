@@ -45,7 +45,7 @@ class Placed:
         given = self.case.tape.block
         index = [symbols.index(f"{self.prefix}{name}") for name in given.symbols.names]
         moved = {}
-        for kind, records in given.kinds().items():
+        for kind, records in given.every_kind().items():
             moved[kind] = records.copy()
             moved[kind]["symbol"] = np.array(index)[records["symbol"]]
             for column, by in (("seq", self.seq), ("ts_event", self.ns), ("ts_recv", self.ns)):
