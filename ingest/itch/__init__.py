@@ -1,1 +1,1 @@
-"""Nasdaq TotalView-ITCH 5.0 in MoldUDP64: layouts, sequencer, order book, decoder, sockets, files."""
+"""Nasdaq TotalView-ITCH 5.0 over MoldUDP64 and SoupBinTCP, snapshots by GLIMPSE: from layouts to sockets."""

@@ -13,13 +13,15 @@ from datetime import date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from ingest.capture import CaptureWriter, RecordKind, segments, session_path, usable_session
+from ingest.capture import RecordKind, session_path, usable_session
+from ingest.capture_target import OpenWriter, RecordWriter, new_capture
 from ingest.feeds import Loaded
 from ingest.itch.messages import LAYOUTS, LENGTH_BYTES, LENGTHS
 from ingest.itch.moldudp64 import HEAD, HEAD_BYTES, PACKET_BYTES_MAX, messages, pack, pack_end
+from ingest.itch.packing import Packets, pack_file
 from ingest.pcap import is_pcap, open_plain, read_pcap
 from tickloom.clock import NS_PER_S
-from tickloom.errors import CaptureError, DecodeError
+from tickloom.errors import DecodeError
 from tickloom.instruments import Registry
 
 FILE_SESSION = "FILE"  # MoldUDP64 session of messages that came without one
@@ -73,10 +75,10 @@ class _Records:
     its first message, so that loading a file twice gives the same capture.
     """
 
-    def __init__(self, writer: CaptureWriter, midnight_ns: int) -> None:
+    def __init__(self, writer: RecordWriter, midnight_ns: int) -> None:
         self.messages = self.packets = 0
         self._writer = writer
-        self._midnight_ns = midnight_ns
+        self._midnight_ns = self._last_ns = midnight_ns
         self._times: list[int] = []
         self._payloads: list[bytes] = []
         self._open: list[bytes] = []
@@ -90,8 +92,18 @@ class _Records:
         self._open_bytes += size
         self.messages += 1
 
+    def packed(self, packets: Packets) -> None:
+        """Packets of messages that were numbered already."""
+        self._times += (self._midnight_ns + packets.times).tolist()
+        self._last_ns = self._times[-1]
+        self._payloads += packets.payloads
+        self.packets += len(packets.payloads)
+        self.messages += packets.messages
+        self._write()
+
     def packet(self, ts_recv: int, payload: bytes) -> None:
         self._times.append(ts_recv)
+        self._last_ns = ts_recv
         self._payloads.append(payload)
         self.packets += 1
         if len(self._payloads) >= RECORDS_AT_ONCE:
@@ -102,8 +114,7 @@ class _Records:
         if self._open:
             self._close_packet()
         if self.messages:
-            last = self._times[-1] if self._times else self._midnight_ns
-            self.packet(last, pack_end(FILE_SESSION.encode(), self.messages + 1))
+            self.packet(self._last_ns, pack_end(FILE_SESSION.encode(), self.messages + 1))
         self._write()
 
     def _close_packet(self) -> None:
@@ -126,6 +137,7 @@ def load_file(
     day: date,
     registry: Registry | None = None,
     segment_mb: int = 256,
+    open_writer: OpenWriter = new_capture,
 ) -> Loaded:
     """Turn a file into a capture, from which it can be published, stored and counted.
 
@@ -146,14 +158,12 @@ def load_file(
     mold_session = _pcap_session(source) if pcap else ""
     session = f"{day:%Y%m%d}.{mold_session or FILE_SESSION}"
     path = session_path(data_dir, venue, session)
-    if segments(path):
-        raise CaptureError(f"{path} holds a capture already; move it away, or load into another data_dir")
     foreign = 0
-    with CaptureWriter(path, segment_mb) as writer:
+    with open_writer(path, segment_mb) as writer:
         records = _Records(writer, midnight_ns)
         if not pcap:
-            for message in read_itch(source):
-                records.message(message)
+            for packets in pack_file(source, FILE_SESSION.encode()):
+                records.packed(packets)
         else:
             for ts_recv, payload in read_pcap(source):
                 if payload is None:

@@ -47,6 +47,11 @@ class Packet:
         """Number behind the last whole message; of a heartbeat or end, the one that is due."""
         return self.sequence + self.whole
 
+    @property
+    def name(self) -> str:
+        """The session's ten bytes as text, without what pads them."""
+        return self.session.decode("ascii", "replace").strip(" \x00")
+
 
 @dataclass(frozen=True, slots=True)
 class Gap:
@@ -235,6 +240,8 @@ class Tracker:
         self.session = session.ljust(SESSION_BYTES)
         self._session = np.frombuffer(self.session, dtype=np.uint8)
         self.sequencer: Sequencer[None] = Sequencer()
+        self.overflowed: list[Gap] = []  # given up because too much waited behind them
+        self.wanted = 0  # books are lost until a snapshot has all messages before this one; 0: they are not
 
     def take(
         self, data: NDArray[np.uint8], offsets: NDArray[np.int64], kinds: NDArray[np.uint8]
@@ -255,7 +262,8 @@ class Tracker:
             raw = data[offsets[record] : offsets[record + 1]].tobytes()
             packet = parse(raw) if kinds[record] == 0 else None
             if packet is not None and packet.session == self.session:
-                sequencer.accept(packet, None)
+                given_up = sequencer.accept(packet, None)
+                self.overflowed += [item for item in given_up if isinstance(item, Gap)]
             else:
                 yield record
             record += 1

@@ -1,15 +1,12 @@
 """UDP datagrams in, a capture out, and its sinks kept going: the ITCH ingester's shell.
 
-Everything that is decided is decided in pure modules: what is in order in ``moldudp64``, when to ask
-again in ``rerequest``, what a message means in ``decoder``. Here are the sockets.
+Everything that is decided is decided in pure modules: what to ask for in ``arbiter``, what a message means
+in ``decoder``. The sockets are in ``sockets``.
 """
 
 from __future__ import annotations
 
 import contextlib
-import select
-import socket
-import struct
 import threading
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -25,28 +22,31 @@ from ingest.capture import (
     session_path,
     usable_session,
 )
+from ingest.clock_records import ClockRecords
 from ingest.feeds import sessions
-from ingest.itch.decoder import ItchDecoder, gap_from, gap_record
-from ingest.itch.moldudp64 import REQUEST_COUNT_MAX, Gap, Packet, Tracker, pack_request, parse
-from ingest.itch.rerequest import GiveUp, Request, Rerequester
+from ingest.itch.arbiter import Arbiter
+from ingest.itch.controls import awaits_snapshot, gap_from, gap_record
+from ingest.itch.decoder import ItchDecoder
+from ingest.itch.glimpse import Assembler
+from ingest.itch.line_metrics import LineMetrics
+from ingest.itch.lines import line_name
+from ingest.itch.moldudp64 import Packet, Tracker, parse
+from ingest.itch.rerequest import GiveUp, Request
+from ingest.itch.runs import Heads, mold_name, next_run
+from ingest.itch.snapshots import SnapshotFetcher
+from ingest.itch.sockets import Datagram, Feed, UdpFeed, line_addresses
+from ingest.itch.soup import SoupFeed
 from ingest.pipeline import CapturePublisher, SinksFactory
 from ingest.warm import warm_up_itch, warm_up_shared
 from tickloom.clock import NS_PER_MS, NS_PER_S, Clock, SystemClock
-from tickloom.errors import SetupError
 from tickloom.instruments import Registry
 from tickloom.settings import ItchSettings, StackSettings
 from tickloom.telemetry import start_metrics
 
-DATAGRAM_BYTES_MAX = 65_535
-DATAGRAMS_AT_ONCE = 256  # captured with one write; more wait in the socket's buffer
 POLL_MS = 100
 POLL_GAP_MS = 1  # while something is missing
 SILENCE_NS = 5 * NS_PER_S  # a session that is not over but silent for so long may be followed by another
-_SO_TIMESTAMPNS = 35  # Linux: receive times in ns with each datagram
-_SO_RCVBUFFORCE = 33  # Linux: beyond net.core.rmem_max, for those who may
-_TIMESPEC = struct.Struct("@qq")
-
-Datagram = tuple[int, bytes]
+OBSERVE_NS = NS_PER_S // 4  # between two looks at the lines' counts
 log = structlog.get_logger("ingest.itch")
 
 
@@ -56,7 +56,7 @@ def run(
     stop: threading.Event,
     clock: Clock | None = None,
 ) -> None:
-    """Capture and publish MoldUDP64 sessions, one after the other, until ``stop`` is set.
+    """Capture and publish sessions, one after the other, until ``stop`` is set.
 
     A session of the day that was captured before is continued: what was sent while nobody listened is
     asked for again. Returns with all captured and, unless a server is away, published.
@@ -68,18 +68,18 @@ def run(
     Raises
     ------
     SetupError
-        A port cannot be opened.
+        A port cannot be opened, or a login is refused.
     CaptureError
         The disk refuses. What was captured is published first.
     """
     clock = clock or SystemClock()
     ingester = _Ingester(settings, sinks_factory, StackSettings.load().data_dir, clock)
-    with contextlib.closing(_Feed(settings, clock)) as feed:
+    with contextlib.closing(_feed(settings, clock)) as feed:
         try:
             ingester.warm_up()
             ingester.resume(feed)
             start_metrics(settings.metrics_port)  # answering there says: ready
-            log.info("listening", host=settings.host, port=settings.port, venue=settings.venue)
+            log.info("listening", where=_where(settings), venue=settings.venue)
             while not stop.is_set():
                 ingester.take(feed.receive(POLL_GAP_MS if ingester.waiting else POLL_MS))
                 ingester.mend(feed)
@@ -87,51 +87,14 @@ def run(
             ingester.finish()
 
 
-class _Feed:
-    """The sockets: one that listens, one that asks for what is missing and hears the answers."""
+def _feed(settings: ItchSettings, clock: Clock) -> Feed:
+    return SoupFeed(settings, clock) if settings.transport == "soupbintcp" else UdpFeed(settings, clock)
 
-    def __init__(self, settings: ItchSettings, clock: Clock) -> None:
-        self._clock = clock
-        self._server = (settings.rerequest_host, settings.rerequest_port)
-        self._stack = contextlib.ExitStack()
-        with contextlib.ExitStack() as opened:
-            self._listening = opened.enter_context(_listen(settings))
-            self._asking = opened.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-            _prepare(self._asking, settings.receive_buffer_bytes)
-            self._poll = select.poll()
-            for each in (self._listening, self._asking):
-                self._poll.register(each, select.POLLIN)
-            self._stack = opened.pop_all()
 
-    def close(self) -> None:
-        self._stack.close()
-
-    def receive(self, timeout_ms: int) -> list[Datagram]:
-        """What came, oldest first, within ``timeout_ms``."""
-        found: list[Datagram] = []
-        ready = {fd for fd, _ in self._poll.poll(timeout_ms)}
-        for each in (self._listening, self._asking):
-            room = len(found) + DATAGRAMS_AT_ONCE
-            while each.fileno() in ready and len(found) < room:
-                try:
-                    raw, extra, _, _ = each.recvmsg(DATAGRAM_BYTES_MAX, 64, socket.MSG_DONTWAIT)
-                except (BlockingIOError, ConnectionError):  # the latter: nobody answers requests
-                    break
-                found.append((self._received_ns(extra), raw))
-        return found
-
-    def ask(self, session: bytes, first: int, count: int) -> None:
-        """Send a request; one that is lost is repeated by the caller."""
-        if self._server[1]:
-            with contextlib.suppress(OSError):
-                self._asking.sendto(pack_request(session, first, count), self._server)
-
-    def _received_ns(self, extra: list[tuple[int, int, bytes]]) -> int:
-        for level, kind, value in extra:
-            if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS and len(value) == _TIMESPEC.size:
-                seconds, nanos = _TIMESPEC.unpack(value)
-                return int(seconds * NS_PER_S + nanos)
-        return self._clock.now_ns()
+def _where(settings: ItchSettings) -> list[str]:
+    if settings.transport == "soupbintcp":
+        return [f"tcp {settings.soup_address}"]
+    return [f"udp {line}" for line in line_addresses(settings)]
 
 
 class _Ingester:
@@ -149,14 +112,14 @@ class _Ingester:
 
     @property
     def waiting(self) -> bool:
-        return self._live is not None and self._live.rerequester.waiting
+        return self._live is not None and self._live.arbiter.waiting
 
     def warm_up(self) -> None:
         """Compile the kernels before the first datagram instead of after it."""
         warm_up_shared()
         warm_up_itch(self._registry)
 
-    def resume(self, feed: _Feed) -> None:
+    def resume(self, feed: Feed) -> None:
         """Continue the day's latest session, if one was captured, and ask for what came since."""
         day = f"{self._day():%Y%m%d}."
         known = [name for name in sessions(self._data_dir, self._settings.venue) if name.startswith(day)]
@@ -165,17 +128,17 @@ class _Ingester:
             self._open(max(known, key=lambda name: max(p.stat().st_mtime_ns for p in paths[name].iterdir())))
             assert self._live is not None
             sequencer = self._live.tracker.sequencer
-            if not sequencer.ended and self._live.tracker.session.strip():
-                feed.ask(self._live.tracker.session, sequencer.expected, REQUEST_COUNT_MAX)
+            if self._live.tracker.session.strip(b"\x00"):
+                feed.begin(mold_name(self._live.name), sequencer.expected, sequencer.ended)
 
     def take(self, datagrams: list[Datagram]) -> None:
         """Capture what came, in whichever session it belongs to."""
         if not datagrams:
             return
         metrics.RECEIVED.labels(self._settings.venue).inc(len(datagrams))
-        metrics.RECEIVED_BYTES.labels(self._settings.venue).inc(sum(len(raw) for _, raw in datagrams))
+        metrics.RECEIVED_BYTES.labels(self._settings.venue).inc(sum(len(raw) for _, raw, _ in datagrams))
         start = 0
-        for index, (_, raw) in enumerate(datagrams):
+        for index, (_, raw, _) in enumerate(datagrams):
             if self._live is not None and raw[:10] == self._live.tracker.session:
                 continue
             other = self._other_session(raw)
@@ -187,7 +150,7 @@ class _Ingester:
             self._open(other)
         self._capture(datagrams[start:])
 
-    def mend(self, feed: _Feed) -> None:
+    def mend(self, feed: Feed) -> None:
         """Ask for what is missing, or give it up; notice a sink that has failed."""
         if self._live is not None:
             self._live.mend(feed)
@@ -197,12 +160,20 @@ class _Ingester:
         """Close the capture and let the sinks publish the rest of it."""
         live, self._live = self._live, None
         if live is not None:
+            live.snapshots.close()
             live.writer.close()
+            live.observe()
             live.publisher.finish()
 
     def _capture(self, datagrams: list[Datagram]) -> None:
         if self._live is not None:
-            self._live.take(datagrams)
+            rest = self._live.take(datagrams)
+            if rest:
+                name = next_run(self._live.name)
+                log.warning("session restarted", name=name, advice="the venue began it anew at number 1")
+                self.finish()
+                self._open(name)
+                self._capture(rest)
         elif datagrams:
             metrics.REFUSED.labels(self._settings.venue, "no_session").inc(len(datagrams))
 
@@ -218,7 +189,7 @@ class _Ingester:
         packet = parse(raw)
         if packet is None or not (packet.whole == packet.count or _no_messages(packet)):
             return None
-        text = packet.session.decode("ascii", "replace").strip(" \x00")
+        text = packet.name
         name = f"{self._day():%Y%m%d}.{text}"
         if not usable_session(text) or (self._live is not None and name == self._live.name):
             return None
@@ -228,7 +199,7 @@ class _Ingester:
         path = session_path(self._data_dir, self._settings.venue, name)
         writer = CaptureWriter(path, self._settings.capture_segment_mb)
         try:
-            tracker = track(path, name.partition(".")[2])
+            tracker, heads = captured(path, mold_name(name))
         except BaseException:
             writer.close()
             raise
@@ -240,7 +211,16 @@ class _Ingester:
         publisher = CapturePublisher(
             path, make_decoder, self._sinks_factory(), settings, writer.notification, self._clock
         )
-        self._live = _Live(name, settings, writer, tracker, publisher, self._clock)
+        arbiter = Arbiter(
+            tracker,
+            mold_name(name),
+            heads=heads,
+            lines=1 + len(settings.other_lines),
+            gap_timeout_ms=settings.gap_timeout_ms,
+            hold_ms=settings.hold_ms,
+            line_silent_ms=settings.line_silent_ms,
+        )
+        self._live = _Live(name, settings, writer, arbiter, publisher, self._clock)
         expected = tracker.sequencer.expected
         log.info("session", name=name, expected=expected, cut_bytes=writer.cut_bytes)
         publisher.start()
@@ -254,115 +234,123 @@ class _Live:
         name: str,
         settings: ItchSettings,
         writer: CaptureWriter,
-        tracker: Tracker,
+        arbiter: Arbiter,
         publisher: CapturePublisher,
         clock: Clock,
     ) -> None:
-        self.name, self.writer, self.tracker, self.publisher = name, writer, tracker, publisher
-        self.rerequester = Rerequester(settings.gap_timeout_ms)
+        self.name, self.writer, self.arbiter, self.publisher = name, writer, arbiter, publisher
+        self.snapshots = SnapshotFetcher(settings, mold_name(name).encode(), clock)
+        if arbiter.tracker.wanted:
+            self.snapshots.want(arbiter.tracker.wanted)
         self._venue = settings.venue
         self._clock = clock
         self._heard_ns = clock.monotonic_ns()
-        self._hole: Gap | None = None
+        self._filled = 0
+        self._line_metrics = LineMetrics(settings.venue, 1 + len(settings.other_lines))
+        self._observed_ns = 0
+        self._clock_records = ClockRecords(writer, settings, clock)
+        if not self.tracker.sequencer.ended:
+            self._clock_records.open()
+
+    @property
+    def tracker(self) -> Tracker:
+        return self.arbiter.tracker
 
     def over(self, now_ns: int) -> bool:
         """Whether another session may begin: this one has ended, or is silent for long."""
         return self.tracker.sequencer.ended or now_ns - self._heard_ns > SILENCE_NS
 
-    def take(self, datagrams: list[Datagram]) -> None:
-        """Capture first, then look at it. Behind a complete session nothing is worth a record."""
-        if not datagrams or self.tracker.sequencer.ended:
-            return
-        times = [ts for ts, _ in datagrams]
-        payloads = [raw for _, raw in datagrams]
-        self.writer.append_many(RecordKind.DATA, times, payloads)
-        if not self.tracker.session.strip(b"\x00"):
-            self._adopt(payloads)
-        batch = CaptureBatch.of([(RecordKind.DATA, *each) for each in datagrams])
-        strange = sum(1 for _ in self.tracker.take(batch.data, batch.offsets, batch.kinds))
+    def take(self, datagrams: list[Datagram]) -> list[Datagram]:
+        """Capture first, then look at it. Behind a complete session nothing is worth a record.
+
+        Returns what is of another run of the session, from its first datagram on: not captured here.
+        """
+        if not datagrams:
+            return []
+        records = [(RecordKind.DATA, ts, raw) for ts, raw, _ in datagrams]
+        batch = CaptureBatch.of(records, lines=[line for *_, line in datagrams])
+        at = self.arbiter.restart_at(batch)
+        if at and not self.tracker.sequencer.ended:
+            self._take(datagrams[:at], batch.slice(0, at))
+        return datagrams[at:]
+
+    def _take(self, datagrams: list[Datagram], batch: CaptureBatch) -> None:
+        times, payloads, lines = (list(column) for column in zip(*datagrams, strict=True))
+        self.writer.append_many(RecordKind.DATA, times, payloads, lines)
+        now_ns = self._clock.monotonic_ns()
+        strange, silences = self.arbiter.take(batch, now_ns)
         if strange:
             metrics.REFUSED.labels(self._venue, "malformed").inc(strange)
             log.warning("malformed datagrams", count=strange, first=payloads[0][:32].hex())
         if strange < len(payloads):
-            self._heard_ns = self._clock.monotonic_ns()
+            self._heard_ns = now_ns
+        for change in silences:
+            metrics.LINE_UP.labels(self._venue, line_name(change.line)).set(not change.silent)
+            if change.silent:
+                log.warning("line silent", line=line_name(change.line), advice="the others go on; see to it")
+            else:
+                log.info("line heard", line=line_name(change.line))
 
-    def mend(self, feed: _Feed) -> None:
-        missing = self.tracker.sequencer.missing()
-        if self._hole is not None and (missing is None or missing.first > self._hole.last):
-            metrics.GAPS.labels(self._venue, "filled").inc()
-            self._hole = None
-        step = self.rerequester.next(missing, self._clock.monotonic_ns())
+    def mend(self, feed: Feed) -> None:
+        """Ask for what is missing, or say that it is given up: to the capture, which tells the decoders."""
+        now_ns = self._clock.monotonic_ns()
+        if now_ns - self._observed_ns >= OBSERVE_NS:
+            self._observed_ns = now_ns
+            self.observe()
+        if not self.tracker.sequencer.ended:
+            self._clock_records.keep()
+        step = self.arbiter.step(now_ns)
         if isinstance(step, Request):
-            self._hole = self._hole or missing
             feed.ask(self.tracker.session, step.first, step.count)
         elif isinstance(step, GiveUp):
-            self.writer.append(RecordKind.CONTROL, self._clock.now_ns(), gap_record(step.gap))
-            self.tracker.sequencer.give_up(step.gap.last)
-            self._hole = None
+            lost = self.snapshots.enabled
+            self.writer.append(RecordKind.CONTROL, self._clock.now_ns(), gap_record(step.gap, lost))
+            self.snapshots.want(step.gap.last + 1)
             metrics.GAPS.labels(self._venue, "given_up").inc()
             log.warning("gap", first=step.gap.first, last=step.gap.last, advice="nobody could resend it")
+        parts = self.snapshots.take()
+        if parts:
+            self.writer.append_many(RecordKind.SNAPSHOT, [self._clock.now_ns()] * len(parts), parts)
 
-    def _adopt(self, payloads: list[bytes]) -> None:
-        """The ten bytes of the session, from the first packet that has its name."""
-        for raw in payloads:
-            packet = parse(raw)
-            if packet is not None and _text(packet) == self.name.partition(".")[2]:
-                self.tracker = Tracker(packet.session)
-                return
+    def observe(self) -> None:
+        """Tell Prometheus what the lines did, and how many holes were closed."""
+        self._line_metrics.update(self.arbiter.lines)
+        metrics.GAPS.labels(self._venue, "filled").inc(self.arbiter.filled - self._filled)
+        self._filled = self.arbiter.filled
 
 
 def track(path: Path, mold_session: str) -> Tracker:
-    """What a capture has of its session, gaps that were given up included."""
+    """What a capture has of its session: gaps that were given up, and whether its books are lost."""
+    return captured(path, mold_session)[0]
+
+
+def captured(path: Path, mold_session: str) -> tuple[Tracker, Heads]:
+    """As :func:`track`, and the first messages."""
     tracker = Tracker(bytes(10))
+    heads = Heads(tracker.session)
+    assembler = Assembler()
     with CaptureReader(path) as reader:
         for batch in reader.batches():
             if not tracker.session.strip(b"\x00"):
                 for record in batch:
                     packet = parse(record.payload) if record.kind == RecordKind.DATA else None
-                    if packet is not None and _text(packet) == mold_session:
-                        tracker = Tracker(packet.session)
+                    if packet is not None and packet.name == mold_session:
+                        tracker, heads = Tracker(packet.session), Heads(packet.session)
                         break
+            heads.look(batch)
             for index in tracker.take(batch.data, batch.offsets, batch.kinds):
                 if batch.kinds[index] == RecordKind.CONTROL:
-                    gap = gap_from(batch.payload(index))
+                    payload = batch.payload(index)
+                    gap = gap_from(payload)
                     if gap is not None:
                         tracker.sequencer.give_up(gap.last)
-    return tracker
-
-
-def _text(packet: Packet) -> str:
-    return packet.session.decode("ascii", "replace").strip(" \x00")
+                        tracker.wanted = gap.last + 1 if awaits_snapshot(payload) else tracker.wanted
+                elif batch.kinds[index] == RecordKind.SNAPSHOT:
+                    snapshot = assembler.take(batch.payload(index))
+                    if snapshot is not None and snapshot.next_number >= tracker.wanted:
+                        tracker.wanted = 0
+    return tracker, heads
 
 
 def _no_messages(packet: Packet) -> bool:
     return packet.whole == 0 and packet.count in (0, 0xFFFF)
-
-
-def _listen(settings: ItchSettings) -> socket.socket:
-    group = settings.multicast_group
-    listening = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    try:
-        _prepare(listening, settings.receive_buffer_bytes)
-        if group:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((group or settings.host, settings.port))
-        if group:
-            membership = socket.inet_aton(group) + socket.inet_aton(settings.host)
-            listening.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
-    except OSError as error:
-        listening.close()
-        raise SetupError(
-            f"UDP {group or settings.host}:{settings.port} cannot be opened ({error.strerror}); "
-            "set another itch.port, or see `tickloom doctor` for who holds it"
-        ) from error
-    return listening
-
-
-def _prepare(each: socket.socket, receive_buffer_bytes: int) -> None:
-    """Room for bursts, and receive times from the kernel where it offers them."""
-    try:
-        each.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, receive_buffer_bytes)
-    except OSError:
-        each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
-    with contextlib.suppress(OSError):
-        each.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)

@@ -1,4 +1,4 @@
-"""Big-endian fields out of bytes, in one machine instruction each: what the bulk kernels read and write with.
+"""Fields out of bytes, in one machine instruction each: what the bulk kernels read and write with.
 
 Numba checks each index for a negative one and builds an integer byte by byte; the wide loads here do
 neither. Nothing here checks bounds: a kernel that uses these has seen before that the whole message lies in
@@ -37,6 +37,18 @@ def _integer(bits: int) -> Any:
     return intrinsic(load)
 
 
+def _little(bits: int) -> Any:
+    def load(_typing_context, data, at):  # type: ignore[no-untyped-def]
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            value = _load(context, builder, signature, args, bits)  # this machine's order: x86, ARM
+            return value if bits == 64 else builder.zext(value, ir.IntType(64))
+
+        return types.int64(data, types.int64), codegen
+
+    load.__name__ = f"little{bits}"
+    return intrinsic(load)
+
+
 def _text(bits: int) -> Any:
     def load(_typing_context, data, at):  # type: ignore[no-untyped-def]
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -59,6 +71,8 @@ def _text(bits: int) -> Any:
 
 #: ``load16(data, at)``: a big-endian unsigned integer of an array of bytes, as int64 (in two's complement).
 load16, load32, load64 = _integer(16), _integer(32), _integer(64)
+#: The same of little-endian integers.
+little16, little32, little64 = _little(16), _little(32), _little(64)
 #: ``text8(data, at)``: bytes of text without the spaces behind it, zeros in their place, as uint64 whose
 #: lowest byte is the text's first.
 text8, text16, text32, text64 = _text(8), _text(16), _text(32), _text(64)

@@ -1,4 +1,4 @@
-"""MoldUDP64 datagrams in, paced UDP out, and a server that answers re-requests from the whole history.
+"""MoldUDP64 datagrams in, paced UDP out on one line or more, and a server that answers re-requests.
 
 One thread sends, one answers requests. Both go on after the last message: the end of the session is
 repeated, and requests are answered, until :meth:`MoldSender.stop`, so that an ingester that was killed
@@ -11,6 +11,8 @@ import contextlib
 import socket
 import threading
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from ingest.synthetic.datagrams import HEADER, SESSION_NAME, Datagrams, Faults, pack
 from ingest.synthetic.itch_stream import ItchStream
@@ -100,6 +102,15 @@ class RerequestServer:
         return out
 
 
+@dataclass(slots=True)
+class Line:
+    """Where datagrams go, what they meet with on the way, and what another is to overtake."""
+
+    target: tuple[str, int]
+    faults: Faults
+    held: list[bytes] = field(default_factory=list)
+
+
 class MoldSender:
     """Plays a message stream over UDP at ``speed`` times real time.
 
@@ -114,7 +125,9 @@ class MoldSender:
         Market seconds a real second. 0: as fast as the socket takes it, which drops on a slow receiver.
     session : str
     faults : Faults
-        Also an attribute, to be set before :meth:`start` where :attr:`packing` must be known.
+        Of the first line; also an attribute, to be set before :meth:`start` by who must know :attr:`packing`.
+    other_lines : sequence of (str, int)
+        Where the same datagrams go besides: lines B, C, ... Their faults are those of ``lines[1]`` and so on.
     limit : int
         Stop behind so many messages (0: all); :meth:`release` lets the rest go. For tests that stop
         something in mid-session.
@@ -131,6 +144,7 @@ class MoldSender:
         speed: float = 1.0,
         session: str = SESSION_NAME,
         faults: Faults | None = None,
+        other_lines: Sequence[tuple[str, int]] = (),
         limit: int = 0,
         clock: Clock | None = None,
     ) -> None:
@@ -138,18 +152,26 @@ class MoldSender:
         self.packing = pack(stream, round(SLICE_NS * speed) if speed > 0 else 2**62)
         self.rerequests = RerequestServer(self.datagrams, rerequest_host, rerequest_port)
         self.counters: Counter[str] = Counter()
-        self._target = (host, port)
+        self.lines = [Line((host, port), faults or Faults())]
+        self.lines += [Line(target, Faults()) for target in other_lines]
         self._speed = speed
-        self.faults = faults or Faults()
         self._limit = limit
         self._clock = clock or SystemClock()
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._stopping = threading.Event()
         self._finished = threading.Event()
         self._released = threading.Event()
-        self._held: list[bytes] = []
         self._quiet_since = 0
         self._thread = threading.Thread(target=self._run, name="mold-sender", daemon=True)
+
+    @property
+    def faults(self) -> Faults:
+        """What the datagrams of the first line meet with."""
+        return self.lines[0].faults
+
+    @faults.setter
+    def faults(self, faults: Faults) -> None:
+        self.lines[0].faults = faults
 
     def start(self) -> None:
         """Begin to answer requests and to send. The first message is due at once."""
@@ -184,7 +206,7 @@ class MoldSender:
         self._finished.set()
         end = self.datagrams.end_of_session()
         while not self._stopping.is_set():
-            self._send(end)
+            self._send_all(end)
             self._stopping.wait(HEARTBEAT_NS / NS_PER_S)
 
     def _play(self) -> None:
@@ -210,7 +232,7 @@ class MoldSender:
         """Wait for the next slice; say that we live where nothing was sent for long."""
         now = self._clock.monotonic_ns()
         if now - self._quiet_since > HEARTBEAT_NS:
-            self._send(self.datagrams.heartbeat(next_message))
+            self._send_all(self.datagrams.heartbeat(next_message))
         self._stopping.wait(SLICE_NS / NS_PER_S)
 
     def _pause(self, next_message: int) -> int:
@@ -218,27 +240,33 @@ class MoldSender:
         self._flush_held()
         began = self._clock.monotonic_ns()
         while not self._released.wait(HEARTBEAT_NS / NS_PER_S):
-            self._send(self.datagrams.heartbeat(next_message))
+            self._send_all(self.datagrams.heartbeat(next_message))
         return self._clock.monotonic_ns() - began
 
     def _deliver(self, index: int, datagram: bytes) -> None:
-        held, self._held = self._held, []
-        for payload in self.faults.apply(index, datagram) if self.faults else (datagram,):
-            if index in self.faults.reorder:
-                self._held.append(payload)
-            else:
-                self._send(payload)
-        for payload in held:
-            self._send(payload)
+        for line in self.lines:
+            held, line.held = line.held, []
+            for payload in line.faults.apply(index, datagram) if line.faults else (datagram,):
+                if index in line.faults.reorder:
+                    line.held.append(payload)
+                else:
+                    self._send(payload, line)
+            for payload in held:
+                self._send(payload, line)
 
     def _flush_held(self) -> None:
-        for payload in self._held:
-            self._send(payload)
-        self._held = []
+        for line in self.lines:
+            held, line.held = line.held, []
+            for payload in held:
+                self._send(payload, line)
 
-    def _send(self, payload: bytes) -> None:
+    def _send_all(self, payload: bytes) -> None:
+        for line in self.lines:
+            self._send(payload, line)
+
+    def _send(self, payload: bytes, line: Line) -> None:
         try:
-            self._socket.sendto(payload, self._target)
+            self._socket.sendto(payload, line.target)
         except OSError:  # nobody listens, or the buffer is full: a datagram is lost, as on any network
             self.counters["send_errors"] += 1
         self.counters["datagrams"] += 1

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import structlog
 
+from ingest.itch.sockets import line_addresses
 from ingest.synthetic.coins import SyntheticLines, coin_truth
 from ingest.synthetic.datagrams import SESSION_NAME, Faults
 from ingest.synthetic.itch_stream import itch_stream
@@ -130,17 +131,19 @@ class _Watched:
 
 
 def _sender(session: Session, options: PlayOptions, itch: ItchSettings) -> MoldSender:
+    targets = [(line.group or line.interface, line.port) for line in line_addresses(itch)]
     sender = MoldSender(
         itch_stream(session),
-        itch.multicast_group or itch.host,
-        itch.port,
+        *targets[0],
         rerequest_host=itch.rerequest_host,
         rerequest_port=itch.rerequest_port,
         speed=options.speed,
         session=options.session,
+        other_lines=targets[1:],
     )
     rates = asdict(options.faults)
-    sender.faults = Faults.seeded(session.parameters.seed, len(sender.packing), **rates)
+    for number, line in enumerate(sender.lines):  # each line has faults of its own
+        line.faults = Faults.seeded(session.parameters.seed + number, len(sender.packing), **rates)
     return sender
 
 

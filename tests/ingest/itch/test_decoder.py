@@ -15,7 +15,8 @@ import pytest
 from ingest.capture import CaptureBatch, CaptureReader
 from ingest.itch import moldudp64
 from ingest.itch import state as kernel_state
-from ingest.itch.decoder import ItchDecoder, gap_record
+from ingest.itch.controls import gap_record
+from ingest.itch.decoder import ItchDecoder
 from ingest.itch.files import load_file, read_itch
 from ingest.itch.messages import LAYOUTS, unpack
 from ingest.itch.moldudp64 import Gap, pack, pack_end

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import gzip
+import tempfile
 from datetime import date
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
 
+from ingest.itch import packing
 from ingest.itch.decoder import ItchDecoder
 from ingest.itch.files import load_file, read_itch
 from ingest.itch.messages import LAYOUTS
-from ingest.itch.moldudp64 import pack
+from ingest.itch.moldudp64 import HEAD_BYTES, PACKET_BYTES_MAX, pack
 from ingest.pipeline import count_events
 from tests.ingest.pcap_bytes import pcap, udp_frame
 from tickloom.errors import CaptureError, DecodeError
@@ -109,3 +113,29 @@ def test_other_captures_are_refused(tmp_path: Path, raw: bytes, said: str) -> No
     path.write_bytes(raw)
     with pytest.raises(DecodeError, match=said):
         load_file(path, tmp_path, "XNAS", DAY)
+
+
+@settings(max_examples=25, deadline=None)
+@given(some.lists(some.integers(0, 11), max_size=300), some.booleans(), some.integers(64, 4_096))
+def test_packets_of_a_file(kinds: list[int], prefix: bool, read_bytes: int) -> None:
+    """The compiled packets are those that pack() makes of the messages one by one, however the file is read;
+    messages of one byte and of more than a packet's among them."""
+    some_messages = [*MESSAGES * 3, *([b"z", bytes([90]) * 1_500, b"y" * 20] if prefix else MESSAGES)]
+    messages = [some_messages[kind] for kind in kinds]
+    expected: list[tuple[int, bytes]] = []
+    number, group, size = 1, [], HEAD_BYTES
+    for message in [*messages, None]:
+        if group and (message is None or size + 2 + len(message) > PACKET_BYTES_MAX):
+            time = int.from_bytes(group[0][5:11], "big")
+            expected.append((time, pack(b"FILE", number, group)))
+            number, group, size = number + len(group), [], HEAD_BYTES
+        if message is not None:
+            group.append(message)
+            size += 2 + len(message)
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packing, "READ_BYTES", read_bytes)
+        path = Path(folder) / "file"
+        path.write_bytes(framed(messages, prefix))
+        found = list(packing.pack_file(path, b"FILE"))
+    assert [pair for one in found for pair in zip(one.times.tolist(), one.payloads, strict=True)] == expected
+    assert sum(one.messages for one in found) == len(messages)

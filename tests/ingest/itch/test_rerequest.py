@@ -38,3 +38,35 @@ def test_partial_answer_is_progress() -> None:
     assert asks.next(Gap(900, 200_000), 91 * MS) == Request(900, 65_534)
     assert asks.next(Gap(900, 200_000), 189 * MS) == Request(900, 65_534)
     assert asks.next(Gap(900, 200_000), 190 * MS) == GiveUp(Gap(900, 200_000))
+
+
+def test_holes_of_one_moment_are_over_together() -> None:
+    """While nobody answers, a feed with many holes is held up for gap_timeout_ms once, not once for each:
+    those that were seen as early as the first are asked for once more, for 50 ms, and given up."""
+    asks = Rerequester(gap_timeout_ms=1_000)
+    holes = [Gap(5, 6), Gap(9, 9), Gap(20, 29)]
+    done: list[tuple[int, object]] = []
+    for at in range(2_500):
+        step = asks.next(holes[0] if holes else None, at * MS, 31)
+        if step is not None and step != Request(5, 2):
+            done.append((at, step))
+        if isinstance(step, GiveUp):
+            holes.pop(0)
+    assert done == [
+        (1_000, GiveUp(Gap(5, 6))),
+        (1_001, Request(9, 1)),
+        (1_051, GiveUp(Gap(9, 9))),
+        (1_052, Request(20, 10)),
+        (1_102, GiveUp(Gap(20, 29))),
+    ]
+
+
+def test_hole_that_opens_later_has_its_own_time() -> None:
+    """Its time begins when something behind it was heard of."""
+    asks = Rerequester(gap_timeout_ms=1_000)
+    for at in range(1_000):
+        step = asks.next(Gap(5, 6), at * MS, 8 if at < 700 else 11)
+    assert step is None
+    assert asks.next(Gap(5, 6), 1_000 * MS, 11) == GiveUp(Gap(5, 6))
+    given_up = [at for at in range(1_001, 2_500) if asks.next(Gap(9, 9), at * MS, 11) == GiveUp(Gap(9, 9))]
+    assert given_up[0] == 1_700

@@ -5,144 +5,23 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import pytest
+from prometheus_client import REGISTRY
 
-from ingest.capture import CaptureReader, CaptureWriter, RecordKind, session_path
+from ingest.capture import CaptureReader, CaptureWriter, RecordKind
 from ingest.itch import session
 from ingest.itch.decoder import ItchDecoder
 from ingest.itch.messages import LAYOUTS
-from ingest.itch.moldudp64 import HEAD, pack, pack_end
+from ingest.itch.moldudp64 import pack, pack_end, parse
 from ingest.itch.session import run, track
-from tickloom.errors import CaptureError, SetupError, TickloomError
-from tickloom.events import EventBlock, GapReason
+from ingest.itch.sockets import LineAddress, line_addresses
+from ingest.pipeline import load_capture
+from tests.ingest.itch.rig import MOLD, WAIT_S, Rig, changes, trade
+from tickloom.errors import CaptureError, SettingsError, SetupError, TickloomError
+from tickloom.events import GapReason, TrustState
 from tickloom.settings import ItchSettings
-
-WAIT_S = 20.0
-MOLD = b"0000000001"
-
-
-def trade(number: int) -> bytes:
-    return LAYOUTS["P"].pack(
-        stock_locate=1, timestamp=number, side="B", stock="ALFA", shares=1, price=1, match_number=number
-    )
-
-
-class MemorySink:
-    """Keeps what it is given; fails where it is told to."""
-
-    name = "memory"
-    interval_ms = 1.0
-
-    def __init__(self) -> None:
-        self.trades: list[int] = []
-        self.gaps: list[tuple[int, int, int]] = []
-        self.watermarks: list[int] = []
-        self.session = ""
-        self.closed = False
-        self.failure: TickloomError | None = None
-
-    def resume_after(self, venue: str, session: str) -> dict[str, int]:
-        self.session = session
-        return {}
-
-    def write(self, block: EventBlock, watermark_ns: int, last_seq: int) -> None:
-        if self.failure is not None:
-            raise self.failure
-        self.trades.extend(block.trades["venue_id"].tolist())
-        self.gaps.extend(block.gaps[["first_missing", "last_missing", "reason"]].tolist())
-        self.watermarks.append(watermark_ns)
-
-    def flush(self) -> None: ...
-
-    def close(self) -> None:
-        self.closed = True
-
-
-class Rig:
-    """An ingester in a thread, a venue's two sockets, and a sink that remembers."""
-
-    def __init__(self, tmp_path: Path, ports: list[int], ready: threading.Event, **values: Any) -> None:
-        self.ready = ready
-        self.data_dir = tmp_path
-        defaults = {"port": ports[0], "rerequest_port": ports[1], "session_date": "2026-11-21"}
-        self.settings = ItchSettings(
-            **{**defaults, "metrics_port": 0, "heartbeat_ms": 10, "gap_timeout_ms": 100, **values}
-        )
-        self.venue = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.server.bind(("127.0.0.1", ports[1]))
-        self.server.settimeout(WAIT_S)
-        self.sinks: list[MemorySink] = []
-        self.error: BaseException | None = None
-        self.start()
-
-    def start(self) -> None:
-        self.ready.clear()
-        self.stop = threading.Event()
-        self.thread = threading.Thread(target=self._run, daemon=True)
-        self.thread.start()
-        self.wait(lambda: self.ready.is_set() or not self.thread.is_alive())
-
-    def _run(self) -> None:
-        def sinks() -> list[MemorySink]:
-            self.sinks.append(MemorySink())
-            return self.sinks[-1:]
-
-        try:
-            run(self.settings, sinks, self.stop)
-        except BaseException as error:
-            self.error = error
-
-    def send(self, *packets: bytes) -> None:
-        for packet in packets:
-            self.venue.sendto(packet, ("127.0.0.1", self.settings.port))
-
-    def request(self) -> tuple[bytes, int, int, Any]:
-        """The next re-request: session, sequence, count, asker."""
-        raw, asker = self.server.recvfrom(100)
-        return (*HEAD.unpack(raw), asker)
-
-    def wait(self, reached: Callable[[], bool]) -> None:
-        for _ in range(int(WAIT_S * 100)):
-            if reached():
-                return
-            threading.Event().wait(0.01)
-        raise AssertionError(f"not reached; {self.error!r}; {[vars(sink) for sink in self.sinks]}")
-
-    def end(self) -> None:
-        self.stop.set()
-        self.thread.join(WAIT_S)
-        assert not self.thread.is_alive()
-        if self.error is not None:
-            raise self.error
-
-    def capture(self, session: str = "20261121.0000000001") -> Path:
-        return session_path(self.data_dir, "XNAS", session)
-
-
-@pytest.fixture
-def make_rig(
-    tmp_path: Path, free_ports: Callable[[int], list[int]], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., Rig]]:
-    monkeypatch.setenv("TICKLOOM_STACK_DATA_DIR", str(tmp_path))
-    ready = threading.Event()
-    monkeypatch.setattr(session, "start_metrics", lambda port: ready.set())
-    rigs: list[Rig] = []
-
-    def make(**values: Any) -> Rig:
-        rigs.append(Rig(tmp_path, free_ports(2), ready, **values))
-        return rigs[-1]
-
-    yield make
-    for rig in rigs:
-        rig.stop.set()
-        rig.thread.join(WAIT_S)
-        rig.venue.close()
-        rig.server.close()
 
 
 def test_datagrams_are_captured_and_decoded(make_rig: Callable[..., Rig]) -> None:
@@ -154,7 +33,9 @@ def test_datagrams_are_captured_and_decoded(make_rig: Callable[..., Rig]) -> Non
     rig.end()
     assert rig.sinks[0].closed
     with CaptureReader(rig.capture()) as reader:
-        records = [record for batch in reader.batches() for record in batch]
+        records = [
+            record for batch in reader.batches() for record in batch if record.kind != RecordKind.CLOCK
+        ]
     assert [record.payload for record in records] == sent
     assert {record.kind for record in records} == {RecordKind.DATA}
     assert all(record.ts_recv > 1_700_000_000 * 10**9 for record in records)
@@ -239,6 +120,50 @@ def test_other_session_does_not_disturb(make_rig: Callable[..., Rig]) -> None:
     assert len(rig.sinks) == 1
 
 
+def test_restart_of_the_venue_at_number_one(
+    make_rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The venue begins another session, from 1, while the old one could still go on: what comes until that is
+    silent for long enough is in its capture, and asked for once the new one has its own. Nothing is lost."""
+    monkeypatch.setattr(session, "SILENCE_NS", 300_000_000)
+    rig = make_rig(gap_timeout_ms=60_000)
+    rig.send(pack(MOLD, 1, [trade(1), trade(2)]))
+    rig.wait(lambda: bool(rig.sinks) and rig.sinks[0].trades == [1, 2])
+    rig.send(pack(b"NEXT", 1, [trade(11), trade(12)]))
+    threading.Event().wait(0.5)
+    rig.send(pack(b"NEXT", 3, [trade(13)]))
+    mold, sequence, count, asker = rig.request()
+    assert (mold, sequence, count) == (b"NEXT      ", 1, 2)
+    rig.server.sendto(pack(b"NEXT", 1, [trade(11), trade(12)]), asker)
+    rig.wait(lambda: len(rig.sinks) == 2 and rig.sinks[1].trades == [11, 12, 13])
+    rig.end()
+    assert (rig.sinks[0].trades, rig.sinks[0].gaps, rig.sinks[1].gaps) == ([1, 2], [], [])
+
+
+def test_restart_at_number_one_under_the_same_name(make_rig: Callable[..., Rig]) -> None:
+    """The same session name begins again at 1 with other messages: they are a run of their own, with its own
+    capture, sinks and requests, and none is taken for a copy; an ingester started anew goes on with it."""
+    rig = make_rig(gap_timeout_ms=60_000)
+    old = [pack(MOLD, 1, [trade(1), trade(2)]), pack(MOLD, 3, [trade(3)])]
+    rig.send(*old)
+    rig.wait(lambda: bool(rig.sinks) and rig.sinks[0].trades == [1, 2, 3])
+    rig.send(old[0], pack(MOLD, 1, [trade(11)]), pack(MOLD, 2, [trade(12)]))
+    rig.wait(lambda: len(rig.sinks) == 2 and rig.sinks[1].trades == [11, 12])
+    rig.send(pack(MOLD, 5, [trade(15)]))
+    mold, sequence, count, asker = rig.request()
+    assert (mold, sequence, count) == (MOLD, 3, 2)
+    rig.server.sendto(pack(MOLD, 3, [trade(13), trade(14)]), asker)
+    rig.wait(lambda: rig.sinks[1].trades == [11, 12, 13, 14, 15])
+    rig.end()
+    assert [sink.session for sink in rig.sinks] == ["20261121.0000000001", "20261121.0000000001.r2"]
+    assert rig.sinks[0].trades == [1, 2, 3]
+    rig.start()
+    rig.send(pack(MOLD, 1, [trade(11)]), pack(MOLD, 6, [trade(16)]))
+    rig.wait(lambda: len(rig.sinks) == 3 and rig.sinks[2].trades == [*range(11, 17)])
+    rig.end()
+    assert rig.sinks[2].session == "20261121.0000000001.r2"
+
+
 def test_garbage_alone_opens_no_session(make_rig: Callable[..., Rig]) -> None:
     """Before a session is known, what is no whole packet with a plain session name is refused."""
     rig = make_rig()
@@ -293,3 +218,131 @@ def test_multicast(make_rig: Callable[..., Rig]) -> None:
         pytest.skip(f"no multicast on this machine: {error}")
     rig.wait(lambda: bool(rig.sinks) and rig.sinks[0].trades == [1])
     rig.end()
+
+
+def test_multicast_lines(make_rig: Callable[..., Rig], free_ports: Callable[[int], list[int]]) -> None:
+    """Two groups on one port, as venues have them: each line hears its own group alone."""
+    (port,) = free_ports(1)
+    groups = ("239.255.77.1", "239.255.77.2")
+    rig = make_rig(
+        port=port, multicast_group=groups[0], other_lines=(f"{groups[1]}:{port}@127.0.0.1",), hold_ms=10_000.0
+    )
+    rig.venue.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1"))
+    try:
+        for number in range(1, 9):
+            rig.venue.sendto(pack(MOLD, number, [trade(number)]), (groups[number % 2], port))
+    except OSError as error:
+        pytest.skip(f"no multicast on this machine: {error}")
+    rig.wait(lambda: bool(rig.sinks) and rig.sinks[0].trades == [*range(1, 9)])
+    rig.end()
+    with CaptureReader(rig.capture()) as reader:
+        heard = {
+            parse(one.payload).sequence: one.line
+            for batch in reader.batches()
+            for one in batch
+            if one.kind is RecordKind.DATA
+        }  # type: ignore[union-attr]
+    assert heard == {number: number % 2 for number in range(1, 9)}
+
+
+def test_two_lines_make_one_session(
+    make_rig: Callable[..., Rig], free_ports: Callable[[int], list[int]]
+) -> None:
+    """B fills what A loses within the hold time: nobody is asked, every message comes once, and the capture
+    has each datagram with its line; decoded again it gives the same."""
+    port = free_ports(1)[0]
+    rig = make_rig(other_lines=(f"127.0.0.1:{port}",), hold_ms=5_000.0, gap_timeout_ms=60_000)
+    b = ("127.0.0.1", port)
+    before = {(line, outcome): counted(outcome, line) for line in "AB" for outcome in ("first", "late")}
+    rig.send(pack(MOLD, 1, [trade(1)]), pack(MOLD, 3, [trade(3)]))
+    rig.wait(lambda: bool(rig.sinks) and rig.sinks[0].trades == [1])
+    for packet in (pack(MOLD, 1, [trade(1)]), pack(MOLD, 2, [trade(2), trade(3)]), pack(MOLD, 4, [trade(4)])):
+        rig.venue.sendto(packet, b)
+    rig.wait(lambda: rig.sinks[0].trades == [1, 2, 3, 4])
+    rig.send(pack(MOLD, 4, [trade(4)]))
+    rig.end()
+    counts = {key: counted(key[1], key[0]) - count for key, count in before.items()}
+    assert counts == {("A", "first"): 2, ("A", "late"): 1, ("B", "first"): 2, ("B", "late"): 2}
+    rig.server.settimeout(0)
+    with pytest.raises(BlockingIOError):
+        rig.request()
+    with CaptureReader(rig.capture()) as reader:
+        records = [one for batch in reader.batches() for one in batch if one.kind is RecordKind.DATA]
+    assert [len([r for r in records if r.line == line]) for line in (0, 1)] == [3, 3]
+    decoder = ItchDecoder("XNAS", "20261121.0000000001")
+    with CaptureReader(rig.capture()) as reader:
+        trades = [t for batch in reader.batches() for t in decoder.decode(batch).trades["venue_id"].tolist()]
+    assert trades == [1, 2, 3, 4]
+
+
+def test_silent_line_does_not_stop_the_other(
+    make_rig: Callable[..., Rig], free_ports: Callable[[int], list[int]]
+) -> None:
+    """B is never heard: that is told, and A goes on; what A loses is asked for."""
+    port = free_ports(1)[0]
+    rig = make_rig(other_lines=(f"127.0.0.1:{port}",), line_silent_ms=500, gap_timeout_ms=60_000)
+    rig.send(pack(MOLD, 1, [trade(1)]))
+    rig.wait(lambda: bool(rig.sinks) and rig.sinks[0].trades == [1])
+    rig.send(pack(MOLD, 3, [trade(3)]))
+    assert rig.request()[1:3] == (2, 1)
+
+    def silent() -> bool:
+        rig.send(pack(MOLD, 4, []))
+        return sample("tickloom_ingest_line_up", line="B") == 0
+
+    rig.wait(silent)
+    assert sample("tickloom_ingest_line_up", line="A") == 1
+
+
+def test_lines_are_addresses() -> None:
+    """A line of a multicast group says on which interface it comes; anything else is refused by its key."""
+    settings = ItchSettings(
+        host="10.0.0.5",
+        multicast_group="233.54.12.1",
+        other_lines=("233.54.12.2:26477@10.0.0.6", "10.0.0.7:1"),
+    )
+    assert line_addresses(settings) == [
+        LineAddress("10.0.0.5", 26400, "233.54.12.1"),
+        LineAddress("10.0.0.6", 26477, "233.54.12.2"),
+        LineAddress("10.0.0.7", 1),
+    ]
+    with pytest.raises(SettingsError, match="other_lines"):
+        ItchSettings.load(other_lines=("somewhere",))
+
+
+def test_taken_port_of_another_line_is_said(make_rig: Callable[..., Rig]) -> None:
+    """The message names the setting that has the line."""
+    rig = make_rig()
+    line = f"127.0.0.1:{rig.settings.port}"
+    with pytest.raises(SetupError, match=r"itch.other_lines\[0\]"):
+        run(rig.settings.model_copy(update={"port": 0, "other_lines": (line,)}), list, threading.Event())
+    rig.end()
+
+
+def sample(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, {"venue": "XNAS", **labels}) or 0.0
+
+
+def counted(outcome: str, line: str) -> float:
+    """Messages of a line in the metrics of this process."""
+    return sample("tickloom_ingest_line_messages_total", line=line, outcome=outcome)
+
+
+def test_silence_is_seen_live_and_again_in_a_replay(make_rig: Callable[..., Rig]) -> None:
+    """Nothing comes: line and instrument go stale while it lasts, and are trusted with the next packet. The
+    capture gives the same changes."""
+    rig = make_rig(stale_ms=150, line_stale_ms=80, clock_ms=10)
+    rig.send(pack(MOLD, 1, [LAYOUTS["R"].pack(stock_locate=1, timestamp=1, stock="ALFA"), trade(1)]))
+
+    def states(count: int) -> list[tuple[str, int]]:
+        rig.wait(lambda: bool(rig.sinks) and len(rig.sinks[0].trust) >= count)
+        return [change[:2] for change in rig.sinks[0].trust[:count]]
+
+    assert states(4)[:2] == [("", TrustState.TRUSTED), ("ALFA", TrustState.TRUSTED)]
+    assert set(states(4)[2:]) == {("", TrustState.STALE), ("ALFA", TrustState.STALE)}
+    rig.send(pack(MOLD, 3, [trade(2)]))
+    assert states(6)[4:] == [("", TrustState.TRUSTED), ("ALFA", TrustState.TRUSTED)]
+    rig.end()
+    decoder = ItchDecoder("XNAS", "20261121.0000000001")
+    again = [change for block in load_capture(rig.capture(), decoder) for change in changes(block)]
+    assert again == rig.sinks[0].trust

@@ -17,7 +17,7 @@ from ingest.synthetic.market import Session, make_session
 from ingest.synthetic.parameters import MarketParameters
 from ingest.websocket.binance.decoder import BinanceDecoder
 from ingest.websocket.binance.messages import snapshot_payload
-from ingest.websocket.binance.protocol import CONTROL_OPEN, control
+from ingest.websocket.links import CONTROL_OPEN, control
 from tickloom.events import EventBlock
 from tickloom.prices import parse_nanos
 
