@@ -1,4 +1,4 @@
-"""What any connection to a venue needs, decided without a socket: control records, backoff, silence."""
+"""What any connection to a venue needs, decided without a socket: backoff, silence, what to ask for again."""
 
 from __future__ import annotations
 
@@ -6,31 +6,10 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import msgspec
-
 from tickloom.clock import NS_PER_MS
-
-# events of a CONTROL record
-CONTROL_OPEN = "open"
-CONTROL_CLOSE = "close"
-CONTROL_END = "end"
 
 END_CODE = 1000
 END_REASON = "end of session"  # a replay's last word; a real venue has no end of session
-
-
-def control(event: str, **details: str | int) -> bytes:
-    """Payload of a CONTROL record."""
-    return msgspec.json.encode({"event": event, **details})
-
-
-def control_event(payload: bytes) -> str | None:
-    """Event of a CONTROL record; None where it is none."""
-    try:
-        event = msgspec.json.decode(payload)["event"]
-    except (msgspec.DecodeError, KeyError, TypeError):
-        return None
-    return event if isinstance(event, str) else None
 
 
 def is_end(code: int | None, reason: str) -> bool:

@@ -28,7 +28,7 @@ from ingest.feeds import session_date
 from ingest.websocket import streamed as pas
 from ingest.websocket.book import LevelBooks, fill_top, is_crossed
 from ingest.websocket.checksum import CRC_TABLES, Checksum, top_checksum
-from ingest.websocket.connection import CONTROL_CLOSE, CONTROL_END, CONTROL_OPEN, control_event
+from ingest.websocket.links import Links
 from ingest.websocket.message import (
     CHECKSUM,
     DEPTH,
@@ -118,6 +118,8 @@ class StreamDecoder:
         What the latest odd inputs were, for a log that takes them out; the counters say how often.
     """
 
+    tells_books = True
+
     def __init__(
         self,
         venue: str,
@@ -146,7 +148,7 @@ class StreamDecoder:
         self._scanner = Scanner(wire.program, wire.reader(self._names), self._names)
         self._state = FeedState(len(instruments))
         self._output = Output(venue, session, self.symbols)
-        self._connected = False
+        self._links = Links(self._names)
 
     @property
     def end_ns(self) -> int:
@@ -155,11 +157,9 @@ class StreamDecoder:
 
     @property
     def unsynced(self) -> list[str]:
-        """Venue's names of the instruments whose book is not trusted; none while there is no connection."""
-        if not self._connected:
-            return []
-        synced = self._state.instruments[:, pas.SYNCED]
-        return [name for position, name in enumerate(self._names) if not synced[position]]
+        """Venue's names of the instruments whose book is not trusted, of those that are followed now."""
+        synced, followed = self._state.instruments[:, pas.SYNCED], self._links.followed
+        return [name for which, name in enumerate(self._names) if which in followed and not synced[which]]
 
     def decode(self, batch: CaptureBatch) -> EventBlock:
         """Events of the next records, each kind in seq order."""
@@ -335,31 +335,22 @@ class StreamDecoder:
     # the connection
 
     def _control(self, payload: bytes) -> None:
-        event = control_event(payload)
-        if event == CONTROL_OPEN:
-            if self._connected:  # the ingester was killed: nobody wrote that the connection closed
-                self._disconnected()
-            self._connected = True
-            self.counters["connections"] += 1
-        elif event == CONTROL_CLOSE:
-            if self._connected:
-                self._disconnected()
-            self._connected = False
-        elif event == CONTROL_END:
-            self._connected = False
-            if not self.ended:
-                self._output.put_status(0, StatusCode.SESSION_END)
+        turn = self._links.take(payload)
+        if turn.odd:
+            self.counters[turn.odd] += 1
+        for instruments in turn.lost:
+            self._disconnected(instruments)
+        self.counters["connections"] += turn.opened
+        if turn.ended and not self.ended:
+            self._output.put_status(0, StatusCode.SESSION_END)
             self.ended = True
-        elif event is None:
-            self.counters["malformed"] += 1
-        else:
-            self.counters["unknown_type"] += 1
 
-    def _disconnected(self) -> None:
-        """How much is missing is not known (0, 0); every book is lost."""
+    def _disconnected(self, instruments: list[int]) -> None:
+        """How much is missing is not known (0, 0); every book of the connection is lost."""
         self.counters["disconnects"] += 1
-        self._gap(-1, 0, 0, GapReason.DISCONNECT)
-        for which in range(len(self._names)):
+        for which in instruments if len(instruments) < len(self._names) else [-1]:
+            self._gap(which, 0, 0, GapReason.DISCONNECT)
+        for which in instruments:
             self._lose_book(which)
 
     def _gap(self, which: int, first: int, last: int, reason: GapReason) -> None:

@@ -1,4 +1,4 @@
-"""One connection at a time to a venue's websocket, kept up, and all that it brings in the capture.
+"""Connections to a venue's websocket, kept up, and all that they bring in the capture.
 
 Everything goes to the capture first: messages, and what happened to the connection. The sinks follow the
 capture (:mod:`ingest.pipeline`). A decoder of the feed's own reads what is captured, the same code as the
@@ -13,11 +13,13 @@ import logging
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+import numpy as np
 import structlog
 from prometheus_client import Counter as Metric
 from websockets.asyncio.client import ClientConnection, connect
@@ -25,28 +27,22 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
 from ingest import metrics
 from ingest.capture import CaptureBatch, CaptureReader, CaptureWriter, RecordKind, session_path
+from ingest.clock_records import ClockRecords
 from ingest.feeds import decoder_for
 from ingest.pipeline import CapturePublisher, SinksFactory
-from ingest.websocket.connection import (
-    CONTROL_CLOSE,
-    CONTROL_END,
-    CONTROL_OPEN,
-    Backoff,
-    SilenceWatch,
-    control,
-    control_event,
-    is_end,
-)
+from ingest.websocket.connection import Backoff, SilenceWatch, is_end
+from ingest.websocket.links import CONTROL_CLOSE, CONTROL_END, CONTROL_OPEN, control, read_control
 from tickloom.clock import NS_PER_DAY, Clock
 from tickloom.errors import SettingsError
 from tickloom.events import EventBlock
 from tickloom.instruments import Registry
-from tickloom.settings import StackSettings, WebsocketSettings
+from tickloom.settings import IngestSettings, StackSettings, WebsocketSettings
 from tickloom.telemetry import start_metrics
 
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024  # a snapshot of a deep book, or an update after a pause of the venue
 QUEUE_MESSAGES_MAX = 512  # read and not taken yet; beyond it the socket is left alone
 PENDING_MESSAGES_MAX = 256  # taken and not captured yet
+SILENCE_CHECK_S = 1.0  # a silent connection is seen so much later at most
 CHECK_S = 0.1  # how soon a stop, a silent connection or a dead sink is seen
 WORTH_A_LINE = (
     "malformed",
@@ -145,7 +141,7 @@ def venue_symbols(settings: WebsocketSettings, registry: Registry) -> list[str]:
     return found
 
 
-def session_name(settings: WebsocketSettings, clock: Clock) -> str:
+def session_name(settings: IngestSettings, clock: Clock) -> str:
     """``YYYYMMDD`` of ``session_date``, or of today, UTC."""
     if settings.session_date:
         return settings.session_date.replace("-", "")
@@ -154,18 +150,48 @@ def session_name(settings: WebsocketSettings, clock: Clock) -> str:
 
 
 def has_ended(path: Path) -> bool:
-    """Whether the last record of a capture says that the session is over."""
-    last: CaptureBatch | None = None
+    """Whether a capture says that the session is over, on all of its connections."""
+    ended: set[int] = set()
+    count = 1
     with CaptureReader(path) as reader:
         for batch in reader.batches():
-            last = batch
-    if last is None or last.kinds[-1] != RecordKind.CONTROL:
-        return False
-    return control_event(last.payload(len(last) - 1)) == CONTROL_END
+            for at in np.flatnonzero(batch.kinds == RecordKind.CONTROL).tolist():
+                said = read_control(batch.payload(at))
+                if said is not None and said.event == CONTROL_END:
+                    count = said.of
+                    ended.add(said.connection)
+                elif said is not None:
+                    ended.discard(said.connection)
+    return len(ended) >= count
+
+
+@dataclass(slots=True, eq=False)
+class Link:
+    """One connection of a session; number: from 0; symbols: venue's names of its instruments; heard: messages
+    that it brought."""
+
+    number: int
+    symbols: list[str]
+    client: ClientConnection | None = None
+    heard: int = 0
+
+
+def links_of(symbols: Sequence[str], connections: int, instruments_max: int) -> list[Link]:
+    """Instruments shared out among connections, as many as are wanted and as their number needs.
+
+    Parameters
+    ----------
+    connections : int
+        At least so many, if there are instruments for all.
+    instruments_max : int
+        How many one may follow.
+    """
+    count = min(len(symbols), max(connections, -(-len(symbols) // instruments_max)))
+    return [Link(number, list(symbols[number::count])) for number in range(count)]
 
 
 class WebsocketFeed:
-    """Keeps one connection up and captures what it brings.
+    """Keeps connections up and captures what they bring.
 
     Parameters
     ----------
@@ -176,6 +202,8 @@ class WebsocketFeed:
     clock : Clock
     log : logger
         Of the venue's session.
+    links : list of Link
+        Its connections; what is read of all goes to one capture, in the order in which it came.
     """
 
     def __init__(
@@ -185,10 +213,12 @@ class WebsocketFeed:
         writer: CaptureWriter,
         clock: Clock,
         log: structlog.stdlib.BoundLogger,
+        links: list[Link],
     ) -> None:
-        self.writer, self.clock, self.log = writer, clock, log
+        self.writer, self.clock, self.log, self.links = writer, clock, log, links
         self._settings, self._decoder = settings, books
-        self._watch = SilenceWatch(settings.silence_ms_max, clock.monotonic_ns())
+        self._opened = False  # any connection, of this process
+        self._clock_records = ClockRecords(writer, settings, clock)
         self._pending: list[bytes] = []
         self._pending_ts: list[int] = []
         self._flush_due = False
@@ -197,11 +227,11 @@ class WebsocketFeed:
 
     # what is a venue's own
 
-    def address(self) -> str:
+    def address(self, link: Link) -> str:
         """Where to connect."""
         return self._settings.websocket_url
 
-    async def opened(self, client: ClientConnection) -> None:
+    async def opened(self, client: ClientConnection, link: Link) -> None:
         """A connection is open, and its opening is captured: subscribe, if the venue wants that."""
 
     def chosen(self, messages: Sequence[bytes]) -> Sequence[int]:
@@ -215,74 +245,92 @@ class WebsocketFeed:
 
     async def follow(self, stop: threading.Event, publisher: CapturePublisher) -> None:
         """Connect, and connect again, until the venue ends the session or ``stop`` is set."""
-        backoff = Backoff(self._settings.reconnect_ms, self._settings.reconnect_ms_max)
+        self._clock_records.open()
         keeper = asyncio.create_task(self._keep_watch(stop, publisher))
+        followed = [asyncio.create_task(self._keep_up(link, keeper)) for link in self.links]
         try:
-            while not keeper.done():
-                heard = self.writer.next_number
-                connection = asyncio.create_task(self._connection())
+            await asyncio.wait(followed, return_when=asyncio.FIRST_EXCEPTION)
+            for task in followed:
+                if task.done():
+                    task.result()
+        finally:
+            tasks = {keeper, *followed, *self._tasks}
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            if not keeper.cancelled():
+                keeper.result()
+
+    async def _keep_up(self, link: Link, keeper: asyncio.Task[None]) -> None:
+        """One connection after the other, until the venue ends the session or the keeper its watch."""
+        backoff = Backoff(self._settings.reconnect_ms, self._settings.reconnect_ms_max)
+        while not keeper.done():
+            heard = link.heard
+            connection = asyncio.create_task(self._connection(link))
+            try:
                 await asyncio.wait({connection, keeper}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
                 if not connection.done():
                     connection.cancel()
                     await asyncio.wait({connection})
-                self.flush()
-                if not connection.cancelled() and connection.result():
-                    return
-                if self.writer.next_number > heard + 2:  # more than that it opened and closed
-                    backoff.reset()
-                if not keeper.done():
-                    delay_ms = backoff.next_ms()
-                    self.log.info("connection.retry", attempt=backoff.failures, delay_ms=round(delay_ms))
-                    await asyncio.wait({keeper}, timeout=delay_ms / 1_000)
-        finally:
-            for task in self._tasks:
-                task.cancel()
-            keeper.cancel()
-            await asyncio.wait({keeper, *self._tasks})
-            if not keeper.cancelled():
-                keeper.result()
+            self.flush()
+            if not connection.cancelled() and connection.result():
+                return
+            if link.heard > heard:
+                backoff.reset()
+            if not keeper.done():
+                delay_ms = backoff.next_ms()
+                self.log.info(
+                    "connection.retry",
+                    connection=link.number,
+                    attempt=backoff.failures,
+                    delay_ms=round(delay_ms),
+                )
+                await asyncio.wait({keeper}, timeout=delay_ms / 1_000)
 
     async def _keep_watch(self, stop: threading.Event, publisher: CapturePublisher) -> None:
         """Ends when ``stop`` is set; raises what ended a sink or the capture."""
         while not stop.is_set():
             await asyncio.sleep(CHECK_S)
             publisher.check()
+            self._clock_records.keep()
             if self.failure is not None:
                 raise self.failure
 
-    async def _connection(self) -> bool:
+    async def _connection(self, link: Link) -> bool:
         """One connection, from opening to close; true where the venue ended the session."""
         settings = self._settings
-        client = await self._connect()
+        client = await self._connect(link)
         if client is None:
             return False
-        self.control(CONTROL_OPEN, url=settings.websocket_url)
-        self._watch.heard(self.clock.monotonic_ns())
-        silence = asyncio.create_task(self._drop_when_silent(client))
+        link.client = client
+        self.control(CONTROL_OPEN, link, url=settings.websocket_url)
+        silence = asyncio.create_task(self._drop_when_silent(client, link))
         code, reason = 1006, "the ingester was stopped"
         try:
-            await self.opened(client)
-            await self._receive(client)
+            await self.opened(client, link)
+            await self._receive(client, link)
         except ConnectionClosed as closed:
             received = closed.rcvd
             code = received.code if received else 1006
             reason = received.reason if received else "the connection was lost"
         finally:
             silence.cancel()
+            link.client = None
             client.transport.abort()  # what was asked of it was answered, or will never be
             self.flush()
             ended = is_end(code, reason)
             event = CONTROL_END if ended else CONTROL_CLOSE
-            self.control(event, code=code, reason=reason)
+            self.control(event, link, code=code, reason=reason)
             CONNECTIONS.labels(settings.venue, event).inc()
         return ended
 
-    async def _connect(self) -> ClientConnection | None:
+    async def _connect(self, link: Link) -> ClientConnection | None:
         settings = self._settings
         loopback = urlsplit(settings.websocket_url).hostname in LOOPBACK
         try:
             return await connect(
-                self.address(),
+                self.address(link),
                 compression=None,
                 max_size=MESSAGE_BYTES_MAX,
                 max_queue=QUEUE_MESSAGES_MAX,
@@ -297,7 +345,7 @@ class WebsocketFeed:
             key = f"{type(settings).section}.websocket_url"
             raise SettingsError(f"{key} = {settings.websocket_url!r}: {error}") from None
 
-    async def _receive(self, client: ClientConnection) -> None:
+    async def _receive(self, client: ClientConnection, link: Link) -> None:
         """Take messages until the connection closes.
 
         Messages that are there already are taken without a pause, and captured in one go when there are no
@@ -309,6 +357,7 @@ class WebsocketFeed:
             message = await client.recv(decode=False)
             self._pending.append(message)
             self._pending_ts.append(now_ns())
+            link.heard += 1
             if len(self._pending) >= PENDING_MESSAGES_MAX:
                 self.flush()
             elif not self._flush_due:
@@ -329,7 +378,6 @@ class WebsocketFeed:
         messages, times = self._pending, self._pending_ts
         self._pending, self._pending_ts = [], []
         self.writer.append_many(RecordKind.DATA, times, messages)
-        self._watch.heard(self.clock.monotonic_ns())
         metrics.RECEIVED.labels(self._settings.venue).inc(len(messages))
         metrics.RECEIVED_BYTES.labels(self._settings.venue).inc(sum(map(len, messages)))
         chosen = self.chosen(messages)
@@ -348,17 +396,28 @@ class WebsocketFeed:
             self.log.warning("feed.odd", venue=self._settings.venue, **odd, latest=latest)
             self._decoder.oddities.clear()
 
-    def control(self, event: str, **details: str | int) -> None:
-        """Capture what happened to the connection."""
-        payload = control(event, **details)
+    def control(self, event: str, link: Link, **details: str | int) -> None:
+        """Capture what happened to a connection; an only one has all instruments, which need no saying."""
+        share: dict[str, int | list[str]] = {}
+        if len(self.links) > 1:
+            share = {"connection": link.number, "of": len(self.links)}
+            if event == CONTROL_OPEN:
+                share |= {"symbols": link.symbols, "first": not self._opened}
+        self._opened = True
+        payload = control(event, **details, **share)
         ts_recv = self.clock.now_ns()
         self.writer.append(RecordKind.CONTROL, ts_recv, payload)
         self.decode([(RecordKind.CONTROL, ts_recv, payload)])
-        self.log.info(f"connection.{event}", venue=self._settings.venue, **details)
+        self.log.info(f"connection.{event}", venue=self._settings.venue, connection=link.number, **details)
 
-    async def _drop_when_silent(self, client: ClientConnection) -> None:
-        while left_s := self._watch.left_s(self.clock.monotonic_ns()):
-            await asyncio.sleep(left_s)
+    async def _drop_when_silent(self, client: ClientConnection, link: Link) -> None:
+        watch = SilenceWatch(self._settings.silence_ms_max, self.clock.monotonic_ns())
+        heard = link.heard
+        while left_s := watch.left_s(self.clock.monotonic_ns()):
+            await asyncio.sleep(min(left_s, SILENCE_CHECK_S))
+            if link.heard > heard:
+                heard = link.heard
+                watch.heard(self.clock.monotonic_ns())
         self.log.warning("connection.silent", silence_ms=self._settings.silence_ms_max)
         client.transport.abort()
 

@@ -28,7 +28,7 @@ import msgspec
 from ingest.capture import CaptureBatch, RecordKind
 from ingest.websocket.binance.decoder import BinanceDecoder
 from ingest.websocket.binance.messages import Market, market_of, snapshot_payload
-from ingest.websocket.binance.protocol import CONTROL_OPEN, control
+from ingest.websocket.links import CONTROL_OPEN, control
 from tickloom.clock import NS_PER_S
 from tickloom.errors import DecodeError, SettingsError
 from tickloom.events import Side

@@ -24,9 +24,10 @@ from ingest.feeds import decoder_for
 from ingest.pipeline import SinksFactory
 from ingest.websocket.book import LevelBooks
 from ingest.websocket.checksum import CRC_TABLES, Checksum, top_checksum
-from ingest.websocket.connection import ResubscribePlanner, control
+from ingest.websocket.connection import ResubscribePlanner
 from ingest.websocket.decoder import StreamDecoder
-from ingest.websocket.feed import CHECK_S, WebsocketFeed, run_session, venue_symbols
+from ingest.websocket.feed import CHECK_S, Link, WebsocketFeed, links_of, run_session, venue_symbols
+from ingest.websocket.links import control
 from ingest.websocket.numbers import SEQS_PER_RECORD
 from ingest.websocket.streamed import FeedState
 from tickloom.clock import Clock, SystemClock
@@ -67,7 +68,7 @@ class VenueProtocol(Protocol):
 class _Venue:
     settings: StreamSettings
     protocol: VenueProtocol
-    symbols: list[str]
+    links: list[Link]
 
 
 def run_stream(
@@ -82,19 +83,14 @@ def run_stream(
     Raises
     ------
     SettingsError
-        An instrument that the registry does not have, or more than a connection may follow.
+        An instrument that the registry does not have.
     CaptureError
         The capture cannot be written.
     """
     clock = clock or SystemClock()
     registry = Registry.load()
     symbols = venue_symbols(settings, registry)
-    if len(symbols) > protocol.instruments_max:
-        raise SettingsError(
-            f"{type(settings).section}.instruments names {len(symbols)}, but one connection may follow "
-            f"{protocol.instruments_max}; run a second ingester with a venue code of its own"
-        )
-    venue = _Venue(settings, protocol, symbols)
+    venue = _Venue(settings, protocol, links_of(symbols, settings.connections, protocol.instruments_max))
     log = structlog.get_logger(type(settings).section)
     warm_up(settings.venue, registry)
 
@@ -142,7 +138,7 @@ def warm_up(venue: str, registry: Registry | None = None) -> None:
 
 
 class StreamFeed(WebsocketFeed):
-    """Keeps one connection up, captures what it brings, and sees to it that every book is there."""
+    """Keeps connections up, captures what they bring, and sees to it that every book is there."""
 
     def __init__(
         self,
@@ -154,20 +150,18 @@ class StreamFeed(WebsocketFeed):
         log: structlog.stdlib.BoundLogger,
     ) -> None:
         self._books = stream_decoder(venue.settings.venue, session, registry)
-        super().__init__(venue.settings, self._books, writer, clock, log)
+        super().__init__(venue.settings, self._books, writer, clock, log, venue.links)
         self._venue = venue
-        self._wanted = set(venue.symbols)
+        self._link_of = {symbol: link for link in venue.links for symbol in link.symbols}
         settings = venue.settings
         self._planner = ResubscribePlanner(
             settings.snapshot_ms_max, settings.reconnect_ms, settings.reconnect_ms_max
         )
-        self._client: ClientConnection | None = None
 
-    async def opened(self, client: ClientConnection) -> None:
+    async def opened(self, client: ClientConnection, link: Link) -> None:
         """Subscribe, and look after books and pings as long as the connection lasts."""
-        self._client = client
-        self._planner.subscribed(self._venue.symbols, self.clock.monotonic_ns())
-        for message in self._venue.protocol.subscribe(self._venue.symbols):
+        self._planner.subscribed(link.symbols, self.clock.monotonic_ns())
+        for message in self._venue.protocol.subscribe(link.symbols):
             await client.send(message)
         self.start(self._look_after(client))
         if self._venue.protocol.ping:
@@ -180,18 +174,17 @@ class StreamFeed(WebsocketFeed):
                 f"the session has {RECORDS_MAX:,} records, and its numbers are used up; restart the ingester "
                 "with a later session_date"
             )
-        client = self._client
-        if client is None:
-            return
-        unsynced = [name for name in self._books.unsynced if name in self._wanted]
+        unsynced = [name for name in self._books.unsynced if name in self._link_of]
         for symbol in self._planner.due(unsynced, self.clock.monotonic_ns()):
             RESUBSCRIBED.labels(self._venue.settings.venue).inc()
             self.log.warning("book.resubscribed", symbol=symbol)
-            self.start(_send(client, self._venue.protocol.resubscribe(symbol)))
+            client = self._link_of[symbol].client
+            if client is not None:
+                self.start(_send(client, self._venue.protocol.resubscribe(symbol)))
 
     async def _look_after(self, client: ClientConnection) -> None:
         """A book that never came makes no message, so the clock has to ask."""
-        while client.close_code is None and client is self._client:
+        while client.close_code is None:
             await asyncio.sleep(min(CHECK_S, self._venue.settings.snapshot_ms_max / 1_000))
             try:
                 self.decoded()

@@ -25,7 +25,6 @@ from ingest.feeds import session_date
 from ingest.websocket.binance import advance as adv
 from ingest.websocket.binance.advance import FeedState, Stop
 from ingest.websocket.binance.messages import Kind, Line, levels, market_of, read_snapshot
-from ingest.websocket.binance.protocol import CONTROL_CLOSE, CONTROL_END, CONTROL_OPEN, control_event
 from ingest.websocket.binance.scan import (
     FINAL_ID,
     FIRST_ID,
@@ -39,6 +38,7 @@ from ingest.websocket.binance.scan import (
 )
 from ingest.websocket.binance.sync import BookSync, Levels, Outcome, PendingDepth, Snapshot
 from ingest.websocket.book import LevelBooks
+from ingest.websocket.links import Links
 from ingest.websocket.output import CLOCK, Output
 from tickloom.clock import NS_PER_DAY
 from tickloom.errors import PriceRangeError, SequenceGap
@@ -99,6 +99,8 @@ class BinanceDecoder:
         Venue's names of the instruments whose depth flows and waits for a REST snapshot.
     """
 
+    tells_books = True
+
     def __init__(
         self, venue: str, session: str, *, registry: Registry | None = None, lateness_ns: int = 0
     ) -> None:
@@ -121,7 +123,7 @@ class BinanceDecoder:
         self._state = FeedState(len(instruments))
         self._sync = [BookSync(market) for _ in instruments]
         self._output = Output(venue, session, self.symbols)
-        self._connected = False
+        self._links = Links(self._names)
 
     @property
     def end_ns(self) -> int:
@@ -167,12 +169,12 @@ class BinanceDecoder:
 
     @property
     def snapshots_wanted(self) -> list[str]:
-        if not self._connected:
-            return []
         return [
             name
             for position, name in enumerate(self._names)
-            if not self._state.instruments[position, adv.SYNCED] and self._sync[position].wants_snapshot
+            if position in self._links.followed
+            and not self._state.instruments[position, adv.SYNCED]
+            and self._sync[position].wants_snapshot
         ]
 
     def _advance(
@@ -334,31 +336,22 @@ class BinanceDecoder:
     # the connection
 
     def _control(self, payload: bytes) -> None:
-        event = control_event(payload)
-        if event == CONTROL_OPEN:
-            if self._connected:  # the ingester was killed: nobody wrote that the connection closed
-                self._disconnected()
-            self._connected = True
-            self.counters["connections"] += 1
-        elif event == CONTROL_CLOSE:
-            if self._connected:
-                self._disconnected()
-            self._connected = False
-        elif event == CONTROL_END:
-            self._connected = False
-            if not self.ended:
-                self._output.put_status(0, StatusCode.SESSION_END)
+        turn = self._links.take(payload)
+        if turn.odd:
+            self.counters[turn.odd] += 1
+        for instruments in turn.lost:
+            self._disconnected(instruments)
+        self.counters["connections"] += turn.opened
+        if turn.ended and not self.ended:
+            self._output.put_status(0, StatusCode.SESSION_END)
             self.ended = True
-        elif event is None:
-            self.counters["malformed"] += 1
-        else:
-            self.counters["unknown_type"] += 1
 
-    def _disconnected(self) -> None:
-        """How much is missing is not known (0, 0); every book is lost."""
+    def _disconnected(self, instruments: list[int]) -> None:
+        """How much is missing is not known (0, 0); every book of the connection is lost."""
         self.counters["disconnects"] += 1
-        self._gap(-1, 0, 0, GapReason.DISCONNECT)
-        for which in range(len(self._names)):
+        for which in instruments if len(instruments) < len(self._names) else [-1]:
+            self._gap(which, 0, 0, GapReason.DISCONNECT)
+        for which in instruments:
             self._lose_book(which)
 
     def _gap(self, which: int, first: int, last: int, reason: GapReason) -> None:

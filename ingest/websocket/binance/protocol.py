@@ -9,33 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ingest.websocket.binance.messages import Market
-from ingest.websocket.connection import (
-    CONTROL_CLOSE,
-    CONTROL_END,
-    CONTROL_OPEN,
-    END_CODE,
-    END_REASON,
-    Backoff,
-    SilenceWatch,
-    SnapshotPlanner,
-    control,
-    control_event,
-    is_end,
-)
+from ingest.websocket.connection import END_CODE, END_REASON, Backoff, SilenceWatch, SnapshotPlanner, is_end
 
 __all__ = [
-    "CONTROL_CLOSE",
-    "CONTROL_END",
-    "CONTROL_OPEN",
     "END_CODE",
     "END_REASON",
+    "INSTRUMENTS_MAX",
     "SNAPSHOT_LEVELS",
     "SNAPSHOT_PATH",
     "Backoff",
     "SilenceWatch",
     "SnapshotPlanner",
-    "control",
-    "control_event",
     "is_end",
     "snapshot_url",
     "stream_url",
@@ -43,6 +27,7 @@ __all__ = [
 
 SNAPSHOT_PATH = {"spot": "/api/v3/depth", "usdm": "/fapi/v1/depth"}
 SNAPSHOT_LEVELS = {"spot": 5000, "usdm": 1000}  # the most that the venue gives
+INSTRUMENTS_MAX = 300  # a connection may follow 1,024 streams, and each has three
 _STREAMS = ("depth@100ms", "bookTicker", "trade")
 
 

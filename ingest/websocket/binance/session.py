@@ -1,4 +1,4 @@
-"""Binance's sockets in, capture records out: one process, one venue, one connection at a time.
+"""Binance's sockets in, capture records out: one process, one venue.
 
 The connection and the capture are :mod:`ingest.websocket.feed`'s. Here is what Binance has of its own:
 streams are named in the address, and a book begins with an order book asked for by REST, which is captured
@@ -22,7 +22,7 @@ from ingest.websocket import feed
 from ingest.websocket.binance import protocol
 from ingest.websocket.binance.decoder import BinanceDecoder, warm_up
 from ingest.websocket.binance.messages import market_of, snapshot_payload
-from ingest.websocket.feed import LOOPBACK, WebsocketFeed, has_ended, run_session
+from ingest.websocket.feed import LOOPBACK, Link, WebsocketFeed, has_ended, links_of, run_session
 from tickloom.clock import Clock, SystemClock
 from tickloom.errors import SettingsError
 from tickloom.instruments import Registry
@@ -85,7 +85,7 @@ def venue_symbols(settings: BinanceSettings, registry: Registry) -> list[str]:
 
 
 class BinanceFeed(WebsocketFeed):
-    """Keeps one connection up and captures what it brings, and the order books that it needs."""
+    """Keeps connections up and captures what they bring, and the order books that it needs."""
 
     def __init__(
         self,
@@ -97,7 +97,8 @@ class BinanceFeed(WebsocketFeed):
         clock: Clock,
     ) -> None:
         self._books = BinanceDecoder(settings.venue, session, registry=registry)
-        super().__init__(settings, self._books, writer, clock, log)
+        links = links_of(symbols, settings.connections, protocol.INSTRUMENTS_MAX)
+        super().__init__(settings, self._books, writer, clock, log, links)
         self._binance = settings
         self._symbols = symbols
         self._planner = protocol.SnapshotPlanner(settings.reconnect_ms, settings.reconnect_ms_max)
@@ -108,8 +109,8 @@ class BinanceFeed(WebsocketFeed):
         async with httpx.AsyncClient(timeout=HTTP_TIMEOUT_S, trust_env=not loopback) as self._http:
             await super().follow(stop, publisher)
 
-    def address(self) -> str:
-        return protocol.stream_url(self._binance.websocket_url, self._symbols)
+    def address(self, link: Link) -> str:
+        return protocol.stream_url(self._binance.websocket_url, link.symbols)
 
     def chosen(self, messages: Sequence[bytes]) -> Sequence[int]:
         return [

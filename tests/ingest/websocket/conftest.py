@@ -13,7 +13,7 @@ import pytest
 from ingest.capture import CaptureBatch, RecordKind
 from ingest.websocket.binance.decoder import BinanceDecoder
 from ingest.websocket.binance.messages import snapshot_payload
-from ingest.websocket.binance.protocol import control
+from ingest.websocket.links import control
 from tickloom.events import EventBlock
 
 Record = tuple[int, int, bytes]

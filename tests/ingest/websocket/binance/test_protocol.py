@@ -10,12 +10,11 @@ from ingest.websocket.binance.protocol import (
     Backoff,
     SilenceWatch,
     SnapshotPlanner,
-    control,
-    control_event,
     is_end,
     snapshot_url,
     stream_url,
 )
+from ingest.websocket.links import control, control_event
 from tickloom.clock import NS_PER_MS
 
 

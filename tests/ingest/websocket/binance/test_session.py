@@ -21,7 +21,7 @@ from websockets.asyncio.server import serve
 from ingest.capture import CaptureBatch, CaptureReader, RecordKind, session_path
 from ingest.feeds import decoder_for
 from ingest.websocket.binance import session
-from ingest.websocket.binance.protocol import control_event
+from ingest.websocket.links import control_event
 from ingest.websocket.replay import RecordedLines, VenueLine
 from ingest.websocket.server import VenueThread
 from tickloom.errors import SettingsError

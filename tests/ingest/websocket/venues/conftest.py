@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from ingest.capture import RecordKind
-from ingest.websocket.connection import control
 from ingest.websocket.cryptofeed_dump import CryptofeedDump
+from ingest.websocket.links import control
 
 Record = tuple[int, int, bytes]
 

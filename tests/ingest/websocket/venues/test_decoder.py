@@ -8,8 +8,8 @@ import pytest
 
 from ingest.capture import CaptureBatch, RecordKind
 from ingest.feeds import decoder_for
-from ingest.websocket.connection import control
 from ingest.websocket.decoder import StreamDecoder
+from ingest.websocket.links import control
 from ingest.websocket.numbers import SEQS_PER_RECORD
 from tests.ingest.websocket.venues.wires import MS, WIRES, Bybit, Coinbase, Kraken, Okx, Wire, compact
 from tickloom.events import EventBlock, GapReason, Side, StatusCode, source_seq

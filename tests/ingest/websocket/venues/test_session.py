@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from ingest.capture import CaptureReader, RecordKind, session_path
 from ingest.websocket import session as shared
 from ingest.websocket.coinbase import session
-from ingest.websocket.connection import control_event
+from ingest.websocket.links import control_event
 from tests.ingest.websocket.venues.local_venue import LocalVenue, Visit
 from tests.ingest.websocket.venues.wires import WIRES, Coinbase, Kraken, Request, Wire
 from tickloom.cli import ingest as ingest_commands
@@ -309,11 +309,10 @@ def test_command_of_each_venue(kind: type[Wire], settings: Any, monkeypatch: pyt
         ),
         ({"instruments": ()}, "name at least one"),
         ({"websocket_url": "http://127.0.0.1:1"}, "coinbase.websocket_url"),
-        ({"instruments": ("CRV-EUR",) * 101}, "one connection may follow 100"),
     ],
 )
 def test_settings_that_do_not_fit(settings: Any, change: dict[str, Any], message: str) -> None:
-    """An unknown instrument, none, too many, a wrong address: refused with what would fit."""
+    """An unknown instrument, none, a wrong address: refused with what would fit."""
     chosen = settings(Coinbase(), "ws://127.0.0.1:1").model_copy(update=change)
     with pytest.raises(SettingsError, match=message):
         session.run(chosen, lambda: [], threading.Event())
