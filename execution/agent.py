@@ -205,7 +205,7 @@ def _started(
 ) -> Coroutine[Any, Any, ExecutionService]:
     async def start() -> ExecutionService:
         names = [topics.SIGNALS, topics.ORDERS, topics.EXECUTIONS, topics.POSITIONS]
-        names += [topics.ticks(venue) for venue in feeds]
+        names += [topic(venue) for venue in feeds for topic in (topics.ticks, topics.trust)]
         await asyncio.to_thread(topics.ensure_topics, names, kafka)
         service = make_service()
         await service.start()

@@ -44,6 +44,8 @@ class FeedFollower:
         Called on the follower's thread. What it raises ends the follower and is in ``failure``.
     watch : callable, optional
         Makes the watch over a client's connection.
+    decode : callable
+        Of a record; what it refuses with :class:`CodecError` is left out, and said. Only ticks are measured.
 
     Attributes
     ----------
@@ -59,9 +61,11 @@ class FeedFollower:
         handler: BatchHandler,
         clock: Clock | None = None,
         watch: Callable[[KafkaSettings], BrokerWatch] = BrokerWatch,
+        decode: Callable[[bytes], TickBatch] = codec.decode,
     ) -> None:
         self._settings, self._topics, self._records_back = settings, topics, records_back
         self._handler, self._clock, self._make_watch = handler, clock or SystemClock(), watch
+        self._decode = decode
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
         self._ends: dict[tuple[str, int], int] = {}
@@ -144,7 +148,7 @@ class FeedFollower:
                     _log.warning("feed_error", error=str(message.error()))
                     continue
                 try:
-                    batch = codec.decode(message.value())
+                    batch = self._decode(message.value())
                 except CodecError as error:
                     place = f"{message.topic()}/{message.partition()}@{message.offset()}"
                     _log.error("undecodable_batch", at=place, error=str(error))
@@ -152,7 +156,8 @@ class FeedFollower:
                 batches.append((batch, message.timestamp()[1] * NS_PER_MS))
             if batches:
                 self._handler(batches)
-                self._count(batches)
+                if self._decode is codec.decode:
+                    self._count(batches)
             self._note_progress(messages)
 
     def _count(self, batches: list[tuple[TickBatch, int]]) -> None:

@@ -7,6 +7,9 @@ different shards arrive:
   comes. On ITCH a lost message may have moved any book, and the book builder says what it knows
   again only with the instrument's next quote.
 - A gap or BOOK_LOST of one instrument: until BOOK_SYNCED, because its book was seen to be wrong.
+- What the ingester says (``trust.<V>``): stale or broken, of the instrument or of the venue's line, until it
+  says trusted. It is read from the beginning of a topic that keeps the last state of each, so an agent that
+  starts knows them all. An ingester that is dead says nothing: that is the feed's age, below.
 - HALTED, PAUSED, QUOTATION_ONLY: until TRADING. A venue that closed: until it opens again.
 
 How old is it? By ``ts_recv``, our own clock, against the wall clock; event time cannot tell, since a
@@ -24,7 +27,16 @@ import numpy as np
 
 from execution.risk.market_table import MarketTable
 from tickloom.codec import TickBatch
-from tickloom.events import Condition, EventBlock, GapReason, Records, StatusCode
+from tickloom.events import (
+    SEQ_PER_DAY,
+    Condition,
+    EventBlock,
+    GapReason,
+    Records,
+    StatusCode,
+    TrustReason,
+    TrustState,
+)
 from tickloom.prices import NO_PRICE
 
 _HALTS = frozenset({StatusCode.HALTED, StatusCode.PAUSED, StatusCode.QUOTATION_ONLY})
@@ -35,6 +47,8 @@ _VENUE_PHASES = _CLOSED | {
     StatusCode.MARKET_OPEN,
     StatusCode.TRADING,
 }
+
+_NO_SHARD = -2  # instruments without a quote have -1
 
 
 class MarketView(msgspec.Struct, frozen=True, gc=False):
@@ -73,6 +87,8 @@ class _Instrument:
     halt_seq: int = -1
     short_restricted: bool = False
     short_seq: int = -1
+    distrust: str = ""
+    distrust_day: int = -1
 
 
 class _Venue:
@@ -83,6 +99,7 @@ class _Venue:
         self.closed = ""
         self.ts_event = 0
         self.feed_ts: dict[int, int] = {}
+        self.line = _Instrument()  # of which only the trust is used
         self.instruments: dict[str, _Instrument] = {}
 
     def instrument(self, symbol: str) -> _Instrument:
@@ -110,6 +127,7 @@ class MarketState:
                         table.quote(code, symbol, item.quote, item.shard)
                     table.mark(code, symbol, bool(item.lost), bool(item.halt))
                     table.short_restricted(code, symbol, item.short_restricted)
+                    table.distrusted(code, symbol, bool(item.distrust))
                 for shard in venue.feed_ts:
                     _touch(table, code, venue, shard)
 
@@ -124,6 +142,13 @@ class MarketState:
             _apply_gaps(venue, batch.block, self._table)
             _touch(self._table, batch.venue, venue, batch.shard)
 
+    def apply_trust(self, batch: TickBatch) -> None:
+        """Take what an ingester says of its instruments' data; of each, in the order in which it said it."""
+        with self._lock:
+            venue = self._venues.setdefault(batch.venue, _Venue())
+            _apply_trust(venue, batch.block, self._table)
+            _touch(self._table, batch.venue, venue, _NO_SHARD)
+
     def view(self, venue: str, symbol: str) -> MarketView | None:
         """What is known now; None if no quote of it has been seen."""
         with self._lock:
@@ -134,6 +159,7 @@ class MarketState:
             untrusted = item.lost
             if not untrusted and item.quote[6] <= state.gap_seq:
                 untrusted = state.gap_text
+            untrusted = untrusted or item.distrust or state.line.distrust
             bid_price, bid_size, ask_price, ask_size, ts_event, ts_recv, seq = item.quote
             return MarketView(
                 bid_price=bid_price,
@@ -164,7 +190,11 @@ class MarketState:
 
 
 def _touch(table: MarketTable, code: str, venue: _Venue, shard: int) -> None:
-    table.touch(code, shard, venue.feed_ts[shard], venue.ts_event, venue.gap_seq, bool(venue.closed))
+    table.touch(
+        *(code, shard, venue.feed_ts.get(shard, 0), venue.ts_event, venue.gap_seq),
+        closed=bool(venue.closed),
+        distrusted=bool(venue.line.distrust),
+    )
 
 
 def _apply_trades(venue: _Venue, block: EventBlock, table: MarketTable) -> None:
@@ -234,3 +264,17 @@ def _apply_gaps(venue: _Venue, block: EventBlock, table: MarketTable) -> None:
             if seq > item.lost_seq:
                 item.lost_seq, item.lost = seq, text
             table.mark(block.venue, symbol, bool(item.lost), bool(item.halt))
+
+
+def _apply_trust(venue: _Venue, block: EventBlock, table: MarketTable) -> None:
+    for row in block.trust:
+        symbol, day = block.symbols.names[row["symbol"]], int(row["seq"]) // SEQ_PER_DAY
+        item = venue.instrument(symbol) if symbol else venue.line
+        if day < item.distrust_day:
+            continue
+        state, reason = TrustState(int(row["state"])), TrustReason(int(row["reason"]))
+        whose = "" if symbol else "venue: "
+        missing = f", {row['first_missing']} to {row['last_missing']} missing" if row["last_missing"] else ""
+        text = f"{whose}{state.name.lower()} ({reason.name.lower()}{missing})"
+        item.distrust_day, item.distrust = day, "" if state is TrustState.TRUSTED else text
+        table.distrusted(block.venue, symbol, bool(item.distrust))

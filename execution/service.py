@@ -32,7 +32,7 @@ from execution.outbox import OutboxSender
 from execution.router.smart import SmartRouter
 from execution.signal_log import Message, SignalFollower, SignalLog
 from execution.venues import Report
-from tickloom import topics
+from tickloom import topics, trust_codec
 from tickloom.clock import NS_PER_MS, NS_PER_S, Clock
 from tickloom.codec import TickBatch
 from tickloom.errors import FencedError, LimitsError, ServiceError
@@ -137,8 +137,11 @@ class ExecutionService:
             self.engine, Inbox(path.parent), self._turn, lambda: self._last_order_ns
         )
         self._limits = LimitsWatch(settings.limits_file, registry, limits)
-        names = [topics.ticks(venue) for venue in feeds(settings, self.gateway.connectivity)]
+        followed = feeds(settings, self.gateway.connectivity)
+        names = [topics.ticks(venue) for venue in followed]
         self._feed = FeedFollower(kafka, names, FEED_RECORDS_BACK, self._on_batches)
+        names = [topics.trust(venue) for venue in followed]  # from the beginning: the last state of each
+        self._trust = FeedFollower(kafka, names, None, self._on_trust, decode=trust_codec.decode)
         self._senders = [OutboxSender(path, name, sink) for name, sink in sinks.items()]
         self._log = SignalLog(kafka, topics.SIGNALS)
         self.intake = SignalIntake(
@@ -166,13 +169,15 @@ class ExecutionService:
         if self._router is not None:
             self._router.recover(order for order in self.journal.orders(sent_only=True) if order.parent_id)
         self._feed.start()
+        self._trust.start()
         for sender in self._senders:
             sender.start()
         # first the market, then the venue: an order that never left goes through the gate again at logon
-        if not await asyncio.to_thread(self._feed.caught_up.wait, FEED_WAIT_S):
-            raise ServiceError(
-                f"the market data of {', '.join(self.settings.venues)} cannot be read from Kafka"
-            )
+        for follower in (self._feed, self._trust):
+            if not await asyncio.to_thread(follower.caught_up.wait, FEED_WAIT_S):
+                raise ServiceError(
+                    f"the market data of {', '.join(self.settings.venues)} cannot be read from Kafka"
+                )
         await self.gateway.start()
         await self._copies.start()
         await self.gateway.wait_connected(LOGON_WAIT_S)
@@ -191,6 +196,7 @@ class ExecutionService:
         await self._copies.close()
         await self.gateway.close()
         await asyncio.to_thread(self._feed.close)
+        await asyncio.to_thread(self._trust.close)
         for sender in self._senders:
             await asyncio.to_thread(sender.close)
         await asyncio.to_thread(self._log.close)
@@ -298,6 +304,10 @@ class ExecutionService:
         for batch, appended_ns in batches:  # on the feed's thread; MarketState has a lock
             self.market.apply(batch, appended_ns)
 
+    def _on_trust(self, batches: list[tuple[TickBatch, int]]) -> None:
+        for batch, _ in batches:
+            self.market.apply_trust(batch)
+
     def _on_report(self, report: Report, gateway: str) -> None:
         self._send(self.engine.on_report(report, gateway))
 
@@ -349,8 +359,9 @@ class ExecutionService:
         marked_ns = pruned_ns = self._clock.monotonic_ns()
         while True:
             await asyncio.sleep(TIMER_S)
-            if self._feed.failure is not None:
-                raise ServiceError(f"market data cannot be followed: {self._feed.failure}")
+            failure = self._feed.failure or self._trust.failure
+            if failure is not None:
+                raise ServiceError(f"market data cannot be followed: {failure}")
             failure = self.gateway.failure or self._copies.failure
             if failure is not None:
                 raise failure

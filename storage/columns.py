@@ -29,6 +29,9 @@ from tickloom.events import (
     STATUS_DTYPE,
     STATUS_TEXTS,
     TRADE_DTYPE,
+    TRUST_DTYPE,
+    TRUST_REASON_TEXTS,
+    TRUST_TEXTS,
     Records,
     SymbolTable,
 )
@@ -140,8 +143,22 @@ SPREADS = Layout(
         Column("state", Kind.CODE, SPREAD_STATE_TEXTS),
     ),
 )
+#: Changes of trust: of no venue, but written with its events. ts and ts_recv are of the receive clock.
+TRUST = Layout(
+    "trust",
+    TRUST_DTYPE,
+    (
+        Column("state", Kind.CODE, TRUST_TEXTS),
+        Column("reason", Kind.CODE, TRUST_REASON_TEXTS),
+        Column("first_missing", Kind.LONG),
+        Column("last_missing", Kind.LONG),
+        Column("at_seq", Kind.LONG),
+    ),
+)
+#: What a sink of events writes.
+WRITTEN: dict[str, Layout] = {**LAYOUTS, TRUST.table: TRUST}
 #: All that can be read back as blocks, in the order of EventBlock's fields.
-STORED: dict[str, Layout] = {**LAYOUTS, SPREADS.table: SPREADS}
+STORED: dict[str, Layout] = {**LAYOUTS, SPREADS.table: SPREADS, TRUST.table: TRUST}
 
 
 def check(layout: Layout, records: Records, symbol_count: int, seq_before: int, ts_min: int) -> None:

@@ -200,7 +200,7 @@ class _Tape:
     def _take(self, table: pa.Table, since_ns: int) -> None:
         """Check rows and keep those that are wanted."""
         layout, path = self._file.layout, self._file.path
-        table = table.cast(_schema(layout))
+        table = table.cast(schema_of(layout))
         for name in _NEVER_NULL:
             if table[name].null_count:
                 raise StorageError(f"{path}: column {name} has a NULL; an event has one of each")
@@ -231,7 +231,7 @@ class _Tape:
 
     def _joined(self) -> pa.Table:
         if not self._kept:
-            return _schema(self._file.layout).empty_table()
+            return schema_of(self._file.layout).empty_table()
         return pa.concat_tables(self._kept)
 
 
@@ -253,7 +253,7 @@ def write_events(blocks: Iterable[EventBlock], folder: Path, kinds: Sequence[str
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for kind in kinds:
-            schema = _schema(LAYOUTS[kind])
+            schema = schema_of(LAYOUTS[kind])
             writers[kind] = pa.parquet.ParquetWriter(folder / f"{kind}{SUFFIX}", schema)
         for block in blocks:
             for kind in kinds:
@@ -261,7 +261,7 @@ def write_events(blocks: Iterable[EventBlock], folder: Path, kinds: Sequence[str
                 if len(records):
                     layout = LAYOUTS[kind]
                     frame = to_frame(layout, records, block.venue, block.session, block.symbols)
-                    writers[kind].write_table(_table(layout, frame))
+                    writers[kind].write_table(table_of(layout, frame))
                     rows[kind] += len(records)
     except OSError as error:
         raise StorageError(f"{folder} cannot be written: {error}") from None
@@ -276,10 +276,10 @@ def columns_of(layout: Layout) -> list[str]:
     return ["ts", "ts_recv", "venue", "session", "symbol", "seq", *(one.name for one in layout.columns)]
 
 
-def _table(layout: Layout, frame: pd.DataFrame) -> pa.Table:
+def table_of(layout: Layout, frame: pd.DataFrame) -> pa.Table:
     """A frame as Arrow; a price that is not there is NULL, as in QuestDB's own files."""
     arrays = []
-    schema = _schema(layout)
+    schema = schema_of(layout)
     for field in schema:
         column = frame[field.name]
         if pa.types.is_timestamp(field.type):
@@ -302,7 +302,8 @@ def _kind_of(path: Path, names: set[str]) -> str:
     )
 
 
-def _schema(layout: Layout) -> pa.Schema:
+def schema_of(layout: Layout) -> pa.Schema:
+    """Names and types of a table's columns in a file."""
     return pa.schema([(name, _wanted(layout, name)) for name in columns_of(layout)])
 
 

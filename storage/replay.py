@@ -51,7 +51,7 @@ def replay(
         until_ns = min((tape.next_ns for tape in tapes if not tape.ended), default=to_ns)
         played = {tape.kind: _take(tape, until_ns) for tape in tapes}
         for session, records in _by_session(played):
-            yield EventBlock(venue, sessions.names[session], symbols, *_in_order(records))
+            yield _block(venue, sessions.names[session], symbols, records)
 
 
 def _nothing(kind: str) -> tuple[Records, NDArray[np.int64]]:
@@ -116,6 +116,9 @@ def _by_session(
         yield int(session[order[first]]), {kind: played[kind][0][runs[kind] == run] for kind in kinds}
 
 
-def _in_order(records: dict[str, Records]) -> list[Records]:
-    """One array a kind, in the order of EventBlock's fields."""
-    return [records.get(kind, empty(layout.dtype)) for kind, layout in STORED.items()]
+def _block(venue: str, session: str, symbols: SymbolTable, records: dict[str, Records]) -> EventBlock:
+    found = {kind: records.get(kind, empty(layout.dtype)) for kind, layout in STORED.items()}
+    names = ("trades", "quotes", "book_deltas", "statuses", "gaps", "spreads")  # in the order of its fields
+    block = EventBlock(venue, session, symbols, *(found[name] for name in names))
+    block.trust = found["trust"]
+    return block

@@ -16,7 +16,7 @@ import numpy as np
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
-from storage.columns import LAYOUTS, Layout, check, to_frame
+from storage.columns import WRITTEN, Layout, check, to_frame
 from storage.connection import AccessRefused, Connection
 from storage.ilp import BACKOFF_S_FIRST, BACKOFF_S_MAX, IlpSender
 from tickloom.clock import NS_PER_DAY, NS_PER_MS, NS_PER_S, Clock, SystemClock
@@ -141,11 +141,11 @@ class QuestDbSink:
         if not len(block):
             return
         session = self._session(block.venue, block.session)
-        for table, records in block.kinds().items():
+        for table, records in (*block.kinds().items(), ("trust", block.trust)):
             if not len(records):
                 continue
             check(
-                LAYOUTS[table],
+                WRITTEN[table],
                 records,
                 len(block.symbols),
                 session.taken.get(table, -1),
@@ -236,7 +236,7 @@ class QuestDbSink:
             try:
                 with FLUSH_SECONDS.time():
                     for table, batches in pending.items():
-                        self._send_table(LAYOUTS[table], batches)
+                        self._send_table(WRITTEN[table], batches)
             except TickloomError as error:
                 failure = error
             except Exception as error:
@@ -307,7 +307,7 @@ class QuestDbSink:
         rows = self._connection.fetch("SELECT table_name, dedup, ttlValue, ttlUnit FROM tables()")
         found = {name: (dedup, ttl, unit) for name, dedup, ttl, unit in rows}
         earliest = {}
-        for table in LAYOUTS:
+        for table in WRITTEN:
             if not found.get(table, (False, 0, ""))[0]:
                 raise StorageError(
                     f"table {table} is not there with its DEDUP keys. Run `tickloom schema apply` first."
@@ -319,7 +319,7 @@ class QuestDbSink:
 
     def _read_resume(self, venue: str, session: str) -> dict[str, int]:
         resume = {}
-        for table in LAYOUTS:
+        for table in WRITTEN:
             sql = f"SELECT max(seq) FROM {table} WHERE venue = %s AND session = %s"
             (last,) = self._connection.fetch(sql, (venue, session))[0]
             if last is not None:

@@ -86,8 +86,9 @@ NO_ASK = 2**63 - 1
     M_SHARD,
     M_LOST,
     M_HALT,
+    M_DISTRUSTED,  # the ingester says that it is stale or broken
     MARKET_COLUMNS,
-) = range(18)
+) = range(19)
 
 # --- static: an instrument, from registry and limits file ----------------------------------------
 (

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from execution.risk.layout import (
     M_BID,
+    M_DISTRUSTED,
     M_FEED_TS,
     M_HALT,
     M_HALTED,
@@ -101,21 +102,37 @@ class MarketTable:
         if place is not None:
             self.rows[place, M_LOST], self.rows[place, M_HALT] = int(lost), int(halted)
 
+    def distrusted(self, venue: str, symbol: str, on: bool) -> None:
+        """The ingester says that its data is stale or broken, or not any more; :meth:`touch` follows."""
+        place = self.index.get((venue, symbol))
+        if place is not None:
+            self.rows[place, M_DISTRUSTED] = int(on)
+
     def short_restricted(self, venue: str, symbol: str, on: bool) -> None:
         """The short-sale price test is in force (SEC Regulation SHO, rule 201), or not any more."""
         place = self.index.get((venue, symbol))
         if place is not None:
             self.rows[place, M_SHORT_RESTRICTED] = int(on)
 
-    def touch(self, venue: str, shard: int, feed_ts: int, ts_event: int, gap_seq: int, closed: bool) -> None:
-        """After a batch: age of its shard and venue, and what may be traded on, of all its instruments."""
+    def touch(
+        self,
+        venue: str,
+        shard: int,
+        feed_ts: int,
+        ts_event: int,
+        gap_seq: int,
+        closed: bool,
+        distrusted: bool = False,
+    ) -> None:
+        """After a batch: age of its shard and venue, and what may be traded on, of all its instruments.
+        ``distrusted``: the ingester says that the venue's line is stale or broken."""
         number = self._venues.get(venue)
         if number is not None:
-            _touch(self.rows, number, shard, feed_ts, ts_event, gap_seq, int(closed))
+            _touch(self.rows, number, shard, feed_ts, ts_event, gap_seq, int(closed), int(distrusted))
 
 
 @njit(cache=True)
-def _touch(rows, venue, shard, feed_ts, ts_event, gap_seq, closed):  # type: ignore[no-untyped-def]
+def _touch(rows, venue, shard, feed_ts, ts_event, gap_seq, closed, distrusted):  # type: ignore[no-untyped-def]
     for i in range(rows.shape[0]):
         row = rows[i]
         if row[M_VENUE] != venue:
@@ -123,7 +140,8 @@ def _touch(rows, venue, shard, feed_ts, ts_event, gap_seq, closed):  # type: ign
         row[M_VENUE_TS_EVENT] = ts_event
         if row[M_SHARD] == shard:
             row[M_FEED_TS] = feed_ts
-        row[M_UNTRUSTED] = 1 if row[M_LOST] or row[M_SEQ] <= gap_seq else 0
+        wrong = row[M_LOST] or row[M_DISTRUSTED] or distrusted or row[M_SEQ] <= gap_seq
+        row[M_UNTRUSTED] = 1 if wrong else 0
         row[M_HALTED] = 1 if row[M_HALT] or closed else 0
 
 

@@ -23,18 +23,21 @@ from execution.exchange.record import ExchangeRecord
 from execution.journal import Journal
 from execution.reconcile import Comparison, compare
 from execution.service import journal_path
-from tickloom import codec, topics
+from tickloom import codec, topics, trust_codec
 from tickloom.clock import SystemClock
 from tickloom.codec import TickBatch
 from tickloom.events import (
     DELTA_DTYPE,
     QUOTE_DTYPE,
     STATUS_DTYPE,
+    TRUST_DTYPE,
     EventBlock,
     Side,
     Signal,
     StatusCode,
     SymbolTable,
+    TrustReason,
+    TrustState,
     make_seq,
     signal_id,
 )
@@ -119,6 +122,16 @@ class Rig:
         """Put tick batches on their topics and partitions."""
         for topic, batch in batches:
             self._producer.produce(topic, codec.encode(batch), partition=batch.shard)
+        assert self._producer.flush(WAIT_S) == 0
+
+    def publish_trust(self, symbol: str, state: TrustState, number: int) -> None:
+        """Have the ingester say it: its change of that number."""
+        symbols, seq, now_ns = SymbolTable(), make_seq(DAY, number), SystemClock().now_ns()
+        row = (now_ns, now_ns, seq, symbols.index(symbol), 0, 0, seq, state, TrustReason.HEARD)
+        block = EventBlock(VENUE, SESSION, symbols, trust=np.array([row], dtype=TRUST_DTYPE))
+        partition = topics.shard(symbol, self.kafka.tick_partitions)
+        raw = trust_codec.encode(TickBatch(partition, seq, seq, now_ns, block))
+        self._producer.produce(topics.trust(VENUE), raw, f"{VENUE} {symbol}".encode(), partition)
         assert self._producer.flush(WAIT_S) == 0
 
     def publish(self, signals: Sequence[Signal]) -> None:

@@ -14,7 +14,7 @@ from execution.orders import client_order_id
 from storage import schema
 from tests.execution.rig import WAIT_S, Rig, make_signal, trading_rig
 from tickloom import topics
-from tickloom.events import OrderState
+from tickloom.events import OrderState, TrustState
 from tickloom.prices import NANOS
 from tickloom.settings import QuestDbSettings
 
@@ -79,6 +79,34 @@ def test_pair_and_what_is_refused(rig: Rig) -> None:
     assert [order.reason.split(":")[0] for order in reasons if order] == ["rule", "instrument"]
     assert len(alerts) == 1
     assert "this is no signal" in alerts[0]
+    rig.assert_consistent()
+
+
+def test_an_instrument_that_is_not_trusted_is_refused_and_then_traded(rig: Rig) -> None:
+    """An agent that starts knows that GOLF is stale before it decides on anything; it trades GOLF once the
+    ingester says that it is trusted."""
+
+    def decided() -> tuple[OrderState, str]:
+        signal = make_signal(next(numbers), "GOLF")
+        order_id = client_order_id(signal.signal_id, 0)
+        rig.publish([signal])
+        rig.wait_for("a decision", lambda journal: order_id in {one.order_id for one in journal.orders()})
+        rig.wait_settled(0)
+        with rig.journal() as journal:
+            order = journal.order(order_id)
+        assert order is not None
+        return order.state, order.reason
+
+    rig.publish_trust("GOLF", TrustState.STALE, 1)
+    rig.stack.kill("agent")
+    state, reason = decided()
+    assert (state, reason.partition(":")[0]) == (OrderState.REJECTED, "trust")
+    rig.publish_trust("GOLF", TrustState.TRUSTED, 2)
+    for _ in range(50):  # it hears of that on another topic than of the signal
+        state, reason = decided()
+        if state is not OrderState.REJECTED:
+            break
+    assert (state, reason) == (OrderState.FILLED, "")
     rig.assert_consistent()
 
 

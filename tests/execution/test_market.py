@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import itertools
+from datetime import date
 
 import numpy as np
 import pytest
 
 from execution.market import MarketState
+from tickloom import trust_codec
 from tickloom.codec import TickBatch
 from tickloom.events import (
     GAP_DTYPE,
     QUOTE_DTYPE,
     STATUS_DTYPE,
+    TRUST_DTYPE,
     EventBlock,
     GapReason,
     StatusCode,
     SymbolTable,
+    TrustReason,
+    TrustState,
+    make_seq,
 )
 from tickloom.prices import NANOS, NO_PRICE
 
@@ -40,6 +46,17 @@ def batch(
     head = [(seq, seq, seq, symbols.index(name)) for name, seq in gaps]
     block.gaps = np.array([(*h, 1, 2, GapReason.SEQUENCE) for h in head], dtype=GAP_DTYPE)
     return TickBatch(shard, 0, 0, 0, block)
+
+
+def trust(symbol: str, said: TrustState, day: int = 21, missing: tuple[int, int] = (0, 0)) -> TickBatch:
+    """What an ingester says, over the wire and back."""
+    symbols = SymbolTable()
+    seq = make_seq(date(2026, 11, day), 1)
+    row = (7, 8, seq, symbols.index(symbol), *missing, 9, said, TrustReason.SILENT)
+    block = EventBlock("XNAS", "S", symbols, trust=np.array([row], dtype=TRUST_DTYPE))
+    back = trust_codec.decode(trust_codec.encode(TickBatch(0, seq, seq, 5, block)))
+    assert back.block.trust.tolist() == block.trust.tolist()
+    return back
 
 
 def state(*batches: TickBatch) -> MarketState:
@@ -131,3 +148,28 @@ def test_feed_age_goes_by_shard_and_heartbeats_count() -> None:
     view = market.view("XNAS", "ALFA")
     assert view is not None
     assert view.feed_ts == 5_000
+
+
+@pytest.mark.parametrize("said", [TrustState.STALE, TrustState.BROKEN])
+def test_what_the_ingester_distrusts_is_not_trusted_until_it_says_so(said: TrustState) -> None:
+    """Of an instrument and of the line; other instruments are left alone; a new quote mends nothing."""
+    market = state(batch([("ALFA", 1), ("BRVO", 1)]))
+    market.apply_trust(trust("ALFA", said, missing=(3, 5)))
+    market.apply(batch([("ALFA", 2)]), 1)
+    assert why(market) == f"{said.name.lower()} (silent, 3 to 5 missing)"
+    assert why(market, "BRVO") == ""
+    market.apply_trust(trust("ALFA", TrustState.TRUSTED))
+    assert why(market) == ""
+    market.apply_trust(trust("", said))
+    assert why(market) == why(market, "BRVO") == f"venue: {said.name.lower()} (silent)"
+    market.apply_trust(trust("", TrustState.TRUSTED))
+    assert why(market) == why(market, "BRVO") == ""
+
+
+def test_an_older_day_says_nothing_of_now() -> None:
+    """A day that was loaded again comes behind later ones in the topic."""
+    market = state(batch([("ALFA", 1)]))
+    market.apply_trust(trust("ALFA", TrustState.BROKEN, day=20))
+    market.apply_trust(trust("ALFA", TrustState.TRUSTED, day=21))
+    market.apply_trust(trust("ALFA", TrustState.BROKEN, day=20))
+    assert why(market) == ""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
+import pytest
 
 from execution.market import MarketState
 from execution.risk import Check, Level
@@ -17,11 +20,11 @@ from execution.risk.layout import (
     M_VENUE_TS_EVENT,
 )
 from execution.risk.market_table import MarketTable
-from tests.execution.risk.world import NOW, intent, world
-from tests.execution.test_market import ASK, BID, batch
+from tests.execution.risk.world import NOW, intent, refused, world
+from tests.execution.test_market import ASK, BID, batch, trust
 from tickloom.clock import NS_PER_S
 from tickloom.codec import TickBatch
-from tickloom.events import TRADE_DTYPE, EventBlock, StatusCode, SymbolTable
+from tickloom.events import TRADE_DTYPE, EventBlock, StatusCode, SymbolTable, TrustState
 from tickloom.prices import NANOS
 
 KEYS = [("XNAS", "ALFA"), ("XNAS", "BRVO"), ("XBOS", "ALFA")]
@@ -59,6 +62,34 @@ def test_lost_book_and_its_return() -> None:
     assert fed(lost).rows[0, M_UNTRUSTED] == 1
     synced = batch(statuses=[("ALFA", 3, StatusCode.BOOK_SYNCED)])
     assert fed(lost, synced).rows[0, M_UNTRUSTED] == 0
+
+
+@pytest.mark.parametrize("attach_first", [True, False])
+def test_distrusted_instruments_and_lines(attach_first: bool) -> None:
+    """As the views say: an instrument by itself, and all of a venue whose line is stale, also later ones."""
+    for symbol, untrusted in (("ALFA", [1, 0, 0]), ("", [1, 1, 0])):
+        market, table = MarketState(), MarketTable(KEYS)
+        if attach_first:
+            market.attach(table)
+        market.apply_trust(trust(symbol, TrustState.STALE))
+        market.apply(batch([("ALFA", 1), ("BRVO", 1)]), 1)
+        if not attach_first:
+            market.attach(table)
+        assert table.rows[:3, M_UNTRUSTED].tolist()[:2] == untrusted[:2]
+        market.apply_trust(trust(symbol, TrustState.TRUSTED))
+        assert table.rows[:2, M_UNTRUSTED].tolist() == [0, 0]
+
+
+def test_the_gate_refuses_what_is_distrusted_and_then_trades_again() -> None:
+    """Stale or broken, the instrument or the venue's line: check trust; nothing else is in the way."""
+    one, market = world(), MarketState()
+    market.attach(one.book.market)
+    assert refused(one.check(intent())) is None
+    for symbol, said in itertools.product(("ALFA", ""), (TrustState.STALE, TrustState.BROKEN)):
+        market.apply_trust(trust(symbol, said))
+        assert refused(one.check(intent())) == (Check.TRUST, Level.INSTRUMENT)
+        market.apply_trust(trust(symbol, TrustState.TRUSTED))
+        assert refused(one.check(intent())) is None
 
 
 def test_national_bid_is_the_highest_of_the_venues_that_quote() -> None:
