@@ -2,7 +2,7 @@
 
 A capture is a directory ``<data_dir>/capture/<VENUE>/<SESSION>/`` of segments ``NNNNNN.tlcap``. A
 segment is a head (magic, number of its first record) and records: CRC-32, length, receive time,
-kind, payload, little-endian. Appending is one write; a torn tail (the process was killed in mid
+kind, line, payload, little-endian. Appending is one write; a torn tail (the process was killed in mid
 write) is cut off when the capture is opened for writing again, and never shown to a reader.
 Readers, in this process or another, follow on their own. A finished segment may be packed
 (:mod:`ingest.capture_packed`): readers do not notice.
@@ -19,7 +19,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 from ingest.capture_batch import CaptureBatch, CaptureRecord
 from ingest.capture_format import (
@@ -92,9 +92,14 @@ class CaptureWriter:
         self.notification = notification or Notification()
         self.cut_bytes = 0  # torn tail that was cut off on opening
         self._segment_bytes = segment_mb * 1024 * 1024
-        self._fd = -1
-        path.mkdir(parents=True, exist_ok=True)
-        self._lock_fd = lock_session(path)
+        self._fd = self._lock_fd = -1
+        self._failure: CaptureError | None = None
+        self.next_number = 1
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock_fd = lock_session(path)
+        except OSError as error:
+            raise self._refused(error) from error
         try:
             self._open_last()
         except BaseException:
@@ -107,15 +112,25 @@ class CaptureWriter:
         Raises
         ------
         CaptureError
-            The disk is full or refuses. What was written before is whole and stays readable.
+            The disk is full or refuses. What was written before is whole and stays readable, and this writer
+            writes nothing more: a new one goes on.
         """
         return self.append_many(kind, [ts_recv], [payload])
 
-    def append_many(self, kind: int, ts_recv: Sequence[int], payloads: Sequence[bytes]) -> int:
-        """Append records of one kind; the number of the last one. Raises as :meth:`append` does."""
+    def append_many(
+        self,
+        kind: int,
+        ts_recv: Sequence[int],
+        payloads: Sequence[bytes],
+        lines: Sequence[int] | None = None,
+    ) -> int:
+        """Append records of one kind; the number of the last one. Raises as :meth:`append` does.
+
+        ``lines``: of a feed that comes on several, which one brought each (default: 0, the first).
+        """
         parts: list[bytes] = []
         size = records = 0
-        for ts, payload in zip(ts_recv, payloads, strict=True):
+        for ts, payload, line in zip(ts_recv, payloads, lines or [0] * len(payloads), strict=True):
             length = len(payload)
             if length > RECORD_BYTES_MAX:
                 raise CaptureError(f"a record of {length} bytes is over the limit of {RECORD_BYTES_MAX}")
@@ -125,7 +140,7 @@ class CaptureWriter:
                 self._write(parts, size, records)
                 parts, size, records = [], 0, 0
                 self._rotate()
-            head = RECORD_HEAD.pack(length, ts, kind)
+            head = RECORD_HEAD.pack(length, ts, kind, line)
             parts.append(zlib.crc32(payload, zlib.crc32(head)).to_bytes(4, "little") + head)
             parts.append(payload)
             size += HEAD_BYTES + length
@@ -139,15 +154,24 @@ class CaptureWriter:
         os.fsync(self._fd)
 
     def close(self) -> None:
-        """Let go of the capture; another writer may open it."""
-        if self._fd >= 0:
-            os.fsync(self._fd)
-            os.close(self._fd)
-            self._fd = -1
-        if self._lock_fd >= 0:
-            os.close(self._lock_fd)
-            self._lock_fd = -1
-        self.notification.notify()
+        """Let go of the capture; another writer may open it.
+
+        Raises
+        ------
+        CaptureError
+            The disk could not take for good what was written.
+        """
+        try:
+            if self._fd >= 0:
+                os.fsync(self._fd)
+        except OSError as error:
+            raise self._refused(error) from error
+        finally:
+            for fd in (self._fd, self._lock_fd):
+                if fd >= 0:
+                    os.close(fd)
+            self._fd = self._lock_fd = -1
+            self.notification.notify()
 
     def __enter__(self) -> Self:
         return self
@@ -182,38 +206,60 @@ class CaptureWriter:
         self._size = whole
 
     def _rotate(self) -> None:
-        if self._fd >= 0:
-            os.fsync(self._fd)
-            os.close(self._fd)
-            self._fd = -1
         path = self.path / f"{self._index + 1:06d}{SUFFIX}"
         try:
+            if self._fd >= 0:
+                os.fsync(self._fd)
+                os.close(self._fd)
+                self._fd = -1
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
         except OSError as error:
-            raise self._refused(error) from error
+            self._failure = self._refused(error)
+            raise self._failure from error
         self._index += 1
         self._size = 0
         self._write([SEGMENT_HEAD.pack(MAGIC, self.next_number)], SEGMENT_HEAD.size, 0)
 
     def _write(self, parts: list[bytes], size: int, records: int) -> None:
+        if self._failure is not None:
+            raise self._failure
         if self._fd < 0:
             raise CaptureError(f"{self.path} is closed for writing")
         done = 0
         try:
             for start in range(0, len(parts), WRITE_VECTORS_MAX):
                 chunk = parts[start : start + WRITE_VECTORS_MAX]
-                wanted = sum(map(len, chunk))
-                written = os.writev(self._fd, chunk)
-                if written < wanted:
+                stop = done + sum(map(len, chunk))
+                done += os.writev(self._fd, chunk)
+                if done < stop:
                     rest = memoryview(b"".join(chunk))
-                    while written < wanted:  # the next write says why the disk took less
-                        written += os.write(self._fd, rest[written:])
-                done += wanted
+                    while done < stop:  # the next write says why the disk took less
+                        done += os.write(self._fd, rest[done - stop :])
         except OSError as error:
-            os.ftruncate(self._fd, self._size)  # no half record stays for a reader to stumble over
-            raise self._refused(error) from error
+            self._give_up(parts, done, records, error)
         self._size += size
         self.next_number += records
+
+    def _give_up(self, parts: list[bytes], done: int, records: int, error: OSError) -> NoReturn:
+        """Keep the whole records among the ``done`` bytes that were written: a reader may have them already.
+
+        Nothing more is written, also when space is there again: what came in between is missing, and only a
+        new writer begins by saying so.
+        """
+        kept = 0
+        for record in range(records):
+            size = len(parts[2 * record]) + len(parts[2 * record + 1])
+            if kept + size > done:
+                break
+            kept += size
+            self.next_number += 1
+        self._size += kept
+        os.ftruncate(self._fd, self._size)  # no half record stays for a reader to stumble over
+        self._failure = self._refused(error)
+        os.close(self._fd)
+        self._fd = -1
+        self.notification.notify()
+        raise self._failure from error
 
     def _refused(self, error: OSError) -> CaptureError:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

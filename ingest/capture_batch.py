@@ -13,12 +13,14 @@ from ingest.capture_format import RecordKind
 
 @dataclass(frozen=True, slots=True)
 class CaptureRecord:
-    """One record. number: from 1, in the order of arrival. ts_recv: ns, our clock."""
+    """One record. number: from 1, in the order of arrival. ts_recv: ns, our clock. line: of a feed that
+    comes on several, from 0."""
 
     number: int
     kind: RecordKind
     ts_recv: int
     payload: bytes
+    line: int = 0
 
 
 @dataclass(slots=True)
@@ -26,7 +28,7 @@ class CaptureBatch:
     """Consecutive records in columns.
 
     data: uint8, all payloads one behind the other; offsets: int64, n + 1 bounds of them; kinds:
-    uint8; ts_recv: int64 ns; first_number: of the first record.
+    uint8; ts_recv: int64 ns; first_number: of the first record; lines: uint8.
     """
 
     data: NDArray[np.uint8]
@@ -34,9 +36,15 @@ class CaptureBatch:
     kinds: NDArray[np.uint8]
     ts_recv: NDArray[np.int64]
     first_number: int
+    lines: NDArray[np.uint8]
 
     @classmethod
-    def of(cls, records: Sequence[tuple[int, int, bytes]], first_number: int = 1) -> CaptureBatch:
+    def of(
+        cls,
+        records: Sequence[tuple[int, int, bytes]],
+        first_number: int = 1,
+        lines: Sequence[int] | None = None,
+    ) -> CaptureBatch:
         """A batch of ``(kind, ts_recv, payload)`` that did not come from a file."""
         offsets = np.zeros(len(records) + 1, dtype=np.int64)
         np.cumsum([len(payload) for _, _, payload in records], out=offsets[1:])
@@ -47,6 +55,7 @@ class CaptureBatch:
             np.array([kind for kind, _, _ in records], dtype=np.uint8),
             np.array([ts for _, ts, _ in records], dtype=np.int64),
             first_number,
+            np.array(lines if lines is not None else np.zeros(len(records)), dtype=np.uint8),
         )
 
     def __len__(self) -> int:
@@ -63,6 +72,7 @@ class CaptureBatch:
                 RecordKind(int(self.kinds[index])),
                 int(self.ts_recv[index]),
                 self.payload(index),
+                int(self.lines[index]),
             )
 
     def slice(self, start: int, stop: int) -> CaptureBatch:
@@ -74,4 +84,5 @@ class CaptureBatch:
             self.kinds[start:stop],
             self.ts_recv[start:stop],
             self.first_number + start,
+            self.lines[start:stop],
         )

@@ -1,7 +1,7 @@
 """What a capture looks like on disk: names, heads and kinds of record, without what reads or writes it.
 
 A segment is a head (magic, number of its first record) and records: CRC-32, length, receive time, kind,
-payload, little-endian. See :mod:`ingest.capture`.
+line, payload, little-endian. See :mod:`ingest.capture`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ PACKED_SUFFIX = ".tlcapz"  # see ingest.capture_packed
 MAGIC = b"TLCAP1\r\n"
 PACKED_MAGIC = b"TLCAPZ1\n"
 SEGMENT_HEAD = struct.Struct("<8sq")
-RECORD_HEAD = struct.Struct("<IqB3x")  # behind the CRC: length, ts_recv, kind
+RECORD_HEAD = struct.Struct("<IqBB2x")  # behind the CRC: length, ts_recv, kind, line
+LINES_MAX = 16  # of one feed
+ANSWERS = LINES_MAX - 1  # the line of what was asked for and came to us alone
 _SESSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -26,6 +28,7 @@ class RecordKind(IntEnum):
     DATA = 0  # bytes off the wire
     CONTROL = 1  # JSON about the connection: opened, closed, a gap given up
     SNAPSHOT = 2  # the answer to a REST request
+    CLOCK = 3  # of us: time has come to ts_recv; with a payload, the limits of silence (ingest.trusted)
 
 
 def session_path(data_dir: Path, venue: str, session: str) -> Path:

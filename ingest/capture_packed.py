@@ -30,10 +30,11 @@ from numpy.typing import NDArray
 
 from ingest.capture_batch import CaptureBatch
 from ingest.capture_format import PACKED_MAGIC, PACKED_SUFFIX, SEGMENT_HEAD
-from ingest.capture_scan import scan_records
-from ingest.capture_segment import SegmentReader
+from ingest.capture_scan import HEAD_BYTES, RECORD_BYTES_MAX, scan_records
+from ingest.capture_segment import READ_BYTES, SegmentReader
 from tickloom.errors import CaptureError
 
+BLOCK_BYTES_MAX = READ_BYTES + HEAD_BYTES + RECORD_BYTES_MAX  # unpacked: one read, or one large record
 LEVEL = 3  # of zstd; 9 takes 3.5 times as long for 15 % less
 FOOT = struct.Struct("<qII8s")
 
@@ -138,14 +139,22 @@ class PackedReader:
             raise self._damaged(f"block {self._block}")
         self._block += 1
         self.next_number = first + scan.count
-        return CaptureBatch(scan.data, scan.offsets, scan.kinds, scan.ts_recv, first)
+        last = self._block == len(self.index)
+        due = self.end_number if last else int(self.index[self._block]["first_number"])
+        if self.next_number != due:
+            raise self._damaged(f"the number of records in block {self._block - 1}")
+        return CaptureBatch(scan.data, scan.offsets, scan.kinds, scan.ts_recv, first, scan.lines)
 
     def block(self, number: int) -> tuple[int, bytes]:
         """Number of a block's first record, and the records as in a plain segment."""
         entry = self.index[number]
         frame = os.pread(self._fd, int(entry["packed_bytes"]), int(entry["offset"]))
         try:
-            raw = self._unpack.decompress(frame, max_output_size=int(entry["plain_bytes"]))
+            # a frame says how long it is unpacked, and would be believed with memory
+            said = zstandard.get_frame_parameters(frame).content_size
+            if said != entry["plain_bytes"]:
+                raise self._damaged(f"block {number}")
+            raw = self._unpack.decompress(frame, max_output_size=int(said))
         except zstandard.ZstdError as error:
             raise self._damaged(f"block {number}") from error
         return int(entry["first_number"]), raw
@@ -159,10 +168,20 @@ class PackedReader:
             raise self._damaged("its head or foot")
         _, first = SEGMENT_HEAD.unpack(head)
         at, blocks, check, _ = FOOT.unpack(foot)
-        raw = os.pread(self._fd, max(0, size - FOOT.size - at), at)
+        if not SEGMENT_HEAD.size <= at <= size - FOOT.size:  # the checksum is not over the foot
+            raise self._damaged("its foot")
+        raw = os.pread(self._fd, size - FOOT.size - at, at)
         if zlib.crc32(raw) != check or len(raw) != (blocks + 1) * INDEX.itemsize:
             raise self._damaged("its index")
         index = np.frombuffer(raw, dtype=INDEX)
+        blocks_at, room = index["offset"], at - index["offset"]
+        if not np.all(
+            (blocks_at >= SEGMENT_HEAD.size)
+            & (room >= index["packed_bytes"])
+            & (index["plain_bytes"] <= BLOCK_BYTES_MAX)
+            & (index["first_number"][0] == first)
+        ):
+            raise self._damaged("its index")
         return first, int(index[-1]["first_number"]), index[:-1]
 
     def _damaged(self, what: str) -> CaptureError:

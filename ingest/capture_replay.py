@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -27,7 +27,7 @@ _STEP_S = 0.002  # no wait is shorter: datagrams due within it leave together
 
 def send_datagrams(
     path: Path,
-    target: tuple[str, int],
+    targets: Sequence[tuple[str, int]],
     *,
     speed: float = 1.0,
     stop: threading.Event | None = None,
@@ -38,8 +38,9 @@ def send_datagrams(
 
     Parameters
     ----------
-    target : (str, int)
-        Address and port; a multicast group works too.
+    targets : sequence of (str, int)
+        Address and port of each line, the first line's first; a multicast group works too. What has no target
+        of its own (other lines, answers to requests) goes to the first.
     speed : float
         Session seconds a real second; 0: as fast as a receiver on the same machine takes them.
 
@@ -61,6 +62,7 @@ def send_datagrams(
                     wait_s = _BREATH_S
                 if stop.is_set() or (wait_s > (_STEP_S if speed else 0) and stop.wait(wait_s)):
                     return sent
+                target = targets[record.line if record.line < len(targets) else 0]
                 try:
                     out.sendto(record.payload, target)
                 except OSError as error:

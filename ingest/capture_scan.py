@@ -8,7 +8,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-HEAD_BYTES = 20  # of a record: CRC-32, length (u32), ts_recv (i64), kind (u8), 3 zero bytes
+from ingest.capture_format import LINES_MAX
+
+HEAD_BYTES = 20  # of a record: CRC-32, length (u32), ts_recv (i64), kind (u8), line (u8), 2 zero bytes
 RECORD_BYTES_MAX = 64 * 1024 * 1024  # a REST snapshot is below 1 MB; a length above this is damage
 SCAN_END, SCAN_BAD = 0, 1
 
@@ -29,6 +31,7 @@ class Scan:
     offsets: NDArray[np.int64]
     kinds: NDArray[np.uint8]
     ts_recv: NDArray[np.int64]
+    lines: NDArray[np.uint8]
 
 
 def _crc_tables() -> NDArray[np.uint32]:
@@ -55,7 +58,8 @@ def scan_records(raw: NDArray[np.uint8]) -> Scan:
     offsets = np.empty(most + 1, dtype=np.int64)
     kinds = np.empty(most, dtype=np.uint8)
     ts_recv = np.empty(most, dtype=np.int64)
-    count, consumed, outcome, claimed = _scan(raw, _CRC, data, offsets, kinds, ts_recv)
+    lines = np.empty(most, dtype=np.uint8)
+    count, consumed, outcome, claimed = _scan(raw, _CRC, data, offsets, kinds, ts_recv, lines)
     return Scan(
         count,
         consumed,
@@ -65,6 +69,7 @@ def scan_records(raw: NDArray[np.uint8]) -> Scan:
         offsets[: count + 1],
         kinds[:count],
         ts_recv[:count],
+        lines[:count],
     )
 
 
@@ -104,7 +109,7 @@ def _crc32(raw, start, stop, tables):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _scan(raw, tables, data, offsets, kinds, ts_recv):  # type: ignore[no-untyped-def]
+def _scan(raw, tables, data, offsets, kinds, ts_recv, lines):  # type: ignore[no-untyped-def]
     pos = np.int64(0)
     out = np.int64(0)
     count = 0
@@ -123,6 +128,7 @@ def _scan(raw, tables, data, offsets, kinds, ts_recv):  # type: ignore[no-untype
         low = np.uint64(_u32(raw, pos + 8))
         ts_recv[count] = np.int64(low | (np.uint64(_u32(raw, pos + 12)) << np.uint64(32)))
         kinds[count] = raw[pos + 16]
+        lines[count] = raw[pos + 17]
         data[out : out + length] = raw[pos + HEAD_BYTES : pos + whole]
         out += length
         pos += whole
@@ -134,7 +140,7 @@ def _scan(raw, tables, data, offsets, kinds, ts_recv):  # type: ignore[no-untype
 def find_record(raw, start, tables):  # type: ignore[no-untyped-def]
     """Where the first whole record at or behind ``start`` begins; -1 where there is none."""
     for pos in range(start, raw.size - HEAD_BYTES + 1):
-        if raw[pos + 16] > 2 or raw[pos + 17] or raw[pos + 18] or raw[pos + 19]:
+        if raw[pos + 16] > 2 or raw[pos + 17] >= LINES_MAX or raw[pos + 18] or raw[pos + 19]:
             continue
         length = np.int64(_u32(raw, pos + 4))
         if length > RECORD_BYTES_MAX or pos + HEAD_BYTES + length > raw.size:

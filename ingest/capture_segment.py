@@ -74,7 +74,7 @@ class SegmentReader:
         first = self.next_number
         self.next_number += scan.count
         self.position += scan.consumed
-        return CaptureBatch(scan.data, scan.offsets, scan.kinds, scan.ts_recv, first)
+        return CaptureBatch(scan.data, scan.offsets, scan.kinds, scan.ts_recv, first, scan.lines)
 
     def check_tail(self) -> None:
         """Refuse bytes behind the last whole record that are more than the rest of one torn write."""

@@ -19,6 +19,7 @@ from ingest.capture_format import PACKED_SUFFIX
 from ingest.capture_packed import Packed, pack_segment
 from ingest.decoder import Decoder
 from ingest.feeds import session_date
+from ingest.trusted import TrustedDecoder
 from tickloom.errors import CaptureError, SettingsError
 
 #: Called with the bytes of segments done and of all.
@@ -130,11 +131,12 @@ def digest(path: Path, decoder: Decoder) -> dict[str, str]:
     """SHA-256 of the events that a session gives, by kind: equal for every replay of the same capture."""
     sums: dict[str, hashlib._Hash] = {}
     names: list[str] = []
+    trusted = TrustedDecoder(decoder)
     with CaptureReader(path) as reader:
         for batch in reader.batches():
-            block = decoder.decode(batch)
+            block = trusted.decode(batch)
             names = block.symbols.names
-            for kind, records in block.kinds().items():
+            for kind, records in (*block.kinds().items(), ("trust", block.trust)):
                 sums.setdefault(kind, hashlib.sha256()).update(records.tobytes())
     found = {kind: each.hexdigest() for kind, each in sums.items()}
     return {**found, "symbols": hashlib.sha256("\n".join(names).encode()).hexdigest()}

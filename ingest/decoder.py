@@ -30,6 +30,10 @@ class Decoder(Protocol):
         ``crossed``, ... : every way in which input can be odd has a name of its own.
     ended : bool
         The venue said that the session is over.
+    tells_books : bool, optional
+        It says of every book when it is whole (BOOK_SYNCED) and when not (BOOK_LOST); absent: it does not.
+    holes : list of ingest.trust.Hole, optional
+        Of the batch that was decoded last: messages that are missing and may still come, or have come.
     """
 
     venue: str

@@ -6,26 +6,30 @@ A session's directory name says the rest.
 from __future__ import annotations
 
 import importlib
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+from ingest.capture_target import OpenWriter, new_capture
+from ingest.declared import Feed, declared
 from ingest.decoder import Decoder
 from tickloom.clock import NS_PER_MS
-from tickloom.errors import SettingsError
+from tickloom.errors import DecodeError, SettingsError
+from tickloom.feed_settings import FeedSettings
 from tickloom.instruments import Registry
 from tickloom.settings import (
     BinanceSettings,
     BybitSettings,
     CoinbaseSettings,
-    FileFeedSettings,
+    DbnSettings,
     IexSettings,
-    IngestSettings,
     ItchSettings,
     KrakenSettings,
     Mdp3Settings,
+    NewsSettings,
     OkxSettings,
 )
 
@@ -46,31 +50,25 @@ class Loaded:
     damage: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Feed:
-    """A feed that is decoded here.
-
-    decoder: module and class; settings: with the lateness and the size of segments; files: module and
-    function that turns a file into a capture, empty where no file of the feed is read.
-    """
-
-    decoder: str
-    settings: type[IngestSettings] | type[FileFeedSettings]
-    files: str = ""
-
-
 #: Feed of a venue, as the registry of instruments has it, to what reads it. Modules are imported when they
 #: are asked for: an ingester of one feed does not load the kernels of all.
 FEEDS = {
     "itch": Feed("ingest.itch.decoder:ItchDecoder", ItchSettings, "ingest.itch.files:load_file"),
     "iex": Feed("ingest.iex.decoder:IexDecoder", IexSettings, "ingest.iex.files:load_file"),
     "mdp3": Feed("ingest.sbe.mdp3.decoder:Mdp3Decoder", Mdp3Settings, "ingest.sbe.mdp3.files:load_file"),
+    "dbn": Feed("ingest.dbn.decoder:DbnDecoder", DbnSettings, "ingest.dbn.files:load_file"),
     "binance": Feed("ingest.websocket.binance.decoder:BinanceDecoder", BinanceSettings),
     "kraken": Feed("ingest.websocket.kraken.decoder:KrakenDecoder", KrakenSettings),
     "okx": Feed("ingest.websocket.okx.decoder:OkxDecoder", OkxSettings),
     "coinbase": Feed("ingest.websocket.coinbase.decoder:CoinbaseDecoder", CoinbaseSettings),
     "bybit": Feed("ingest.websocket.bybit.decoder:BybitDecoder", BybitSettings),
+    **declared(),
+    "news": Feed("ingest.news.decoder:NewsDecoder", NewsSettings),
 }
+#: A session whose name goes on like this behind its day was made of a file of Databento's, whatever the
+#: venue's own feed is.
+DBN_SESSION = "DBN."
+_DBN_MAGIC = b"DBN"
 #: Feeds whose venues stream their own snapshots.
 STREAM_FEEDS = ("kraken", "okx", "coinbase", "bybit")
 
@@ -103,32 +101,88 @@ def decoder_for(venue: str, session: str, registry: Registry | None = None) -> D
         The registry does not know the venue, or nobody here decodes its feed.
     """
     registry = registry or Registry.load()
-    feed = _feed(venue, registry)
+    feed = FEEDS["dbn"] if is_dbn_session(session) else _feed(venue, registry)
     make: Callable[..., Decoder] = _named(feed.decoder)
     lateness_ns = feed.settings.load().lateness_ms * NS_PER_MS
     return make(venue, session, registry=registry, lateness_ns=lateness_ns)
 
 
 def load_file(
-    source: Path, data_dir: Path, venue: str, day: date, registry: Registry | None = None
+    source: Path,
+    data_dir: Path,
+    venue: str,
+    day: date | None = None,
+    registry: Registry | None = None,
+    open_writer: OpenWriter = new_capture,
 ) -> Loaded:
-    """Turn a file of ``venue``'s feed into a capture.
+    """Turn a file of ``venue``'s feed, or of Databento's, into a capture.
+
+    ``day``: the trading day; a file of Databento's tells it by itself. ``open_writer``: where its records
+    go, if not into a new capture.
 
     Raises
     ------
     SettingsError
-        The registry does not know the venue, or its feed has no files.
+        The registry does not know the venue, its feed has no files, or they do not tell their day.
     DecodeError, CaptureError
         As the feed's own loader does.
     """
     registry = registry or Registry.load()
     feed = _feed(venue, registry)
+    if is_dbn(source):
+        feed = FEEDS["dbn"]
     if not feed.files:
         names = ", ".join(name for name, one in FEEDS.items() if one.files)
         name = registry.venues[venue].feed
         raise SettingsError(f"venue {venue}: no files of feed {name!r} are read; those of {names} are")
+    if day is None and feed is not FEEDS["dbn"]:
+        raise SettingsError(f"{source} does not tell its trading day; say it with --date YYYY-MM-DD")
     load: Callable[..., Loaded] = _named(feed.files)
-    return load(source, data_dir, venue, day, registry, feed.settings.load().capture_segment_mb)
+    return load(source, data_dir, venue, day, registry, feed.settings.load().capture_segment_mb, open_writer)
+
+
+def is_dbn_session(session: str) -> bool:
+    """Whether a session was made of a file of Databento's."""
+    return session[8:].startswith("." + DBN_SESSION)
+
+
+def is_dbn(source: Path) -> bool:
+    """Whether a file, compressed or not, is Databento's.
+
+    Raises
+    ------
+    DecodeError
+        It cannot be read.
+    """
+    from ingest.pcap import open_plain
+
+    try:
+        with open_plain(source) as file:
+            return file.read(len(_DBN_MAGIC)) == _DBN_MAGIC
+    except OSError as error:
+        raise DecodeError(
+            "file", f"{source}: {error.strerror or error}; give a file that can be read"
+        ) from None
+    except (EOFError, zlib.error):
+        return False
+
+
+def live_of(name: str) -> tuple[type[FeedSettings], Callable[..., None]]:
+    """Settings of a feed that declares itself, and what captures it live.
+
+    Raises
+    ------
+    SettingsError
+        There is no such feed, or it has a command of its own.
+    """
+    feed = FEEDS.get(name)
+    if feed is None or not feed.session or not issubclass(feed.settings, FeedSettings):
+        known = ", ".join(one for one, each in FEEDS.items() if each.session) or "none"
+        raise SettingsError(
+            f"no feed {name!r} to run; known are {known}, and those with a command of their own "
+            "(`tickloom ingest --help`)"
+        )
+    return feed.settings, _named(feed.session)
 
 
 def sessions(data_dir: Path, venue: str) -> list[str]:

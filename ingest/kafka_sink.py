@@ -1,6 +1,7 @@
 """Events in, tick batches on Kafka out: sharded by symbol, in order, each once.
 
-Two topics a venue (``ticks.<V>``, and ``book.<V>`` for book deltas), one Avro record a batch. Once
+Two topics a venue (``ticks.<V>``, and ``book.<V>`` for book deltas), one Avro record a batch; and
+``trust.<V>``, one record a change of trust. Once
 means: the producer is idempotent, so a broker that comes back gets nothing twice; and a restart
 reads the last record of each partition and goes on behind its ``last_seq``, which is exact because
 a batch never ends inside a seq.
@@ -16,12 +17,12 @@ from numpy.typing import NDArray
 
 from ingest import metrics
 from ingest.kafka_tail import Tail, read_tails
-from tickloom import topics
+from tickloom import topics, trust_codec
 from tickloom.broker_watch import BrokerWatch
 from tickloom.clock import NS_PER_MS, Clock, SystemClock
 from tickloom.codec import TickBatch, encode
 from tickloom.errors import ClientLostError, ServiceError
-from tickloom.events import EventBlock, Records, SymbolTable
+from tickloom.events import SEQ_PER_DAY, EventBlock, Records, SymbolTable
 from tickloom.settings import IngestSettings, KafkaSettings
 
 QUEUE_KB_MAX = 64 * 1024  # unsent records; beyond it the sink waits, and the capture is the buffer
@@ -45,6 +46,7 @@ class KafkaSink:
     """
 
     name = "kafka"
+    encode = staticmethod(encode)  # of the topics' records
 
     def __init__(
         self, kafka: KafkaSettings, settings: IngestSettings, venue: str, clock: Clock | None = None
@@ -54,6 +56,7 @@ class KafkaSink:
         self._settings = settings
         self._clock = clock or SystemClock()
         self._tick_topic, self._book_topic = topics.ticks(venue), topics.book(venue)
+        self._trust_topic = topics.trust(venue)
         self._routes = ((self._tick_topic, _TICK_TABLES), (self._book_topic, _BOOK_TABLES))
         self._held: list[EventBlock] = []  # whose book deltas have not gone out
         self._held_since_ns = 0
@@ -83,7 +86,7 @@ class KafkaSink:
         ServiceError
             The broker is away, or a topic has another number of partitions than the settings say.
         """
-        names = [topic for topic, _ in self._routes]
+        names = [*(topic for topic, _ in self._routes), self._trust_topic]
         topics.ensure_topics(names, self._kafka)
         self._tails = read_tails(names, session, self._kafka)
         self._watermark = 0
@@ -117,6 +120,7 @@ class KafkaSink:
         if len(block):
             self._publish_all(self._tick_topic, _TICK_TABLES, block, before, watermark)
             self._hold(block, before)
+            self._publish_trust(block, watermark)
         self._watermark = watermark
         self._release(self._settings.book_linger_ms)
         self._heartbeats(block, watermark, last_seq)
@@ -244,6 +248,22 @@ class KafkaSink:
                 ),
             )
 
+    def _publish_trust(self, block: EventBlock, watermark: int) -> None:
+        """Changes of trust, a record each: what has the key of an older one takes its place.
+
+        A day that is over, loaded again, must not take the place of a later day's states.
+        """
+        for at in range(len(block.trust)):
+            row = block.trust[at : at + 1]
+            symbol, seq = block.symbols.names[row["symbol"][0]], int(row["seq"][0])
+            partition = topics.shard(symbol, self._kafka.tick_partitions)
+            tail = self._tails.get((self._trust_topic, partition))
+            if tail is not None and (seq <= tail.last_seq or seq // SEQ_PER_DAY < tail.day):
+                continue
+            one = EventBlock(block.venue, block.session, block.symbols, trust=row)
+            raw = trust_codec.encode(TickBatch(partition, seq, seq, watermark, one))
+            self._produce(self._trust_topic, partition, raw, f"{block.venue} {symbol}".encode())
+
     def _heartbeats(self, block: EventBlock, watermark: int, last_seq: int) -> None:
         now_ns = self._clock.monotonic_ns()
         due_ns = now_ns - self._settings.heartbeat_ms * NS_PER_MS
@@ -263,12 +283,15 @@ class KafkaSink:
     ) -> None:
         tail = self._tails.get((topic, partition))
         watermark = max(watermark, tail.watermark if tail else 0)  # it never goes back, over restarts too
-        raw = encode(TickBatch(partition, first_seq, last_seq, watermark, block))
+        raw = self.encode(TickBatch(partition, first_seq, last_seq, watermark, block))
         self._sent_ns[(topic, partition)] = self._clock.monotonic_ns()
         self._told[(topic, partition)] = watermark
+        self._produce(topic, partition, raw)
+
+    def _produce(self, topic: str, partition: int, raw: bytes, key: bytes | None = None) -> None:
         while True:
             try:
-                self._producer.produce(topic, raw, partition=partition, on_delivery=self._delivered)
+                self._producer.produce(topic, raw, key, partition, self._delivered)
                 return
             except BufferError:  # the queue is full: wait for the broker
                 self._producer.poll(0.1)

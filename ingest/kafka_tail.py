@@ -6,11 +6,12 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaException, TopicPartition
 
-from tickloom.codec import TickBatch, decode
+from tickloom.codec import TickBatch, read_header
 from tickloom.errors import ServiceError
-from tickloom.events import SEQ_PER_DAY
+from tickloom.events import SEQ_PER_DAY, SymbolTable
 from tickloom.settings import KafkaSettings
 
 TIMEOUT_S = 10.0
@@ -21,14 +22,24 @@ SCAN_RECORDS = 500  # a step back where the last record is of another session
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """Where a partition ends. last_seq: 0 where it has nothing of the session; watermark: ns."""
+    """Where a partition ends. last_seq: 0 where it has nothing of the session; watermark: ns; day: of its
+    last record, whatever session that is of, as in ``seq``."""
 
     last_seq: int
     watermark: int
+    day: int = 0
+
+
+def _head(raw: bytes) -> TickBatch:
+    """A record without its events; those of all our topics begin alike."""
+    return read_header(np.frombuffer(raw, dtype=np.uint8), SymbolTable())[0]
 
 
 def read_tails(
-    names: list[str], session: str, settings: KafkaSettings, settle_reads_max: int = SETTLE_READS_MAX
+    names: list[str],
+    session: str,
+    settings: KafkaSettings,
+    settle_reads_max: int = SETTLE_READS_MAX,
 ) -> dict[tuple[str, int], Tail]:
     """(topic, partition) to its tail, for partitions that are not empty.
 
@@ -103,26 +114,31 @@ def _last_records(consumer: Any, offsets: dict[tuple[str, int], int]) -> dict[tu
     found: dict[tuple[str, int], TickBatch] = {}
     while len(found) < len(offsets):
         message = _poll(consumer, "the tails")
-        found.setdefault((message.topic(), message.partition()), decode(message.value()))
+        found.setdefault((message.topic(), message.partition()), _head(message.value()))
     return found
 
 
 def _tail(
-    consumer: Any, key: tuple[str, int], bounds: tuple[int, int], last: TickBatch, session: str
+    consumer: Any,
+    key: tuple[str, int],
+    bounds: tuple[int, int],
+    last: TickBatch,
+    session: str,
 ) -> Tail:
+    last_day = last.last_seq // SEQ_PER_DAY
     if last.session == session:
-        return Tail(last.last_seq, last.watermark)
+        return Tail(last.last_seq, last.watermark, last_day)
     day = int(session[2:8]) if session[:8].isdigit() else 0
-    if last.last_seq // SEQ_PER_DAY < day:
-        return Tail(0, last.watermark)  # sessions come in order of days: nothing of this one yet
+    if last_day < day:
+        return Tail(0, last.watermark, last_day)  # sessions come in order of days: nothing of this one yet
     low, stop = bounds[0], bounds[1] - 1
     while stop > low:  # another session came in between; ours may be before it
         start = max(low, stop - SCAN_RECORDS)
         for batch in reversed(_read(consumer, *key, start, stop)):
             if batch.session == session:
-                return Tail(batch.last_seq, last.watermark)
+                return Tail(batch.last_seq, last.watermark, last_day)
         stop = start
-    return Tail(0, last.watermark)
+    return Tail(0, last.watermark, last_day)
 
 
 def _read(consumer: Any, topic: str, partition: int, start: int, stop: int) -> list[TickBatch]:
@@ -134,7 +150,7 @@ def _read(consumer: Any, topic: str, partition: int, start: int, stop: int) -> l
         message = _poll(consumer, f"{topic}/{partition} from offset {start} on")
         at = message.offset()
         if at < stop:
-            batches.append(decode(message.value()))
+            batches.append(_head(message.value()))
     return batches
 
 

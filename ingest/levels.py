@@ -143,3 +143,14 @@ def best(book, side):  # type: ignore[no-untyped-def]
     at = span[START] + span[LENGTH] - 1
     key = book.levels[at, 0]
     return (-key if side & 1 else key), book.levels[at, 1]
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def total_at(book, side, price):  # type: ignore[no-untyped-def]
+    """Total of a level; 0 where it is not there."""
+    span = book.sides[side]
+    key = -price if side & 1 else price
+    at = _place(book.levels, span[START], span[LENGTH], key)
+    if at > span[START] and book.levels[at - 1, 0] == key:
+        return book.levels[at - 1, 1]
+    return np.int64(0)

@@ -10,6 +10,22 @@ RECEIVED = Counter("tickloom_ingest_received", "Datagrams or messages captured",
 RECEIVED_BYTES = Counter("tickloom_ingest_received_bytes", "Payload bytes captured", ["venue"])
 REFUSED = Counter("tickloom_ingest_refused", "Datagrams that were not captured", ["venue", "reason"])
 GAPS = Counter("tickloom_ingest_gaps", "Sequence gaps seen on the wire", ["venue", "outcome"])
+LINE_PACKETS = Counter("tickloom_ingest_line_packets", "Datagrams of the session by line", ["venue", "line"])
+LINE_MESSAGES = Counter(
+    "tickloom_ingest_line_messages",
+    "Messages by line: first (nothing had brought them), late (another line had), repeated (it had)",
+    ["venue", "line", "outcome"],
+)
+LINE_LOST = Gauge(
+    "tickloom_ingest_line_lost", "Messages of the session that a line has not brought", ["venue", "line"]
+)
+LINE_LED = Counter(
+    "tickloom_ingest_line_led", "Messages that a line brought before another did", ["venue", "line"]
+)
+LINE_LEAD_SECONDS = Counter(
+    "tickloom_ingest_line_lead_seconds", "By how much it did, in sum", ["venue", "line"]
+)
+LINE_UP = Gauge("tickloom_ingest_line_up", "0 while a line is silent and another is not", ["venue", "line"])
 DECODED = Counter("tickloom_ingest_decoded", "Messages decoded", ["venue", "sink"])
 HANDED_ON = Counter("tickloom_ingest_handed_on", "Events given to a sink", ["venue", "sink", "table"])
 PUBLISHED = Counter("tickloom_ingest_published", "Events that Kafka was sent", ["venue", "topic"])
@@ -30,6 +46,10 @@ WATERMARK_SECONDS = Gauge(
     "tickloom_ingest_watermark_seconds", "Event time up to which a sink has all, seconds since 1970",
     ["venue", "sink"],
 )  # fmt: skip
+
+TRUST = Gauge(
+    "tickloom_ingest_trust", "Instruments that are trusted, stale or broken", ["venue", "sink", "state"]
+)
 
 
 class DecoderMetrics:

@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from ingest.capture import CaptureWriter, RecordKind
+from ingest.capture import RecordKind
+from ingest.capture_target import OpenWriter, new_capture
 from ingest.pcap import read_pcap
 from tickloom.errors import DecodeError
 
 RECORDS_AT_ONCE = 256
 
 
-def capture_pcap(source: Path, path: Path, segment_mb: int, end: bytes | None = None) -> tuple[int, int, str]:
+def capture_pcap(
+    source: Path,
+    path: Path,
+    segment_mb: int,
+    end: bytes | None = None,
+    open_writer: OpenWriter = new_capture,
+) -> tuple[int, int, str]:
     """Write a file's datagrams with their times to a new capture; a file that is cut off gives what is whole.
 
     Parameters
@@ -28,13 +35,18 @@ def capture_pcap(source: Path, path: Path, segment_mb: int, end: bytes | None = 
         Datagrams, and frames that are no UDP over IPv4.
     damage : str
         Why the file could not be read to its end; empty if it could.
+
+    Raises
+    ------
+    CaptureError
+        The session has a capture already.
     """
     packets = foreign = 0
     times: list[int] = []
     payloads: list[bytes] = []
     latest_ns = 0
     frames = _Frames(source)
-    with CaptureWriter(path, segment_mb) as writer:
+    with open_writer(path, segment_mb) as writer:
         for ts_recv, payload in frames:
             latest_ns = max(latest_ns, ts_recv)
             if payload is None:

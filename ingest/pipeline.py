@@ -18,6 +18,7 @@ import structlog
 from ingest import metrics
 from ingest.capture import CaptureReader, Notification
 from ingest.decoder import Decoder
+from ingest.trusted import TrustedDecoder
 from tickloom.clock import NS_PER_MS, NS_PER_S, Clock, SystemClock
 from tickloom.errors import ClientLostError, ServiceError, StorageError
 from tickloom.events import EventBlock, SymbolTable
@@ -89,7 +90,7 @@ class SinkThread(threading.Thread):
 
     def _begin(self) -> None:
         """At the capture's first record, with a decoder that has seen nothing."""
-        self.decoder = self._make_decoder()
+        self.decoder = TrustedDecoder(self._make_decoder())
         self._reader = CaptureReader(self._path, self._notification, self._clock)
         self._watermark = Watermark(self._settings.idle_ms, self._clock)
 
@@ -170,7 +171,7 @@ class SinkThread(threading.Thread):
 
     def _write(self, block: EventBlock) -> None:
         self.sink.write(block, self._watermark.value(self.decoder), self.decoder.last_seq)
-        for table, records in block.kinds().items():
+        for table, records in (*block.kinds().items(), ("trust", block.trust)):
             if len(records):
                 metrics.HANDED_ON.labels(block.venue, self.sink.name, table).inc(len(records))
 
@@ -184,6 +185,8 @@ class SinkThread(threading.Thread):
         self._metrics.update(self.decoder.counters)
         metrics.LAG_SECONDS.labels(*labels).set(lag_ns / NS_PER_S)
         metrics.WATERMARK_SECONDS.labels(*labels).set(self.decoder.watermark_ns / NS_PER_S)
+        for state, count in self.decoder.trust().items():
+            metrics.TRUST.labels(*labels, state.name.lower()).set(count)
 
 
 class CapturePublisher:
@@ -241,10 +244,17 @@ class CapturePublisher:
         return not late
 
 
-def load_capture(path: Path, decoder: Decoder, sinks: Sequence[EventSink] = ()) -> Iterator[EventBlock]:
+def load_capture(
+    path: Path,
+    decoder: Decoder,
+    sinks: Sequence[EventSink] = (),
+    progress: Callable[[int], None] = lambda _: None,
+) -> Iterator[EventBlock]:
     """Run a finished capture through ``sinks``; yields each decoded block once all sinks took it.
 
-    All is durable when the iteration ends. Idempotent: a sink gets nothing twice.
+    ``decoder`` is the feed's own; the blocks have its changes of trust as well. ``progress`` is told how many
+    bytes of payload have been decoded. All is durable when the iteration ends. Idempotent: a sink gets
+    nothing twice.
 
     Raises
     ------
@@ -253,11 +263,15 @@ def load_capture(path: Path, decoder: Decoder, sinks: Sequence[EventSink] = ()) 
     ServiceError, StorageError
         A sink's server is away.
     """
+    trusted = decoder if isinstance(decoder, TrustedDecoder) else TrustedDecoder(decoder)
     for sink in sinks:
         sink.resume_after(decoder.venue, decoder.session)
     with CaptureReader(path) as reader:
+        done = 0
         for batch in reader.batches():
-            block = decoder.decode(batch)
+            block = trusted.decode(batch)
+            done += batch.data.size
+            progress(done)
             for sink in sinks:
                 sink.write(block, decoder.watermark_ns, decoder.last_seq)
             yield block
@@ -285,4 +299,4 @@ def add_counts(counts: dict[str, Counter[str]], block: EventBlock) -> None:
         if len(records):
             found = np.bincount(records["symbol"], minlength=len(block.symbols))
             for index in np.flatnonzero(found):
-                counts[table][block.symbols.names[index]] += int(found[index])
+                counts.setdefault(table, Counter())[block.symbols.names[index]] += int(found[index])

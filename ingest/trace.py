@@ -27,7 +27,7 @@ from ingest.capture_format import (
     session_path,
 )
 from ingest.capture_packed import plain_blocks
-from ingest.feeds import STREAM_FEEDS
+from ingest.feeds import STREAM_FEEDS, is_dbn_session
 from ingest.itch.messages import LAYOUTS, PRICE_4, PRICE_8
 from ingest.websocket.numbers import SEQS_PER_RECORD
 from tickloom.errors import CaptureError
@@ -41,7 +41,7 @@ _MOLD_HEAD_BYTES = 20
 _MOLD_NUMBERS_AT = _HEAD_BYTES + 10
 _MOLD_END = 0xFFFF
 #: Feeds whose ``seq`` depends on all that came before it, so that no record tells its own.
-COUNTED_FEEDS = frozenset({"iex", "mdp3"})
+COUNTED_FEEDS = frozenset({"iex", "mdp3", "dbn"})
 TEXT_BYTES_MAX = 400  # of a JSON payload that is shown as text
 
 
@@ -102,7 +102,7 @@ def find(
     if not files:
         raise CaptureError(f"{path} has no capture; was it moved to an archive?")
     known = (registry or Registry.load()).venues.get(venue)
-    feed = _feed(venue, known.feed if known else "itch")
+    feed = _feed(venue, "dbn" if is_dbn_session(session) else known.feed if known else "itch")
     wanted = {source_seq(seq): seq for seq in sorted(set(seqs))}
     found: dict[int, Traced] = {}
     for file in files[_first_segment(files, feed, min(wanted)) :]:
@@ -179,7 +179,7 @@ def _records(file: Path) -> Iterator[_Record]:
 def _heads(data: mmap.mmap | bytes, at: int, number: int, position: int) -> Iterator[_Record]:
     size, unpack = len(data), RECORD_HEAD.unpack_from
     while at + _HEAD_BYTES <= size:
-        length, ts_recv, kind = unpack(data, at + _CRC_BYTES)
+        length, ts_recv, kind, _ = unpack(data, at + _CRC_BYTES)
         end = at + _HEAD_BYTES + length
         if end > size:
             return  # it is being written, or was torn

@@ -11,7 +11,9 @@ from ingest.capture import CaptureBatch, RecordKind
 from ingest.capture_scan import scan_records
 from ingest.feeds import STREAM_FEEDS, decoder_for
 from ingest.itch.decoder import ItchDecoder
+from ingest.itch.lines import Lines
 from ingest.itch.moldudp64 import HEAD_BYTES, Tracker
+from ingest.trust import TrustMachine
 from tickloom.codec import TickBatch, decode, encode
 from tickloom.events import DELTA_DTYPE, QUOTE_DTYPE, TRADE_DTYPE, EventBlock, SymbolTable
 from tickloom.instruments import Registry
@@ -29,6 +31,7 @@ def warm_up_shared() -> None:
         np.zeros(1, dtype=DELTA_DTYPE),
     )
     decode(encode(TickBatch(0, 0, 0, 0, block)))
+    TrustMachine(0).take(block)
 
 
 def warm_up_feed(feed: str, registry: Registry) -> None:
@@ -46,6 +49,12 @@ def warm_up_feed(feed: str, registry: Registry) -> None:
 
         for code in venues:
             warm_up_stream(code, registry)
+    elif feed == "dbn":
+        from ingest.dbn.decoder import DbnDecoder
+        from ingest.dbn.kernel import whole_records
+
+        DbnDecoder("", "20000101", registry).decode(CaptureBatch.of([(RecordKind.DATA, 0, b"")]))
+        whole_records(np.zeros(0, dtype=np.uint8), 1, np.zeros(1, dtype=np.int64))
     else:
         batch = CaptureBatch.of([(RecordKind.DATA, 0, b"")])
         for code in venues:
@@ -53,11 +62,12 @@ def warm_up_feed(feed: str, registry: Registry) -> None:
 
 
 def warm_up_itch(registry: Registry) -> None:
-    """The ITCH decoder and the tracker of its session."""
+    """The ITCH decoder, the tracker of its session and the count of its lines."""
     batch = CaptureBatch.of([(RecordKind.DATA, 0, bytes(HEAD_BYTES))])
     ItchDecoder("", "20000101", registry).decode(batch)
     for _ in Tracker(b"").take(batch.data, batch.offsets, batch.kinds):
         pass
+    Lines(b"").take(batch)
 
 
 def warm_up_synthetic() -> None:

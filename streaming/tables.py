@@ -16,10 +16,12 @@ from streaming.live.java_format import FORMAT, POISON_COLUMNS
 from tickloom import topics
 from tickloom.codec import EVENT_FIELDS, HEADER_FIELDS
 from tickloom.events import CONDITION_TEXTS, GAP_TEXTS, SIDE_TEXTS, SPREAD_STATE_TEXTS, STATUS_TEXTS
+from tickloom.news_codec import NEWS_FIELDS
 from tickloom.settings import KafkaSettings
 from tickloom.spread_codec import SPREAD_FIELDS
 
 BATCHES = "tick_batches"
+NEWS_BATCHES = "news_batches"
 EVENTS = "tick_events"
 SIGNALS = "signals"
 QUARANTINE = "quarantine"
@@ -130,9 +132,24 @@ EVENT_VIEWS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
             ("state", "STRING", _texts("e.`state`", SPREAD_STATE_TEXTS)),
         ),
     ),
+    "news": (
+        "news",
+        (
+            *_HEAD,
+            ("venue", "STRING", "e.venue"),
+            ("score", "DOUBLE", _number("e.score")),
+            ("words", "BIGINT", "e.words"),
+            ("published", "BIGINT", "e.published"),
+            ("source", "STRING", "e.`source`"),
+            ("story", "STRING", "e.story"),
+            ("headline", "STRING", "e.headline"),
+            ("link", "STRING", "e.link"),
+            ("model", "STRING", "e.`model`"),
+        ),
+    ),
 }
 #: Fields of each array, of whichever topic.
-_ARRAYS = {**EVENT_FIELDS, **SPREAD_FIELDS}
+_ARRAYS = {**EVENT_FIELDS, **SPREAD_FIELDS, **NEWS_FIELDS}
 #: Views over views, in the order in which they are made. A bar's event_time is its last millisecond.
 DERIVED_VIEWS: dict[str, tuple[str, str]] = {
     "bars_1s": (
@@ -156,7 +173,11 @@ EVENT_TIME = "TO_TIMESTAMP_LTZ(ts_event / 1000000, 3)"
 
 
 def batches_ddl(
-    topic: str, kafka: KafkaSettings, options: Mapping[str, str], views: Sequence[str] = ()
+    topic: str,
+    kafka: KafkaSettings,
+    options: Mapping[str, str],
+    views: Sequence[str] = (),
+    table: str = BATCHES,
 ) -> str:
     """CREATE TABLE over a topic of batches that has ``views``; without, of tick batches.
 
@@ -190,7 +211,7 @@ def batches_ddl(
         "properties.max.partition.fetch.bytes": str(FETCH_BYTES_MAX),
         **options,
     }
-    return f"CREATE TEMPORARY TABLE {BATCHES} ({', '.join(columns)}) WITH ({with_clause(with_options)})"
+    return f"CREATE TEMPORARY TABLE {table} ({', '.join(columns)}) WITH ({with_clause(with_options)})"
 
 
 def event_columns(views: Sequence[str]) -> dict[str, str]:
@@ -198,7 +219,7 @@ def event_columns(views: Sequence[str]) -> dict[str, str]:
     return {name: kind for view in views for name, kind, _ in EVENT_VIEWS[view][1]}
 
 
-def flatten(views: Sequence[str], quarantined_topic: str = "") -> str:
+def flatten(views: Sequence[str], quarantined_topic: str = "", beside: Sequence[str] = ()) -> str:
     """SELECT of the views' events out of the batches, one row an event.
 
     Views share the rows' columns, NULL where a view lacks one, and ``view`` says whose a row is: one
@@ -206,12 +227,14 @@ def flatten(views: Sequence[str], quarantined_topic: str = "") -> str:
     MATCH_RECOGNIZE takes time in the square of the rows that wait for the watermark.
 
     quarantined_topic: the topic that is read, where its records that are no batches are wanted too: they
-    are rows of the view :data:`QUARANTINED`, whose few columns ride in those of events.
+    are rows of the view :data:`QUARANTINED`, whose few columns ride in those of events. beside: those of the
+    views that are in :data:`NEWS_BATCHES`; event time is then the earlier one of both topics.
     """
     columns = event_columns(views)
     parts = [_quarantined(quarantined_topic, columns)] if quarantined_topic else []
     for view in views:
         array, own = EVENT_VIEWS[view]
+        table = NEWS_BATCHES if view in beside else BATCHES
         expressions = {name: expression for name, _, expression in own}
         names = ", ".join(f"`{name}`" for name, _ in _ARRAYS[array])
         selected = ", ".join(
@@ -219,7 +242,7 @@ def flatten(views: Sequence[str], quarantined_topic: str = "") -> str:
         )
         parts.append(
             f"SELECT {_text(view)} AS `view`, {selected} "
-            f"FROM {BATCHES} AS b CROSS JOIN UNNEST(b.`{array}`) AS e({names})"
+            f"FROM {table} AS b CROSS JOIN UNNEST(b.`{array}`) AS e({names})"
         )
     return " UNION ALL ".join(parts)
 
@@ -270,10 +293,11 @@ def insert_quarantined(topic: str) -> str:
     return f"INSERT INTO {QUARANTINE} SELECT {key}, symbol FROM {EVENTS} WHERE {where}"
 
 
-def view_query(view: str) -> str:
-    """SELECT of one view out of :data:`EVENTS`."""
+def view_query(view: str, venue: str = "") -> str:
+    """SELECT of one view out of :data:`EVENTS`. News are of all venues: those of ``venue`` are chosen."""
     names = ", ".join(f"`{name}`" for name, _, _ in EVENT_VIEWS[view][1])
-    return f"SELECT {names}, event_time FROM {EVENTS} WHERE `view` = {_text(view)}"
+    ours = f" AND venue = {_text(venue)}" if view == derived.NEWS else ""
+    return f"SELECT {names}, event_time FROM {EVENTS} WHERE `view` = {_text(view)}{ours}"
 
 
 def signals_ddl(topic: str, kafka: KafkaSettings) -> str:

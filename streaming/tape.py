@@ -13,6 +13,7 @@ from tickloom.events import (
     CONDITION_TEXTS,
     GAP_DTYPE,
     GAP_TEXTS,
+    NEWS_DTYPE,
     QUOTE_DTYPE,
     SIDE_TEXTS,
     STATUS_DTYPE,
@@ -42,6 +43,7 @@ class Tape:
     _quotes: list[tuple[Any, ...]] = field(default_factory=list)
     _statuses: list[tuple[Any, ...]] = field(default_factory=list)
     _gaps: list[tuple[Any, ...]] = field(default_factory=list)
+    _news: list[tuple[Any, ...]] = field(default_factory=list)
 
     def trade(
         self,
@@ -86,6 +88,25 @@ class Tape:
         self._gaps.append((*head, first_missing, last_missing, GAP_TEXTS.index(reason)))
         return int(head[2])
 
+    def news(
+        self,
+        symbol: str,
+        at_ms: float,
+        score: float,
+        words: int = 1,
+        headline: str = "",
+        source: str = "",
+        age_ms: float = 0,
+    ) -> int:
+        """Add a story about an instrument of the venue; returns its seq. score: NaN where it has none.
+        age_ms: how long before it was published, as its source says."""
+        head = self._head(symbol, at_ms)
+        story = f"{head[2]:032x}".encode()
+        texts = (self.venue.encode(), source.encode(), story, headline.encode(), b"", b"tape/1")
+        published = head[0] - round(age_ms * NS_PER_MS)
+        self._news.append((*head, *texts, published, words, score))
+        return int(head[2])
+
     def block(self) -> EventBlock:
         """Everything so far."""
         trades = np.array(self._trades, dtype=TRADE_DTYPE)
@@ -94,7 +115,14 @@ class Tape:
         gaps = np.array(self._gaps, dtype=GAP_DTYPE)
         session = SESSION_DATE.strftime("%Y%m%d")
         return EventBlock(
-            self.venue, session, self.symbols, trades=trades, quotes=quotes, statuses=statuses, gaps=gaps
+            self.venue,
+            session,
+            self.symbols,
+            trades=trades,
+            quotes=quotes,
+            statuses=statuses,
+            gaps=gaps,
+            news=np.array(self._news, dtype=NEWS_DTYPE),
         )
 
     def _head(self, symbol: str, at_ms: float) -> tuple[int, int, int, int]:

@@ -87,6 +87,38 @@ class SpreadState(IntEnum):
 
 SPREAD_STATE_TEXTS = tuple(code.name.lower() for code in SpreadState)
 
+
+class TrustState(IntEnum):
+    """How far the data of an instrument, or of the venue's line, can be trusted; the worse counts."""
+
+    TRUSTED = 0
+    STALE = 1  # nothing came for longer than its limit
+    BROKEN = 2  # what is known of it may be wrong
+
+
+TRUST_TEXTS = tuple(code.name.lower() for code in TrustState)
+
+
+class TrustReason(IntEnum):
+    """Why the trust in an instrument, or in the venue's line, changed."""
+
+    HEARD = 0  # something came: the first of it, or the first after a silence
+    SILENT = 1  # nothing came
+    UNSYNCED = 2  # its book has not been built yet
+    SEQUENCE = 3  # messages are missing for good
+    DISCONNECT = 4  # the connection was lost
+    MALFORMED = 5  # something came that could not be decoded
+    BOOK = 6  # the book contradicted itself or the venue's checksum
+    CROSSED = 7
+    SYNCED = 8  # the book is whole again
+    REQUOTED = 9  # a quote behind what is missing says what the book is
+    MISSING = 10  # messages are missing so far, and asked for or waited for
+    REPAIRED = 11  # all that were missing have come
+    GIVEN_UP = 12  # they did not come; the line goes on without them
+
+
+TRUST_REASON_TEXTS = tuple(code.name.lower() for code in TrustReason)
+
 _HEAD = [("ts_event", "<i8"), ("ts_recv", "<i8"), ("seq", "<i8"), ("symbol", "<i4")]
 
 #: Executed trades. price, size: nanos. venue_id: the venue's own trade id (0: none).
@@ -126,6 +158,38 @@ SPREAD_DTYPE = np.dtype(
         ("state", "<i1"),
     ]
 )
+#: A story about an instrument: ``venue`` and ``symbol`` are the instrument's, both empty where the story
+#: names none. ts_event: when its score was there; ts_recv: when its document came; published: what the source
+#: says (ns, 0: nothing). score: -1 to 1, NaN without one; words: of the lexicon that were found. Texts are
+#: UTF-8, cut to their field; story: 32 hexadecimal digits.
+NEWS_DTYPE = np.dtype(
+    [
+        *_HEAD,
+        ("venue", "S16"),
+        ("source", "S32"),
+        ("story", "S32"),
+        ("headline", "S400"),
+        ("link", "S400"),
+        ("model", "S48"),
+        ("published", "<i8"),
+        ("words", "<i8"),
+        ("score", "<f8"),
+    ]
+)
+#: A change of trust, decided by the capture alone (``ingest.trust``); symbol "" is the venue's line. Times
+#: are those of the receive clock: ts_event, since when it holds; ts_recv, when it could be known. seq: the
+#: day, and which change of the session it is; at_seq: the last event decoded when it was decided.
+#: first_missing, last_missing: as in a gap, where one is the reason; else 0.
+TRUST_DTYPE = np.dtype(
+    [
+        *_HEAD,
+        ("first_missing", "<i8"),
+        ("last_missing", "<i8"),
+        ("at_seq", "<i8"),
+        ("state", "<i1"),
+        ("reason", "<i1"),
+    ]
+)
 
 Records = NDArray[np.void]
 
@@ -160,7 +224,8 @@ def empty(dtype: np.dtype[np.void]) -> Records:
 class EventBlock:
     """Some consecutive events of one venue and session, one structured array a kind, in seq order.
 
-    A block has what a venue sent (:meth:`kinds`), or ``spreads``, which were computed from it.
+    A block has what a venue sent (:meth:`kinds`) and what an ingester makes of it (``trust``), or
+    ``spreads``, which were computed from it; and ``news`` of its instruments, where a rule reads both.
     """
 
     venue: str
@@ -172,6 +237,8 @@ class EventBlock:
     statuses: Records = field(default_factory=lambda: empty(STATUS_DTYPE))
     gaps: Records = field(default_factory=lambda: empty(GAP_DTYPE))
     spreads: Records = field(default_factory=lambda: empty(SPREAD_DTYPE))
+    news: Records = field(default_factory=lambda: empty(NEWS_DTYPE))
+    trust: Records = field(default_factory=lambda: empty(TRUST_DTYPE))
 
     def kinds(self) -> dict[str, Records]:
         """Table name to records of what a venue sent, in a fixed order."""
@@ -183,12 +250,16 @@ class EventBlock:
             "gaps": self.gaps,
         }
 
+    def every_kind(self) -> dict[str, Records]:
+        """:meth:`kinds`, and what is beside them."""
+        return {**self.kinds(), "spreads": self.spreads, "news": self.news, "trust": self.trust}
+
     def __len__(self) -> int:
-        return sum(len(records) for records in self.kinds().values()) + len(self.spreads)
+        return sum(len(records) for records in self.every_kind().values())
 
     def select(self, keep: dict[str, NDArray[np.bool_]]) -> EventBlock:
         """The events for which the mask of their kind is true; kinds without a mask are dropped."""
-        kinds = {**self.kinds(), "spreads": self.spreads}
+        kinds = self.every_kind()
         chosen = {name: kinds[name][mask] for name, mask in keep.items()}
         return EventBlock(
             self.venue,
@@ -200,7 +271,18 @@ class EventBlock:
             chosen.get("statuses", empty(STATUS_DTYPE)),
             chosen.get("gaps", empty(GAP_DTYPE)),
             chosen.get("spreads", empty(SPREAD_DTYPE)),
+            chosen.get("news", empty(NEWS_DTYPE)),
+            chosen.get("trust", empty(TRUST_DTYPE)),
         )
+
+
+@dataclass(slots=True)
+class NewsBlock(EventBlock):
+    """Stories as a news feed gives them: its one kind is ``news``."""
+
+    def kinds(self) -> dict[str, Records]:
+        """The stories, under their table's name."""
+        return {"news": self.news}
 
 
 def make_seq(session_date: date, source_seq: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,14 +50,23 @@ class Pair:
 
 
 class Registry:
-    """Look-up by (venue, symbol); symbols of pairs are apart from those of instruments."""
+    """Look-up by (venue, symbol); symbols of pairs are apart from those of instruments.
+
+    ``aliases``: a ticker, which is a symbol or what stands before its dash (BTC of BTC-USDT), to the names
+    that texts have for it.
+    """
 
     def __init__(
-        self, venues: dict[str, Venue], instruments: list[Instrument], pairs: list[Pair] | None = None
+        self,
+        venues: dict[str, Venue],
+        instruments: list[Instrument],
+        pairs: list[Pair] | None = None,
+        aliases: Mapping[str, tuple[str, ...]] | None = None,
     ) -> None:
         self.venues = venues
         self.instruments = {(item.venue, item.symbol): item for item in instruments}
         self.pairs = {(pair.venue, pair.symbol): pair for pair in pairs or []}
+        self.aliases = dict(aliases or {})
         self._by_venue_symbol = {(item.venue, item.venue_symbol): item for item in instruments}
 
     @classmethod
@@ -79,9 +89,11 @@ class Registry:
             instruments = [_instrument(entry, venues) for entry in tables.get("instruments", [])]
             known = {(item.venue, item.symbol) for item in instruments}
             pairs = [_pair(entry, known) for entry in tables.get("pairs", [])]
+            tickers = {ticker(item.symbol) for item in instruments}
+            aliases = {key: _aliases(key, names, tickers) for key, names in tables.get("aliases", {}).items()}
         except (TypeError, ValueError, KeyError) as error:
             raise SettingsError(f"{path}: {error}. Compare the entry with its neighbours.") from None
-        return cls(venues, instruments, pairs)
+        return cls(venues, instruments, pairs, aliases)
 
     def instrument(self, venue: str, symbol: str) -> Instrument | None:
         """The instrument, or None where the registry does not know it."""
@@ -94,6 +106,19 @@ class Registry:
     def of_venue(self, venue: str) -> list[Instrument]:
         """All instruments of a venue, in the order of the file."""
         return [item for item in self.instruments.values() if item.venue == venue]
+
+
+def ticker(symbol: str) -> str:
+    """What texts call an instrument: its symbol, of a pair of currencies the first: BTC of BTC-USDT."""
+    return symbol.partition("-")[0]
+
+
+def _aliases(key: str, names: Any, tickers: set[str]) -> tuple[str, ...]:
+    if key not in tickers:
+        raise ValueError(f"aliases of {key!r}, which is the ticker of no instrument")
+    if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):
+        raise ValueError(f'aliases of {key!r} must be a list of names, such as ["Bitcoin"]')
+    return tuple(names)
 
 
 def _instrument(entry: dict[str, Any], venues: dict[str, Venue]) -> Instrument:

@@ -33,6 +33,14 @@ VARIABLE_PREFIX = "TICKLOOM_"
 OTHER_VARIABLES = (CONFIG_VARIABLE, "TICKLOOM_PYTHON", "TICKLOOM_GUARD")
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
+LINE_PATTERN = r"^\d{1,3}(\.\d{1,3}){3}:\d{1,5}(@\d{1,3}(\.\d{1,3}){3})?$"
+LINES_MAX = 8  # of one feed
+HOST_PORT_PATTERN = r"^[^:\s]+:\d{1,5}$"
+
+
+def _prefix(section: str) -> str:
+    """How the variables of a section begin."""
+    return f"{VARIABLE_PREFIX}{section.replace('.', '_').upper()}_"
 
 
 class ProcessSettings(BaseSettings):
@@ -45,17 +53,19 @@ class ProcessSettings(BaseSettings):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls.model_config["env_prefix"] = f"{VARIABLE_PREFIX}{cls.section.upper()}_"
+        cls.model_config["env_prefix"] = _prefix(cls.section)
 
     @field_validator("*", mode="before")
     @classmethod
     def _read_list(cls, value: Any, info: ValidationInfo) -> Any:
-        """A list in a variable is JSON, or simply its items with commas between."""
+        """A list in a variable is JSON, or simply its items with commas between; a table is JSON."""
         field = cls.model_fields[info.field_name or ""]
         if isinstance(value, str) and get_origin(field.annotation) is tuple:
             if value.lstrip().startswith("["):
                 return json.loads(value)
             return [item.strip() for item in value.split(",") if item.strip()]
+        if isinstance(value, str) and get_origin(field.annotation) is dict:
+            return json.loads(value)
         return value
 
     @classmethod
@@ -214,10 +224,16 @@ class IngestSettings(ProcessSettings):
     capture_segment_mb: int = Field(256, ge=1)
     session_date: str = Field("", pattern=r"^(\d{4}-\d{2}-\d{2})?$")
     metrics_port: Port = 0
+    # how long nothing may come before what is known is stale (0: for ever): of an instrument, of those that
+    # are named (stale_ms_of = {"BTC-USDT" = 2000}), of the venue as a whole, its heartbeats included
+    stale_ms: int = Field(30_000, ge=0)
+    stale_ms_of: dict[str, Annotated[int, Field(ge=0)]] = {}
+    line_stale_ms: int = Field(5_000, ge=0)
+    clock_ms: int = Field(1_000, ge=10)  # while nothing comes, the capture says so often that time goes on
 
 
 class ItchSettings(IngestSettings):
-    """The ITCH 5.0 ingester: MoldUDP64 in."""
+    """The ITCH 5.0 ingester: MoldUDP64 in, or SoupBinTCP."""
 
     section: ClassVar[str] = "itch"
     venue: str = "XNAS"
@@ -226,8 +242,21 @@ class ItchSettings(IngestSettings):
     multicast_group: str = ""
     rerequest_host: str = "127.0.0.1"
     rerequest_port: Port = 26401
+    # the same feed on further lines (B, C, ...): each ADDRESS:PORT, or GROUP:PORT@INTERFACE for multicast
+    other_lines: tuple[Annotated[str, Field(pattern=LINE_PATTERN)], ...] = Field((), max_length=LINES_MAX - 1)
+    line_silent_ms: int = Field(3_000, ge=1)  # MoldUDP64 has a heartbeat each second
+    hold_ms: float = Field(3.0, ge=0)  # a hole may be filled by another line before it is asked for
     gap_timeout_ms: int = Field(1_000, ge=1)
     receive_buffer_bytes: int = 16 * 1024 * 1024
+    transport: Literal["moldudp64", "soupbintcp"] = "moldudp64"
+    soup_address: str = Field("127.0.0.1:26402", pattern=HOST_PORT_PATTERN)
+    soup_username: str = Field("", max_length=6)
+    soup_password: str = Field("", max_length=10)
+    soup_session: str = Field("", max_length=10)  # empty: the venue's current one
+    # GLIMPSE, with the same user: makes books whole behind a gap that nobody could fill; empty: there is none
+    snapshot_address: str = Field("", pattern=rf"^$|{HOST_PORT_PATTERN}")
+    reconnect_ms: int = Field(100, ge=1)  # bound of the first delay; doubled with each failure
+    reconnect_ms_max: int = Field(10_000, ge=1)
     metrics_port: Port = 9401
 
 
@@ -252,16 +281,28 @@ class Mdp3Settings(FileFeedSettings):
     section: ClassVar[str] = "mdp3"
 
 
+class DbnSettings(FileFeedSettings):
+    """Databento's files. Records are in the order in which they were received: the ten seconds cover what
+    venues' own times do in it."""
+
+    section: ClassVar[str] = "dbn"
+    lateness_ms: int = Field(10_000, ge=0)
+
+
 class WebsocketSettings(IngestSettings):
     """What the websocket ingesters share. Instruments are canonical names of ``venue``."""
 
     venue: str
     instruments: tuple[str, ...]
     websocket_url: str
+    connections: int = Field(1, ge=1, le=64)  # at least; as many more as the venue's limits need
     lateness_ms: int = Field(500, ge=0)
     reconnect_ms: int = Field(200, ge=1)
     reconnect_ms_max: int = Field(30_000, ge=1)
     silence_ms_max: int = Field(20_000, ge=100)
+    line_stale_ms: int = Field(
+        15_000, ge=0
+    )  # longer than ping_ms: a quiet venue says no more than its answers
 
 
 class BinanceSettings(WebsocketSettings):
@@ -321,6 +362,26 @@ class BybitSettings(StreamSettings):
     instruments: tuple[str, ...] = ("ETH-USDT-PERP", "LTC-USDT-PERP")
     websocket_url: str = "wss://stream.bybit.com/v5/public/linear"
     metrics_port: Port = 9409
+
+
+class NewsSettings(IngestSettings):
+    """The news ingester: RSS, Atom and JSON lines, as ``sources_file`` lists them."""
+
+    section: ClassVar[str] = "news"
+    venue: str = "NEWS"
+    sources_file: Path = Path("strategies/news.toml")
+    lexicon_file: Path = Path("strategies/lexicon.toml")
+    model: str = ""  # module:Class of another model than the lexicon (ingest/news/model.py)
+    model_timeout_ms: int = Field(2_000, ge=1)  # for a batch; then its stories go on without a score
+    window_hours: int = Field(72, ge=1)  # a story that was not seen for so long is new when it comes again
+    keys_max: int = Field(200_000, ge=1)  # of stories in that window, two a story: some 30 MB
+    document_bytes_max: int = Field(4 * 1024 * 1024, ge=1_024)
+    line_bytes_max: int = Field(256 * 1024, ge=64)
+    timeout_ms: int = Field(20_000, ge=10)  # for a document from first to last byte; for silence in a stream
+    retry_ms: int = Field(1_000, ge=1)
+    retry_ms_max: int = Field(600_000, ge=1)
+    idle_ms: int = Field(250, ge=0)  # stories are rare, and what joins them to prices waits for their time
+    metrics_port: Port = 9410
 
 
 class ExchangeSettings(ProcessSettings):
@@ -392,11 +453,13 @@ SECTIONS: dict[str, type[ProcessSettings]] = {
         ItchSettings,
         IexSettings,
         Mdp3Settings,
+        DbnSettings,
         BinanceSettings,
         KrakenSettings,
         OkxSettings,
         CoinbaseSettings,
         BybitSettings,
+        NewsSettings,
         ExchangeSettings,
         ExecutionSettings,
         PairsSettings,
@@ -404,6 +467,11 @@ SECTIONS: dict[str, type[ProcessSettings]] = {
         SyntheticSettings,
     )
 }
+
+
+FEEDS = "feeds"
+#: Sections ``feeds.NAME`` of the feeds that this process may run; see :mod:`tickloom.feed_settings`.
+DECLARED: dict[str, type[ProcessSettings]] = {}
 
 
 def config_path() -> Path | None:
@@ -431,13 +499,18 @@ def read_config() -> dict[str, dict[str, Any]]:
         raise SettingsError(f"{path}: {error.strerror}. Mend {CONFIG_VARIABLE} or create the file.") from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path}: not TOML: {error}. Mend that line.") from None
+    known_sections = SECTIONS | DECLARED
+    if isinstance(feeds := tables.get(FEEDS), dict):
+        del tables[FEEDS]
+        if DECLARED:
+            tables |= {f"{FEEDS}.{name}": table for name, table in feeds.items()}
     for name, table in tables.items():
-        if name not in SECTIONS:
-            raise SettingsError(f"{path}: unknown section [{name}]{_nearest(name, SECTIONS)}.")
+        if name not in known_sections:
+            raise SettingsError(f"{path}: unknown section [{name}]{_nearest(name, known_sections)}.")
         if not isinstance(table, dict):
             raise SettingsError(f"{path}: {name} is a section: write [{name}] and its keys below.")
         for key in table:
-            if key not in (known := SECTIONS[name].model_fields):
+            if key not in (known := known_sections[name].model_fields):
                 raise SettingsError(f"{path}: [{name}] unknown key {key!r}{_nearest(key, known)}.")
     return tables
 
@@ -451,10 +524,11 @@ def check_variables() -> None:
         Naming the variable and the nearest one that there is.
     """
     known = {*OTHER_VARIABLES}
-    for section, kind in SECTIONS.items():
-        known.update(f"{VARIABLE_PREFIX}{section}_{key}".upper() for key in kind.model_fields)
+    for section, kind in (SECTIONS | DECLARED).items():
+        known.update(f"{_prefix(section)}{key.upper()}" for key in kind.model_fields)
+    unknown = () if DECLARED else (_prefix(FEEDS),)
     for name in os.environ:
-        if name.startswith(VARIABLE_PREFIX) and name not in known:
+        if name.startswith(VARIABLE_PREFIX) and name not in known and not name.startswith(unknown):
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {close[0]}?" if close else ". Unset it."
             raise SettingsError(f"environment: unknown variable {name}{hint}")

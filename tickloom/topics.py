@@ -17,8 +17,11 @@ SIGNALS = "signals"
 ORDERS = "orders"
 EXECUTIONS = "executions"
 POSITIONS = "positions"
+#: Stories about instruments of whatever venue (``tickloom.news_codec``).
+NEWS = "news"
 #: Records that could not be decoded, with their bytes (``streaming.live.operator.quarantine_record``).
 QUARANTINE = "quarantine"
+_STATES = "trust."
 
 
 def ticks(venue: str) -> str:
@@ -34,6 +37,11 @@ def book(venue: str) -> str:
 def spreads(venue: str) -> str:
     """Spreads of a venue's pairs, computed from its quotes."""
     return f"spreads.{venue}"
+
+
+def trust(venue: str) -> str:
+    """Changes of trust in a venue's instruments: compacted, so that it holds the state of each."""
+    return f"trust.{venue}"
 
 
 def shard(symbol: str, partitions: int) -> int:
@@ -81,17 +89,12 @@ def ensure_topics(names: list[str], settings: KafkaSettings, timeout_s: float = 
         The broker is not there or refuses.
     """
     admin = AdminClient({"bootstrap.servers": settings.bootstrap, "log_level": 0})
-    config = {
-        "retention.ms": str(settings.retention_hours * 3_600_000),
-        # ticks are replayed with the times of their day: retention must go by when they were written
-        "message.timestamp.type": "LogAppendTime",
-    }
     wanted = [
         NewTopic(
             name,
             num_partitions=settings.tick_partitions,
             replication_factor=settings.replication,
-            config=config,
+            config=_configuration(name, settings),
         )
         for name in names
     ]
@@ -116,6 +119,15 @@ def ensure_topics(names: list[str], settings: KafkaSettings, timeout_s: float = 
         raise ServiceError(
             f"Kafka at {settings.bootstrap} does not answer ({error}). Is it up? See `tickloom status`."
         ) from error
+
+
+def _configuration(name: str, settings: KafkaSettings) -> dict[str, str]:
+    """Of a topic: those of states keep the last record of each key, the others all for a while."""
+    # ticks are replayed with the times of their day: retention must go by when they were written
+    config = {"message.timestamp.type": "LogAppendTime"}
+    if name.startswith(_STATES):
+        return {**config, "cleanup.policy": "compact"}
+    return {**config, "retention.ms": str(settings.retention_hours * 3_600_000)}
 
 
 def _wait_for_leaders(

@@ -166,7 +166,7 @@ class IexDecoder:
                 self._release([])
             elif batch.kinds[index] == RecordKind.CONTROL and is_end(batch.payload(index)):
                 self._flush(int(batch.ts_recv[index]))
-            else:
+            elif batch.kinds[index] != RecordKind.CLOCK:
                 self._rare["unknown_control"] += 1
         self._drain_output()
         latest = int(self._state.shared[st.LATEST])

@@ -6,14 +6,15 @@ from datetime import date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from ingest.capture import segments, session_path
+from ingest.capture import session_path
+from ingest.capture_target import OpenWriter, new_capture
 from ingest.feeds import Loaded
 from ingest.iex.decoder import end_record
 from ingest.iex.iextp import PROTOCOLS, Segment, parse
 from ingest.pcap import read_pcap
 from ingest.pcap_capture import capture_pcap
 from tickloom.clock import NS_PER_S
-from tickloom.errors import CaptureError, DecodeError
+from tickloom.errors import DecodeError
 from tickloom.instruments import Registry
 
 
@@ -24,6 +25,7 @@ def load_file(
     day: date,
     registry: Registry | None = None,
     segment_mb: int = 256,
+    open_writer: OpenWriter = new_capture,
 ) -> Loaded:
     """Turn a pcap or pcapng into a capture, from which it can be published, stored and counted.
 
@@ -47,9 +49,7 @@ def load_file(
         raise DecodeError("IEX", f"{source} was sent on {sent}, not on {day}; give that date")
     session = f"{day:%Y%m%d}.{PROTOCOLS[first.protocol]}"
     path = session_path(data_dir, venue, session)
-    if segments(path):
-        raise CaptureError(f"{path} holds a capture already; move it away, or load into another data_dir")
-    packets, foreign, damage = capture_pcap(source, path, segment_mb, end_record())
+    packets, foreign, damage = capture_pcap(source, path, segment_mb, end_record(), open_writer)
     return Loaded(path, session, 0, packets, foreign, damage)
 
 

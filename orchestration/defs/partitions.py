@@ -14,7 +14,10 @@ SESSION_DAYS = dg.DailyPartitionsDefinition(
     start_date=datetime.fromisoformat(DagsterSettings.load().first_day).replace(tzinfo=UTC),
     end_offset=1,  # today's session may be loaded and reconciled before the day is over
 )
-VENUES = dg.StaticPartitionsDefinition(sorted(Registry.load().venues))
+#: Venues with a market; a feed of news has none that could be loaded or reconciled.
+VENUES = dg.StaticPartitionsDefinition(
+    sorted(code for code, venue in Registry.load().venues.items() if venue.feed != "news")
+)
 DAY_AND_VENUE = dg.MultiPartitionsDefinition({"date": SESSION_DAYS, "venue": VENUES})
 
 

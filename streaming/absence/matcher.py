@@ -73,7 +73,7 @@ class AbsenceMatcher:
                     wanted = [column.name for column in code.inputs(role, number)]
                     missing = [name for name in (*wanted, EVENT_TIME) if name not in known]
                     known.update(extract(branch.view, block, missing, codes, self.texts))
-        for records in (*block.kinds().values(), block.spreads):
+        for records in block.every_kind().values():
             if len(records):
                 self._last_ms = max(self._last_ms, int(records["ts_event"].max()) // NS_PER_MS)
         return self._signals(inputs, watermark_ns // NS_PER_MS - 1)

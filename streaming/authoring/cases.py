@@ -113,7 +113,7 @@ def compiled(rule: Rule, block: EventBlock) -> list[Signal]:
     matcher = engines.make_matcher(rule)
     signals: list[Signal] = []
     for part in derived.over_history(engines.views_read(rule), [block], rule.venue):
-        kinds = (*part.kinds().values(), part.spreads)
+        kinds = part.every_kind().values()
         begin = min(int(records["ts_event"].min()) for records in kinds if len(records))
         signals += matcher.push(part, begin)
     return signals + matcher.finish()

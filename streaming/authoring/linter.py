@@ -17,7 +17,7 @@ from streaming.sqltext import Element, Query, Token
 from tickloom.errors import RuleError
 
 #: Views that have one row for an event, and so may hold two rows with the same time and seq.
-EVENT_VIEWS = ("trades", "quotes", "statuses", "gaps")
+EVENT_VIEWS = ("trades", "quotes", "statuses", "gaps", "news")
 
 
 def lint(rule: Rule) -> list[Finding]:

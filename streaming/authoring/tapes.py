@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
@@ -49,6 +50,7 @@ KINDS: dict[str, dict[str, str]] = {
     "quote": {"bid_price": "", "bid_size": "", "ask_price": "", "ask_size": ""},
     "status": {"status": _NEEDED, "reason": ""},
     "gap": {"first_missing": _NEEDED, "last_missing": _NEEDED, "reason": "sequence"},
+    "news": {"score": "", "words": "1", "headline": "", "source": "", "age_s": "0"},
 }
 _TEXTS = {"side": SIDE_TEXTS, "condition": CONDITION_TEXTS, "status": STATUS_TEXTS}
 _COLUMNS = tuple(dict.fromkeys((*_COMMON, *(name for cells in KINDS.values() for name in cells))))
@@ -193,7 +195,7 @@ def _add(tape: Tape, cells: Cells) -> int:
     for name in own:
         if cells[name] == _NEEDED:
             cells.refuse(f"a {kind} without {name}", f"fill in the cell {name}")
-    if not cells["symbol"] and kind in ("trade", "quote"):
+    if not cells["symbol"] and kind in ("trade", "quote", "news"):
         cells.refuse(f"a {kind} without symbol", "fill in the cell symbol")
     at_ms, symbol = _time_ns(cells) / NS_PER_MS, cells["symbol"]
     if cells["message"]:
@@ -210,6 +212,13 @@ def _add(tape: Tape, cells: Cells) -> int:
         if len(reason) > 8 or not reason.isascii():
             cells.refuse(f"reason {reason!r}", "write the venue's code, eight ASCII letters at most")
         return tape.status(symbol, at_ms, status, reason)
+    if kind == "news":
+        score = cells.number("score")
+        if score is not None and not -1 <= score <= 1:
+            cells.refuse(f"score {score:g}", "write a number from -1 to 1, or nothing where there is none")
+        given = math.nan if score is None else score
+        texts, age_ms = (cells["headline"], cells["source"]), 1_000 * (cells.number("age_s") or 0)
+        return tape.news(symbol, at_ms, given, cells.whole("words"), *texts, age_ms)
     missing = cells.whole("first_missing"), cells.whole("last_missing")
     return tape.gap(symbol, at_ms, *missing, cells.one_of("reason", GAP_TEXTS))
 

@@ -33,6 +33,11 @@ METADATA_TIMEOUT_S = 15.0
 # Of records that a process may be behind the others by; a thread takes each as it comes.
 BUNDLE_RECORDS_MAX = 256
 BUNDLE_TIME_MS = 1
+# What the source asks for at once. A response is one array of the JVM, and one of half a G1 region (1 MiB for
+# a heap of up to 2 GiB) is put among the old ones, each in regions of its own.
+FETCH_BYTES_MAX = 393_216
+# The kernel's default of 64 KiB is emptied in many small reads: a third of the fetcher's time in the kernel.
+RECEIVE_BUFFER_BYTES = 1_048_576
 SINK_BATCH_BYTES_MAX = 131_072  # to one partition in one request; some 350 signals
 # How far partitions of a program that takes all of them may be apart, in the time of their writing.
 DRIFT_MAX_MS = 1_000
@@ -160,6 +165,8 @@ def records_ddl(
         "properties.bootstrap.servers": kafka.bootstrap,
         "format": "raw",
         **alignment,
+        "properties.fetch.max.bytes": str(FETCH_BYTES_MAX),
+        "properties.receive.buffer.bytes": str(RECEIVE_BUFFER_BYTES),
         "properties.fetch.max.wait.ms": str(tables.FETCH_WAIT_MS),
         **source,
     }

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from streaming import engines, rules, tables
+from streaming import derived, engines, rules, tables
 from streaming.live.gateway import flink_errors, shared_parts, table_environment
 from streaming.rules import MATCH_TIME, Rule
 from tickloom import topics
@@ -33,6 +33,9 @@ class JobOptions:
         Flink configuration of the job.
     quarantine : bool
         Keep records that are no batches, which else are left out.
+    news_topic : str
+    news_source : mapping
+        The topic of news and where it starts, where a rule reads it beside the market.
     """
 
     tick_topic: str
@@ -40,6 +43,8 @@ class JobOptions:
     source: Mapping[str, str]
     flink: Mapping[str, str]
     quarantine: bool = False
+    news_topic: str = topics.NEWS
+    news_source: Mapping[str, str] = field(default_factory=dict)
 
 
 def submit(
@@ -99,9 +104,14 @@ def _statements(
     version = rules.version_of(rule, overrides)
     views = engines.views_read(rule)
     table_env = table_environment(flink, job.flink)
-    table_env.execute_sql(tables.batches_ddl(job.tick_topic, kafka, job.source, views))
+    beside = derived.news_beside(views)
+    read = [view for view in views if view not in beside]
+    table_env.execute_sql(tables.batches_ddl(job.tick_topic, kafka, job.source, read))
+    if beside:
+        news = tables.batches_ddl(job.news_topic, kafka, job.news_source, beside, tables.NEWS_BATCHES)
+        table_env.execute_sql(news)
     table_env.execute_sql(tables.signals_ddl(job.signal_topic, kafka))
-    _create_views(table_env, views, job.tick_topic if job.quarantine else "")
+    _create_views(table_env, views, rule.venue, job.tick_topic if job.quarantine else "")
     statements = table_env.create_statement_set()
     if job.quarantine:
         table_env.execute_sql(tables.quarantine_ddl(topics.QUARANTINE, kafka))
@@ -113,7 +123,7 @@ def _statements(
     return statements
 
 
-def _create_views(table_env: Any, wanted: Sequence[str], quarantined_topic: str = "") -> None:
+def _create_views(table_env: Any, wanted: Sequence[str], venue: str, quarantined_topic: str = "") -> None:
     """Flatten the batches into the wanted views.
 
     The way over a DataStream, on which no function runs, is what lets the batch's watermark live on
@@ -123,7 +133,7 @@ def _create_views(table_env: Any, wanted: Sequence[str], quarantined_topic: str 
 
     needed = set(wanted) | {tables.DERIVED_VIEWS[view][0] for view in wanted if view in tables.DERIVED_VIEWS}
     views = [view for view in tables.EVENT_VIEWS if view in needed]
-    query = table_env.sql_query(tables.flatten(views, quarantined_topic))
+    query = table_env.sql_query(tables.flatten(views, quarantined_topic, derived.news_beside(wanted)))
     with shared_parts(table_env):
         stream = table_env.to_data_stream(query)
     schema = Schema.new_builder().column("view", "STRING")
@@ -133,7 +143,7 @@ def _create_views(table_env: Any, wanted: Sequence[str], quarantined_topic: str 
     schema = schema.watermark("event_time", "SOURCE_WATERMARK()")
     table_env.create_temporary_view(tables.EVENTS, table_env.from_data_stream(stream, schema.build()))
     for view in views:
-        table_env.create_temporary_view(view, table_env.sql_query(tables.view_query(view)))
+        table_env.create_temporary_view(view, table_env.sql_query(tables.view_query(view, venue)))
     for view, (_, query) in tables.DERIVED_VIEWS.items():
         if view in wanted:
             table_env.create_temporary_view(view, table_env.sql_query(query))

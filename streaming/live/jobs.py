@@ -25,9 +25,12 @@ from streaming.rules import Rule
 from streaming.stored import proven
 from tickloom import topics
 from tickloom.clock import SystemClock
-from tickloom.errors import ServiceError
+from tickloom.errors import RuleError, ServiceError
 from tickloom.settings import FlinkSettings, KafkaSettings, StackSettings
 
+# Without its ingester, news has no time, and prices that wait for it fill the TaskManager. After so long a
+# rule goes on without; stories of before that come later are then late, and are left out.
+NEWS_IDLE_S = 30
 BUFFER_TIMEOUT_MS = 0  # a row is sent on at once; any other value wakes a thread each time, idle or not
 
 
@@ -90,6 +93,7 @@ def submit(
     savepoints = [savepoint or make_room(cluster, rule.name, replace) for rule in wanted]
     require_slots(cluster, flink, len(wanted))
     needed = {source_topic(rule) for rule in wanted}
+    needed.update(topics.NEWS for rule in wanted if reads_news(rule))
     topics.ensure_topics([*needed, signal_topic, topics.QUARANTINE], kafka)
     submitted = []
     for rule, which, program, path in zip(wanted, chosen, programs, savepoints, strict=True):
@@ -97,7 +101,10 @@ def submit(
         begin = origin.find(identity, source_topic(rule), kafka, flink, start=start, savepoint=path)
         texts.keep(StackSettings.load().data_dir, rule, SystemClock().now_ns())
         if program is None:
-            options = live_options(rule, flink, begin, signal_topic)
+            news = None
+            if reads_news(rule):
+                news = origin.find(identity, topics.NEWS, kafka, flink, start=start, savepoint=path).source
+            options = live_options(rule, flink, begin, signal_topic, news)
             job_id = client.submit(rule, options, flink, kafka)
         else:
             job_id = batch_job.submit(_batch_job(identity, program, begin), flink, kafka)
@@ -120,6 +127,8 @@ def submit(
 
 def default_engine(rule: Rule) -> Engine:
     """The engine of a bound rule whose user named none."""
+    if reads_news(rule):
+        return "flink"
     return "compiled" if proven.is_proven(identity_of(rule, "compiled")) else "flink"
 
 
@@ -140,7 +149,8 @@ def explain(
     """
     rule = rules.bind(rule, overrides)
     linter.check(rule)
-    options = JobOptions(source_topic(rule), topics.SIGNALS, origin.earliest(), _common(rule, flink))
+    begin = origin.earliest()
+    options = JobOptions(source_topic(rule), topics.SIGNALS, begin, _common(rule, flink), news_source=begin)
     return client.explain(rule, options, flink, kafka)
 
 
@@ -161,7 +171,13 @@ def stop(name: str, flink: FlinkSettings, *, savepoint: bool = True) -> list[str
     return [path for path in paths if path]
 
 
-def live_options(rule: Rule, flink: FlinkSettings, begin: Origin, signal_topic: str) -> JobOptions:
+def live_options(
+    rule: Rule,
+    flink: FlinkSettings,
+    begin: Origin,
+    signal_topic: str,
+    news_source: Mapping[str, str] | None = None,
+) -> JobOptions:
     """A job over the live stream: checkpointed, without an end, with frequent watermarks.
 
     By a timer, and not with each batch: a job that has fallen behind then gets fewer of them for the rows
@@ -176,7 +192,10 @@ def live_options(rule: Rule, flink: FlinkSettings, begin: Origin, signal_topic: 
     }
     if begin.savepoint:
         configuration["execution.state-recovery.path"] = begin.savepoint
-    return JobOptions(source_topic(rule), signal_topic, begin.source, configuration, quarantine=True)
+    news = {**(news_source or {}), "scan.watermark.idle-timeout": f"{NEWS_IDLE_S} s"}
+    return JobOptions(
+        source_topic(rule), signal_topic, begin.source, configuration, quarantine=True, news_source=news
+    )
 
 
 def source_topic(rule: Rule) -> str:
@@ -184,9 +203,18 @@ def source_topic(rule: Rule) -> str:
     return derived.source_topic(rule.venue, engines.views_read(rule))
 
 
+def reads_news(rule: Rule) -> bool:
+    """Whether a rule reads the topic of news, alone or beside its venue's market."""
+    return derived.NEWS in engines.views_read(rule)
+
+
 def _program(rule: Rule, kafka: KafkaSettings, signal_topic: str) -> BatchJob:
     """The job of a compiled rule, but for where it begins. Compiling here says now what it cannot take,
     and leaves the kernel in the cache where the worker finds it."""
+    if reads_news(rule):
+        raise RuleError(
+            rule.file, 0, "a rule over news runs live on Flink only: it has two topics", "give --engine flink"
+        )
     warm_up(rule)
     whole = not compiled_program.by_symbol(engines.make_matcher(rule))
     topic = source_topic(rule)

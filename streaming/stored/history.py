@@ -48,7 +48,6 @@ RESTARTS_MAX = 3
 TIMEOUT_S = 3_600.0
 STATE_POLL_S = 0.1
 PROGRESS_POLL_S = 1.0
-_MARKET = "ticks"  # name of the topic of what the venue itself sent
 
 OnTime = Callable[[int], None]
 """Is told the event time that was reached, ns."""
@@ -72,7 +71,7 @@ class Metered:
     def __iter__(self) -> Iterator[EventBlock]:
         for block in self._blocks:
             yield block  # whoever takes the next one is done with this one
-            kinds = [records for name, records in block.kinds().items() if name != "book_deltas"]
+            kinds = [records for name, records in block.every_kind().items() if name != "book_deltas"]
             self.events += sum(len(records) for records in kinds)
             self.reached_ns = max(
                 self.reached_ns, *(int(records["ts_event"][-1]) for records in kinds if len(records)), 0
@@ -127,7 +126,7 @@ def run_compiled(
     found: dict[str, list[Signal]] = {}
     for rule in wanted:
         read = tuple(engines.views_read(rule))
-        source = derived.derived_view(read) or _MARKET
+        source = derived.source_name(read)
         views[source], found[rule.name] = read, []
         groups.setdefault(source, []).append((engines.make_matcher(rule), found[rule.name]))
     venues = {rule.venue for rule in wanted}
@@ -192,9 +191,11 @@ def run(
     replay_id = uuid.uuid4().hex[:12]
     signals = f"replay.{replay_id}.signals"
     views = {rule.name: tuple(engines.views_read(rule)) for rule in wanted}
-    sources = {
-        name: f"replay.{replay_id}.{derived.derived_view(read) or _MARKET}" for name, read in views.items()
-    }
+    sources = {name: f"replay.{replay_id}.{derived.source_name(read)}" for name, read in views.items()}
+    news = f"replay.{replay_id}.{derived.NEWS}"
+    read = {topic: views[name] for name, topic in sources.items()}
+    if any(map(derived.news_beside, views.values())):
+        read[news] = (derived.NEWS,)
     # A partition that is read ahead of the others fills MATCH_RECOGNIZE with rows that wait for the
     # watermark, and each timer of a key looks at all that wait: over four partitions a rule was seven
     # times slower than over one. So there is one for each subtask, and no more.
@@ -202,17 +203,16 @@ def run(
     cluster = Cluster(flink)
     jobs: dict[str, str] = {}
     try:
-        topics.ensure_topics([*set(sources.values())], narrow)
+        topics.ensure_topics([*read], narrow)
         topics.ensure_topics([signals], kafka)
-        read = {topic: views[name] for name, topic in sources.items()}
         ends = publish_all(blocks, read, narrow, {rule.venue for rule in wanted})
         for rule in wanted:
-            options = bounded_options(rule, sources[rule.name], signals, flink)
+            options = bounded_options(rule, sources[rule.name], signals, flink, news)
             jobs[rule.name] = client.submit(rule, options, flink, kafka)
         _wait(cluster, jobs, timeout_s, on_time)
         found = distinct(read_signals(signals, kafka))
     finally:
-        _tidy(cluster, jobs, (*set(sources.values()), signals), kafka)
+        _tidy(cluster, jobs, (*read, signals), kafka)
     return {
         rule.name: engines.proven(
             rule, [signal for signal in found if signal.rule == rule.name], ends.get(sources[rule.name], 0)
@@ -314,17 +314,20 @@ def distinct(signals: Iterable[Signal]) -> list[Signal]:
     return sorted(first.values(), key=lambda one: (one.ts_event, one.symbol, one.last_seq, one.rule))
 
 
-def bounded_options(rule: Rule, ticks: str, signals: str, flink: FlinkSettings) -> JobOptions:
-    """A job over a topic of stored events, which ends with it."""
+def bounded_options(
+    rule: Rule, ticks: str, signals: str, flink: FlinkSettings, news: str = topics.NEWS
+) -> JobOptions:
+    """A job over topics of stored events, which ends with them."""
+    source = {
+        "scan.startup.mode": "earliest-offset",
+        "scan.bounded.mode": "latest-offset",
+        # with the batch that carries it, not later: what comes in between would wait for the next one
+        "scan.watermark.emit.strategy": "on-event",
+    }
     return JobOptions(
         ticks,
         signals,
-        {
-            "scan.startup.mode": "earliest-offset",
-            "scan.bounded.mode": "latest-offset",
-            # with the batch that carries it, not later: what comes in between would wait for the next one
-            "scan.watermark.emit.strategy": "on-event",
-        },
+        source,
         {
             "pipeline.name": f"history of {rule.job_name}",
             "parallelism.default": str(flink.parallelism),
@@ -336,6 +339,8 @@ def bounded_options(rule: Rule, ticks: str, signals: str, flink: FlinkSettings) 
             "restart-strategy.fixed-delay.attempts": str(RESTARTS_MAX),
             "execution.attached": "false",
         },
+        news_topic=news,
+        news_source=source,
     )
 
 

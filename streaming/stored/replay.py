@@ -27,7 +27,7 @@ BATCH_EVENTS_MAX = 8_000  # of all partitions together
 # rows up to the next one wait in the TaskManager's heap.
 WATERMARK_EVENTS = 100_000
 KAFKA_TIMEOUT_S = 30.0
-_KINDS = ("trades", "quotes", "statuses", "gaps", "spreads")
+_KINDS = ("trades", "quotes", "statuses", "gaps", "spreads", "news")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ def _of_venue(blocks: Iterable[EventBlock], venues: set[str]) -> Iterator[EventB
 
 def _kinds(block: EventBlock) -> dict[str, Records]:
     """What rules read of a block."""
-    kinds = {**block.kinds(), "spreads": block.spreads}
+    kinds = block.every_kind()
     return {name: kinds[name] for name in _KINDS}
 
 
@@ -191,6 +191,7 @@ def _parts(
         statuses=_by_seq(block.statuses),
         gaps=_by_seq(block.gaps),
         spreads=_by_seq(block.spreads),
+        news=_by_seq(block.news),
     )
     kinds = _kinds(block)
     seqs = np.concatenate([records["seq"] for records in kinds.values()])

@@ -63,7 +63,7 @@ def _answer(job: Path) -> dict[str, Any]:
         views = sorted({view for _, text in wanted["rules"] for view in _views(text)})
         table_env.execute_sql(_batches_ddl(job / "batches"))
         table_env.execute_sql(_signals_ddl(job / "signals"))
-        client._create_views(table_env, [view for view in tables.VIEWS if view in views])
+        client._create_views(table_env, [view for view in tables.VIEWS if view in views], "XNAS")
     except Exception as error:
         return {"failed": str(error)}
     inserts, refused = _inserts(table_env, wanted["rules"])

@@ -29,7 +29,7 @@ from ingest.synthetic.coins import SyntheticLines
 from ingest.synthetic.parameters import MarketParameters
 from ingest.websocket.binance.decoder import BinanceDecoder
 from ingest.websocket.binance.messages import snapshot_payload
-from ingest.websocket.binance.protocol import control
+from ingest.websocket.links import control
 from ingest.websocket.replay import LineSource, RecordedLines
 from ingest.websocket.server import VenueAddress, VenueThread
 from storage import QuestDbReader, schema, wait_applied

@@ -183,26 +183,30 @@ def test_follower_in_another_process(tmp_path: Path) -> None:
 
 
 def test_full_disk_loses_nothing_written(tmp_path: Path) -> None:
-    """Where the disk takes no more, the error says so and what was written before is whole."""
+    """Where the disk takes no more, the error says so, what was written before is whole, and what a reader
+    may have seen of the last batch stays. That writer writes nothing more: a hole would be behind it."""
     code = (
         "import resource, signal, sys; from pathlib import Path; from ingest.capture import CaptureWriter\n"
         "from tickloom.errors import CaptureError\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 20_000))\n"
         "writer = CaptureWriter(Path(sys.argv[1]))\n"
         "try:\n"
-        "    while True: writer.append_many(0, [1, 2], [b'q' * 1000] * 2)\n"
+        "    while True: writer.append_many(0, [1, 2, 3, 4], [b'q' * 1000] * 4)\n"
+        "except CaptureError as error: print(error)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        "try: writer.append(0, 1, b'later')\n"
         "except CaptureError as error: print(error)"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
     said = subprocess.run(command, capture_output=True, text=True, check=True, env=_environment()).stdout
-    # 16 + 8 x 1,020 bytes fit into 10,000; the next two records do not
-    assert "record 9 could not be written: the disk is full. Free space" in said
-    assert "records 1 to 8 are whole" in said
-    assert [record.number for record in records(tmp_path)] == list(range(1, 9))
-    assert segments(tmp_path)[0].stat().st_size == 16 + 8 * 1_020
+    # 16 + 9 x 1,020 bytes fit into 10,000: two batches of four, and one record of the third
+    assert said.count("record 10 could not be written: the disk is full. Free space") == 2
+    assert "records 1 to 9 are whole" in said
+    assert [record.number for record in records(tmp_path)] == list(range(1, 10))
+    assert segments(tmp_path)[0].stat().st_size == 16 + 9 * 1_020
     write(tmp_path, [b"on it goes"])
-    assert len(records(tmp_path)) == 9
+    assert len(records(tmp_path)) == 10
 
 
 def test_foreign_file_is_refused(tmp_path: Path) -> None:

@@ -7,13 +7,17 @@ import itertools
 import random
 import subprocess
 import sys
+import zlib
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
+import zstandard
 
 from ingest.capture import CaptureReader, CaptureRecord, CaptureWriter, RecordKind, segments
-from ingest.capture_packed import PackedReader, pack_segment
+from ingest.capture_format import LINES_MAX
+from ingest.capture_packed import FOOT, INDEX, PackedReader, pack_segment
 from ingest.capture_sessions import captured, expired, pack, remove, verify
 from tickloom.errors import CaptureError
 
@@ -24,13 +28,14 @@ def records(path: Path) -> list[CaptureRecord]:
 
 
 def write(path: Path, count: int = 3_000, seed: int = 1) -> None:
-    """Three segments of 1 MB and some: records of every kind, with times that step back now and then."""
+    """Three segments of 1 MB and some: records of every kind and line, with times that step back."""
     chance = random.Random(seed)
     with CaptureWriter(path, segment_mb=1) as writer:
         for index in range(count):
             payload = bytes(chance.choices(b"abcd\x00", k=chance.choice((0, 40, 2_000))))
             step_back_ns = 5_000_000_000 if index == 100 else 0
-            writer.append(RecordKind(index % 3), 10**18 + index * 1_000 - step_back_ns, payload)
+            times = [10**18 + index * 1_000 - step_back_ns]
+            writer.append_many(RecordKind(index % 3), times, [payload], lines=[index % LINES_MAX])
 
 
 def test_readers_do_not_notice(tmp_path: Path) -> None:
@@ -210,3 +215,58 @@ def test_sessions_are_listed_and_let_go(tmp_path: Path) -> None:
     for one in gone:
         remove(tmp_path / "capture" / one.venue / one.session)
     assert [one.session for one in captured(tmp_path, "XNAS")] == ["20261121.C"]
+
+
+@pytest.mark.parametrize("at", [-1, 0, 2**62, 10**6])
+def test_foot_that_points_nowhere_is_damage(tmp_path: Path, at: int) -> None:
+    """The foot is under no checksum: where it says that the index begins is looked at before it is read."""
+    write(tmp_path, count=20)
+    path = pack_segment(segments(tmp_path)[0]).path
+    raw = path.read_bytes()
+    _, blocks, check, magic = FOOT.unpack(raw[-FOOT.size :])
+    path.write_bytes(raw[: -FOOT.size] + FOOT.pack(at, blocks, check, magic))
+    with pytest.raises(CaptureError, match="its foot is damaged; restore"):
+        PackedReader(path, None)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("offset", -5),
+        ("offset", 2**62),
+        ("packed_bytes", 2**32 - 1),
+        ("plain_bytes", 2**32 - 1),
+        ("plain_bytes", 100),
+        ("first_number", 7),
+    ],
+)
+def test_index_that_cannot_be_is_damage(tmp_path: Path, field: str, value: int) -> None:
+    """Also under a right checksum: an index is not believed with four gigabytes of memory."""
+    write(tmp_path, count=600)
+    path = pack_segment(segments(tmp_path)[0]).path
+    raw = path.read_bytes()
+    at, blocks, _, magic = FOOT.unpack(raw[-FOOT.size :])
+    index = np.frombuffer(raw[at : -FOOT.size], dtype=INDEX).copy()
+    index[field][0] = value
+    foot = FOOT.pack(at, blocks, zlib.crc32(index.tobytes()), magic)
+    path.write_bytes(raw[:at] + index.tobytes() + foot)
+    with pytest.raises(CaptureError, match="damaged; restore"):
+        records(path.parent)
+
+
+def test_frame_that_says_it_is_larger_is_damage(tmp_path: Path) -> None:
+    """The length in a zstd frame is looked at before memory is taken for it."""
+    write(tmp_path, count=20)
+    path = pack_segment(segments(tmp_path)[0]).path
+    with contextlib.closing(PackedReader(path, None)) as reader:
+        entry = reader.index[0]
+    raw = bytearray(path.read_bytes())
+    frame = zstandard.ZstdCompressor(level=3).compress(bytes(int(entry["plain_bytes"]) + 1))
+    at = int(entry["offset"])
+    raw[at : at + 8] = frame[:8]
+    path.write_bytes(raw)
+    with (
+        pytest.raises(CaptureError, match="block 0 is damaged"),
+        contextlib.closing(PackedReader(path, None)) as reader,
+    ):
+        reader.read()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from ingest.capture import CaptureReader, CaptureWriter, RecordKind, session_path
+from ingest.capture_format import ANSWERS
 from ingest.capture_replay import CapturedLines, send_datagrams
 from ingest.capture_sessions import digest, pack
 from ingest.feeds import decoder_for
@@ -63,9 +65,23 @@ def test_every_datagram_in_its_order(data_dir: Path) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listening:
         listening.bind(("127.0.0.1", 0))
         listening.settimeout(10)
-        sent = send_datagrams(path, listening.getsockname(), speed=0)
+        sent = send_datagrams(path, [listening.getsockname()], speed=0)
         came = [listening.recv(65_536) for _ in range(sent)]
     assert came == payloads(path)
+
+
+def test_each_line_to_its_own_address(tmp_path: Path) -> None:
+    """What came on B leaves for B; what has no address of its own, such as an answer, for the first."""
+    with CaptureWriter(tmp_path / "s") as writer:
+        writer.append_many(RecordKind.DATA, [1, 1, 2, 3], [b"a1", b"b1", b"asked", b"c1"], [0, 1, ANSWERS, 2])
+    with contextlib.ExitStack() as stack:
+        listening = [stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in "AB"]
+        for each in listening:
+            each.bind(("127.0.0.1", 0))
+            each.settimeout(10)
+        assert send_datagrams(tmp_path / "s", [each.getsockname() for each in listening], speed=0) == 4
+        assert [listening[0].recv(99) for _ in range(3)] == [b"a1", b"asked", b"c1"]
+        assert listening[1].recv(99) == b"b1"
 
 
 def test_a_stop_ends_it(data_dir: Path) -> None:
@@ -74,14 +90,14 @@ def test_a_stop_ends_it(data_dir: Path) -> None:
     with CaptureWriter(path) as writer:
         writer.append(RecordKind.DATA, 10**19 // 2, b"in years")
     threading.Timer(0.2, stop.set).start()
-    assert send_datagrams(path, ("127.0.0.1", 9), speed=1.0, stop=stop) == len(payloads(path)) - 1
+    assert send_datagrams(path, [("127.0.0.1", 9)], speed=1.0, stop=stop) == len(payloads(path)) - 1
 
 
 def test_bad_address_is_an_error_that_names_the_record(data_dir: Path) -> None:
     """A datagram that the system refuses ends the replay with what to do."""
     path = session_path(data_dir, "XNAS", SESSION)
     with pytest.raises(CaptureError, match=r"record 1 cannot be sent to 127.0.0.1:0 .* another --to"):
-        send_datagrams(path, ("127.0.0.1", 0), speed=0)
+        send_datagrams(path, [("127.0.0.1", 0)], speed=0)
 
 
 def test_lines_of_a_websocket_session(tmp_path: Path) -> None:

@@ -55,6 +55,19 @@ def test_session_that_is_not_there(tmp_path: Path) -> None:
     assert "Traceback" not in errors
 
 
+def test_news_without_usable_sources(tmp_path: Path) -> None:
+    """A mistake among the sources is a sentence that names it, before anything is fetched or captured."""
+    sources = tmp_path / "news.toml"
+    sources.write_text('[[sources]]\nname = "a"\nurl = "ftp://x.example/"\nkind = "rss"\n')
+    where = {"TICKLOOM_NEWS_SOURCES_FILE": str(sources), "TICKLOOM_STACK_DATA_DIR": str(tmp_path)}
+    process = command("news", **where)
+    _, errors = process.communicate()
+    assert process.returncode == 1
+    assert "source 'a': url 'ftp://x.example/'; write one of http, https or file" in errors
+    assert "Traceback" not in errors
+    assert not (tmp_path / "capture").exists()
+
+
 def test_sigterm_without_servers_ends_with_zero(
     tmp_path: Path, free_ports: Callable[[int], list[int]]
 ) -> None:

@@ -12,9 +12,9 @@ from strategies.pairs import frozen
 from strategies.pairs.frozen import PairCalibration, PairSet
 from streaming import derived, tables
 from streaming.tape import Tape
-from tickloom import codec, spread_codec
+from tickloom import codec, news_codec, spread_codec
 from tickloom.errors import CalibrationError, SettingsError
-from tickloom.events import SPREAD_DTYPE
+from tickloom.events import NEWS_DTYPE, SPREAD_DTYPE
 
 
 def test_a_rule_reads_one_topic() -> None:
@@ -25,18 +25,33 @@ def test_a_rule_reads_one_topic() -> None:
         derived.source_topic("XNAS", ["quotes", "spreads"])
 
 
+def test_news_may_be_read_beside_the_market() -> None:
+    """Alone from its own topic; beside the market as a second one; beside what is computed not at all."""
+    assert derived.source_topic("XNAS", ["news"]) == "news"
+    assert derived.news_beside(["news"]) == derived.news_beside(["quotes"]) == ()
+    assert derived.source_topic("XNAS", ["quotes", "news"]) == "ticks.XNAS"
+    assert derived.news_beside(["quotes", "news"]) == ("news",)
+    with pytest.raises(SettingsError, match="spreads reads nothing else"):
+        derived.source_topic("XNAS", ["news", "spreads"])
+
+
 def test_decoder_and_fields_are_those_of_the_topic() -> None:
     """What a job decodes and declares is what is written there."""
     assert derived.decoder(["quotes"]) is codec.decode
     assert derived.decoder(["spreads"]) is spread_codec.decode
     assert set(derived.fields(["spreads"])) == {"spreads"}
+    assert derived.decoder(["news"]) is news_codec.decode
+    assert set(derived.fields(["news"])) == {"news"}
+    assert derived.decoder(["news", "quotes"]) is codec.decode
     assert derived.fields(["trades"]) == codec.EVENT_FIELDS
 
 
-def test_every_field_of_a_spread_is_a_column_of_its_view() -> None:
+def test_every_field_of_a_spread_or_a_story_is_a_column_of_its_view() -> None:
     """Nothing that is computed is out of a rule's sight."""
     _, columns = tables.EVENT_VIEWS["spreads"]
     assert {name for name, _, _ in columns} == set(SPREAD_DTYPE.names or ())
+    _, columns = tables.EVENT_VIEWS["news"]
+    assert {name for name, _, _ in columns} == set(NEWS_DTYPE.names or ())
 
 
 def test_history_computes_the_view_from_stored_events(

@@ -35,6 +35,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "logs": ("tickloom.cli.stack", "logs"),
     "demo": ("tickloom.cli.demo", "demo"),
     "replay": ("tickloom.cli.replay", "replay"),
+    "load": ("tickloom.cli.load", "load"),
     "sql": ("tickloom.cli.storage", "sql"),
     "export": ("tickloom.cli.storage", "export"),
     "exchange": ("tickloom.cli.execution", "exchange"),
@@ -42,6 +43,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "fault": ("tickloom.cli.fault", "fault"),
     "explain": ("tickloom.cli.explain", "explain"),
     "costs": ("tickloom.cli.costs", "costs"),
+    "trust": ("tickloom.cli.trust", "trust"),
 }
 _GROUPS: dict[str, str] = {
     "ingest": "tickloom.cli.ingest",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tickloom.errors import SettingsError
-from tickloom.settings import ItchSettings, StackSettings, SyntheticSettings
+from tickloom.settings import IngestSettings, ItchSettings, NewsSettings, StackSettings, SyntheticSettings
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -145,7 +145,10 @@ def replay(
     speed: Annotated[
         float, typer.Option(min=0, help="Session seconds a real second; 0: as fast as possible.")
     ] = 1.0,
-    to: Annotated[str, typer.Option(help="HOST:PORT of datagrams. Default: where itch listens.")] = "",
+    to: Annotated[
+        str,
+        typer.Option(help="HOST:PORT of datagrams, of each line with commas. Default: where itch listens."),
+    ] = "",
     into_sinks: Annotated[
         bool, typer.Option("--into-sinks", help="Decode here, and write to Kafka and QuestDB; no sockets.")
     ] = False,
@@ -164,7 +167,7 @@ def replay(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     if into_sinks:
-        _into_sinks(path, venue)
+        _into_sinks(path, venue, NewsSettings.load() if feed == "news" else ItchSettings.load())
     elif feed == "itch":
         _over_udp(path, to, speed, stop)
     elif feed == "binance":
@@ -175,18 +178,20 @@ def replay(
 
 def _over_udp(path: Path, to: str, speed: float, stop: threading.Event) -> None:
     from ingest.capture_replay import send_datagrams
+    from ingest.itch.sockets import line_addresses
 
     settings = ItchSettings.load()
-    host, _, port = (to or f"{settings.multicast_group or settings.host}:{settings.port}").rpartition(":")
-    if not host or not port.isdigit():
+    where = to.split(",") if to else [str(line) for line in line_addresses(settings)]
+    targets = [(host, port) for host, _, port in (each.strip().rpartition(":") for each in where)]
+    if not all(host and port.isdigit() for host, port in targets):
         raise SettingsError(f"--to {to!r}: give HOST:PORT, such as 127.0.0.1:26400")
     with _bar("sending") as bar:
         task = bar.add_task(path.name, total=None)
         sent = send_datagrams(
-            path, (host, int(port)), speed=speed, stop=stop,
+            path, [(host, int(port)) for host, port in targets], speed=speed, stop=stop,
             progress=lambda done: bar.update(task, completed=done),
         )  # fmt: skip
-    print(f"{sent:,} datagrams to {host}:{port}")
+    print(f"{sent:,} datagrams to {', '.join(where)}")
 
 
 def _as_venue(path: Path, venue: str, speed: float, stop: threading.Event, log: Any) -> None:
@@ -208,12 +213,12 @@ def _as_venue(path: Path, venue: str, speed: float, stop: threading.Event, log: 
     )  # fmt: skip
 
 
-def _into_sinks(path: Path, venue: str) -> None:
+def _into_sinks(path: Path, venue: str, settings: IngestSettings) -> None:
     from ingest.feeds import decoder_for
     from ingest.pipeline import load_capture
     from tickloom.cli.ingest import sinks_factory
 
-    sinks = sinks_factory(ItchSettings.load(), venue)()
+    sinks = sinks_factory(settings, venue)()
     events = 0
     try:
         with _bar("writing events") as bar:

@@ -22,6 +22,7 @@ from tickloom.settings import (
     ItchSettings,
     KafkaSettings,
     KrakenSettings,
+    NewsSettings,
     OkxSettings,
     QuestDbSettings,
     StackSettings,
@@ -39,7 +40,7 @@ app = typer.Typer(
 
 @app.command()
 def itch() -> None:
-    """Capture and publish ITCH 5.0 in MoldUDP64, until SIGTERM or Ctrl-C."""
+    """Capture and publish ITCH 5.0 in MoldUDP64 or SoupBinTCP, until SIGTERM or Ctrl-C."""
     from ingest.itch.session import run
 
     settings = ItchSettings.load()
@@ -103,14 +104,42 @@ def bybit() -> None:
         run(settings, sinks_factory(settings, settings.venue), stop)
 
 
+@app.command()
+def live(feed: Annotated[str, typer.Argument(help="A feed that declares itself, such as template.")]) -> None:
+    """Capture and publish a feed of a folder of its own (docs/feeds.md), until SIGTERM or Ctrl-C."""
+    from ingest.feeds import live_of
+
+    kind, run = live_of(feed)
+    settings = kind.load()
+    configure_logging(feed)
+    with _stopping() as stop:
+        run(settings, sinks_factory(settings, settings.venue), stop)
+
+
+@app.command()
+def news() -> None:
+    """Capture, score and publish the news of strategies/news.toml, until SIGTERM or Ctrl-C."""
+    from ingest.news.session import run
+
+    settings = NewsSettings.load()
+    configure_logging("news")
+    with _stopping() as stop:
+        run(settings, sinks_factory(settings, settings.venue), stop)
+
+
 @app.command(name="file")
 def load(
     source: Annotated[
-        Path, typer.Argument(help="An ITCH 5.0 file, or a pcap or pcapng of ITCH or IEX; also gzip or zstd.")
+        Path,
+        typer.Argument(
+            help="An ITCH 5.0 file, a pcap or pcapng of ITCH, IEX or MDP 3.0, or Databento's DBN; also gzip "
+            "or zstd."
+        ),
     ],
     day: Annotated[
-        datetime, typer.Option("--date", formats=["%Y-%m-%d"], help="The trading day of the file.")
-    ],
+        datetime | None,
+        typer.Option("--date", formats=["%Y-%m-%d"], help="The trading day of the file; DBN tells its own."),
+    ] = None,
     venue: Annotated[str, typer.Option(help="Venue as in strategies/instruments.toml.")] = "",
     data_dir: Annotated[Path | None, typer.Option(help="Where captures are kept.")] = None,
     publish: Annotated[bool, typer.Option(help="Also write it to Kafka and QuestDB.")] = False,
@@ -122,7 +151,7 @@ def load(
     settings = ItchSettings.load()
     venue = venue or settings.venue
     root = data_dir or StackSettings.load().data_dir
-    loaded = load_file(source, root, venue, day.date())
+    loaded = load_file(source, root, venue, day.date() if day else None)
     if loaded.damage:
         typer.echo(f"{loaded.damage}; what is whole before it was loaded", err=True)
     decoder = decoder_for(venue, loaded.session)
@@ -196,7 +225,16 @@ def sinks_factory(settings: IngestSettings, venue: str) -> SinksFactory:
             QuestDbSink(QuestDbSettings.load(), settings.questdb_flush_ms, settings.questdb_flush_rows_max),
         ]
 
-    return make
+    def make_news() -> list[Any]:
+        from ingest.news.kafka_sink import NewsKafkaSink
+        from storage.news import QuestDbNews
+
+        return [
+            NewsKafkaSink(KafkaSettings.load(), settings, venue),
+            QuestDbNews(QuestDbSettings.load(), settings.questdb_flush_ms),
+        ]
+
+    return make_news if isinstance(settings, NewsSettings) else make
 
 
 def _report(decoder: Any, counts: dict[str, dict[str, int]]) -> dict[str, Any]:

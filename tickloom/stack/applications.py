@@ -127,14 +127,15 @@ def agent(configuration: StackConfiguration) -> Service:
 def itch(configuration: StackConfiguration) -> Service:
     """The ITCH 5.0 ingester."""
     settings = configuration.itch
+    tcp = settings.transport == "soupbintcp"
     return _own(
         ITCH,
         "ingest",
         "itch",
         metrics_port=settings.metrics_port,
         depends_on=(kafka.NAME, questdb.NAME, SCHEMA),
-        ports={f"itch.port {UDP_MARK}": settings.port},
-        address=f"udp {settings.host}:{settings.port}",
+        ports={} if tcp else {f"itch.port {UDP_MARK}": settings.port},
+        address=f"reads {settings.soup_address}" if tcp else f"udp {settings.host}:{settings.port}",
     )
 
 

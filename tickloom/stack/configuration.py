@@ -18,6 +18,7 @@ from tickloom.settings import (
     ItchSettings,
     KafkaSettings,
     KrakenSettings,
+    NewsSettings,
     OkxSettings,
     PairsSettings,
     ProcessSettings,
@@ -46,6 +47,7 @@ class StackConfiguration:
     okx: OkxSettings
     coinbase: CoinbaseSettings
     bybit: BybitSettings
+    news: NewsSettings
     exchange: ExchangeSettings
     execution: ExecutionSettings
     pairs: PairsSettings

@@ -28,7 +28,8 @@ def topic_names() -> list[str]:
         *ExchangeSettings.load().venues,
         *ExecutionSettings.load().venues,
     }
-    ticks = [maker(venue) for venue in sorted(venues) for maker in (topics.ticks, topics.book)]
+    makers = (topics.ticks, topics.book, topics.trust)
+    ticks = [maker(venue) for venue in sorted(venues) for maker in makers]
     spreads = [topics.spreads(venue) for venue in PairsSettings.load().venues]
     return [*ticks, *spreads, topics.SIGNALS, topics.ORDERS, topics.EXECUTIONS, topics.POSITIONS]
 

@@ -60,6 +60,8 @@ class Mdp3Decoder:
     numbers of packets (MsgSeqNum), one of an instrument those of its updates (RptSeq).
     """
 
+    tells_books = True
+
     def __init__(
         self, venue: str, session: str, registry: Registry | None = None, lateness_ns: int = 0
     ) -> None:
@@ -170,7 +172,7 @@ class Mdp3Decoder:
             self._remember()
         elif code == st.RECOVERY or batch.kinds[record] == RecordKind.SNAPSHOT:
             self._recovery(payload)
-        else:
+        elif batch.kinds[record] != RecordKind.CLOCK:
             self._control(payload)
 
     # the sequence of packets

@@ -8,13 +8,14 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from ingest.capture import segments, session_path
+from ingest.capture import session_path
+from ingest.capture_target import OpenWriter, new_capture
 from ingest.feeds import Loaded
 from ingest.pcap import read_pcap
 from ingest.pcap_capture import capture_pcap
 from ingest.sbe.mdp3.packets import Packet, parse
 from tickloom.clock import NS_PER_S
-from tickloom.errors import CaptureError, DecodeError
+from tickloom.errors import DecodeError
 from tickloom.instruments import Registry
 
 
@@ -25,6 +26,7 @@ def load_file(
     day: date,
     registry: Registry | None = None,
     segment_mb: int = 256,
+    open_writer: OpenWriter = new_capture,
 ) -> Loaded:
     """Turn a pcap or pcapng into a capture, session ``YYYYMMDD.FILE``.
 
@@ -40,9 +42,7 @@ def load_file(
         raise DecodeError("MDP 3.0", f"{source} was sent on {sent}, not on {day}; give that date")
     session = f"{day:%Y%m%d}.FILE"
     path = session_path(data_dir, venue, session)
-    if segments(path):
-        raise CaptureError(f"{path} holds a capture already; move it away, or load into another data_dir")
-    packets, foreign, damage = capture_pcap(source, path, segment_mb)
+    packets, foreign, damage = capture_pcap(source, path, segment_mb, open_writer=open_writer)
     return Loaded(path, session, 0, packets, foreign, damage)
 
 

@@ -1,6 +1,7 @@
 """What rules raised live on a day against a replay of the stored day, by day and venue."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 from datetime import date
 from typing import Any
 
@@ -8,15 +9,16 @@ import dagster as dg  # annotations are read at run time: no postponed ones here
 
 from orchestration import results
 from orchestration.defs.partitions import DAY_AND_VENUE, day_and_venue
+from storage.news import with_news
 from storage.reader import QuestDbReader
 from storage.signals import read_signals
 from streaming import rules
-from streaming.live import runs
+from streaming.live import jobs, runs
 from streaming.rules import JOB, Rule
 from streaming.stored import proof
 from streaming.stored.parity import Report
 from tickloom.errors import RuleError
-from tickloom.events import Signal
+from tickloom.events import EventBlock, Signal
 from tickloom.settings import FlinkSettings, KafkaSettings
 
 FOLDER = "parity"
@@ -71,6 +73,12 @@ def _find(name: str, venue: str) -> Rule | None:
     return rule if rule.venue == venue and rule.kind != JOB else None
 
 
+def _events(rule: Rule, reader: QuestDbReader, from_ns: int, to_ns: int) -> Iterable[EventBlock]:
+    """What the rule reads of the stored day."""
+    blocks = reader.read_events(rule.venue, from_ns, to_ns, proof.KINDS)
+    return with_news(blocks, reader, rule.venue, from_ns, to_ns) if jobs.reads_news(rule) else blocks
+
+
 def _prove(name: str, venue: str, day: date, signals: list[Signal], reader: QuestDbReader) -> list[Report]:
     """A report for each set of parameters with which the rule ran."""
     rule = _find(name, venue)
@@ -81,7 +89,7 @@ def _prove(name: str, venue: str, day: date, signals: list[Signal], reader: Ques
         proof.prove(
             rule,
             day,
-            lambda from_ns, to_ns: reader.read_events(venue, from_ns, to_ns, proof.KINDS),
+            lambda from_ns, to_ns: _events(rule, reader, from_ns, to_ns),
             FlinkSettings.load(),
             KafkaSettings.load(),
             live=live,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -121,6 +122,27 @@ def test_rows_are_events(tape: Write) -> None:
         7: 5,
         9: 6,
     }
+
+
+def test_news_rows(tape: Write) -> None:
+    """A story is of the tape's venue; no score is NaN, and its age goes off the time of its event."""
+    first, second = tape(
+        "kind,symbol,time_ms,score,words,headline,source,age_s\n"
+        "news,A,1,-0.5,3,A falls,wire,2\nnews,B,2,,,,,\n"
+    ).block.news
+    assert (first["venue"], first["score"], first["words"], first["headline"], first["source"]) == (
+        b"XNAS",
+        -0.5,
+        3,
+        b"A falls",
+        b"wire",
+    )
+    assert first["ts_event"] - first["published"] == 2_000 * NS_PER_MS
+    assert math.isnan(second["score"])
+    assert (second["words"], second["published"]) == (1, second["ts_event"])
+    for row in ("news,A,1,1.5", "news,,1,0.5", "trade,A,1,0.5"):
+        with pytest.raises(TapeError):
+            tape(f"kind,symbol,time_ms,score\n{row}\n")
 
 
 def test_message_makes_one_of_two_rows(tape: Write) -> None:

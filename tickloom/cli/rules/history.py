@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -86,7 +86,7 @@ def run(
         with TimeProgress(stages, from_ns, min(to_ns, clock.now_ns())) as progress:
             began_ns = clock.monotonic_ns()
             blocks = history.Metered(
-                reader.read_events(rule.venue, from_ns, to_ns, KINDS),
+                rule_events(reader, rule, from_ns, to_ns),
                 lambda at_ns: progress.reached(at_ns, blocks.events),
             )
             found = history.run_on(
@@ -123,6 +123,28 @@ def opened(source: str) -> Iterator[Any]:
             yield reader
     else:
         yield ParquetReader(Path(source))
+
+
+def rule_events(reader: Any, rule: Any, from_ns: int, to_ns: int) -> Iterable[Any]:
+    """Stored events of a rule's venue, with its news where the rule reads them.
+
+    Raises
+    ------
+    SettingsError
+        It reads news, and the events are in Parquet files, which have none.
+    """
+    from storage.news import with_news
+    from storage.reader import QuestDbReader
+    from streaming.live import jobs
+
+    blocks: Iterable[Any] = reader.read_events(rule.venue, from_ns, to_ns, KINDS)
+    if not jobs.reads_news(rule):
+        return blocks
+    if not isinstance(reader, QuestDbReader):
+        raise SettingsError(
+            f"rule {rule.name} reads news, which Parquet files do not have; run it over QuestDB"
+        )
+    return with_news(blocks, reader, rule.venue, from_ns, to_ns)
 
 
 def _range(reader: Any, begin: str | None, end: str | None) -> tuple[int, int]:

@@ -13,7 +13,7 @@ import typer
 from rich.table import Table
 
 from tickloom.cli.rules import Name, Params, app, console, overrides_of
-from tickloom.cli.rules.history import KINDS, QUESTDB, EngineName, Source, opened, time_text
+from tickloom.cli.rules.history import QUESTDB, EngineName, Source, opened, rule_events, time_text
 from tickloom.cli.times import day_of
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _reports(
             report = proof.prove(
                 rule,
                 day,
-                lambda from_ns, to_ns: reader.read_events(rule.venue, from_ns, to_ns, KINDS),
+                lambda from_ns, to_ns: rule_events(reader, rule, from_ns, to_ns),
                 FlinkSettings.load(),
                 KafkaSettings.load(),
                 live=live,

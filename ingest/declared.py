@@ -1,0 +1,54 @@
+"""Feeds that declare themselves: a folder with a ``declaration.py`` is a feed, and nothing else names it.
+
+Such a file is small: it is read by every process that decodes anything, and imports no kernel.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from tickloom.feed_settings import FeedSettings, declare
+from tickloom.settings import FileFeedSettings, IngestSettings
+
+FILE = "declaration.py"
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """A feed that is decoded here.
+
+    Attributes
+    ----------
+    decoder : str
+        Module and class, ``module:name``.
+    settings : type
+        With the lateness and the size of segments.
+    files : str
+        Module and function that turns a file into a capture; empty where no file of the feed is read.
+    session : str
+        Module and function that captures it live, for ``tickloom ingest live``; empty where the feed has a
+        command of its own, or none.
+    """
+
+    decoder: str
+    settings: type[IngestSettings] | type[FileFeedSettings]
+    files: str = ""
+    session: str = ""
+
+
+def declared() -> dict[str, Feed]:
+    """Feeds by name, of the folders beside this file; their settings are known from now on."""
+    here = Path(__file__).parent
+    found: dict[str, Feed] = {}
+    for path in sorted(here.rglob(FILE)):
+        module = ".".join(("ingest", *path.relative_to(here).with_suffix("").parts))
+        feeds: dict[str, Feed] = importlib.import_module(module).FEEDS
+        for name, feed in feeds.items():
+            if name in found:
+                raise ValueError(f"{module}: feed {name!r} is declared twice; give one of them another name")
+            if issubclass(feed.settings, FeedSettings):
+                declare(feed.settings)
+            found[name] = feed
+    return found

@@ -1,0 +1,30 @@
+"""Settings of feeds that declare themselves (``ingest.declared``): sections ``[feeds.NAME]``.
+
+A process that runs no such feed does not know them and lets them be; one that does refuses what is wrong in
+any of them, as :mod:`tickloom.settings` does with all others.
+"""
+
+from __future__ import annotations
+
+from tickloom.settings import DECLARED, FEEDS, IngestSettings, ProcessSettings
+
+
+class FeedSettings(IngestSettings):
+    """Base of the settings of such a feed: ``section`` is ``feeds.NAME``."""
+
+    venue: str
+
+
+def declare(kind: type[ProcessSettings]) -> None:
+    """Make the section of a feed's settings known.
+
+    Raises
+    ------
+    ValueError
+        The section is another feed's, or is no ``feeds.NAME``.
+    """
+    if not kind.section.startswith(f"{FEEDS}.") or DECLARED.get(kind.section, kind) is not kind:
+        raise ValueError(
+            f"section {kind.section!r} of {kind.__name__}: name it {FEEDS}.NAME, a NAME of its own"
+        )
+    DECLARED[kind.section] = kind
