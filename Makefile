@@ -11,7 +11,7 @@ PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.set-up
 ARGS ?=
 
-.PHONY: help setup demo test differential check bench lock clean
+.PHONY: help setup demo test differential fuzz check bench lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 21
@@ -34,6 +34,9 @@ differential: setup ## random rules and tapes through Flink and the compiled mat
 
 model: setup ## random interleavings of all that can happen to an order (ARGS="--steps 100000 --seed 7")
 	@$(PYTHON) -m tests.execution.model $(ARGS)
+
+fuzz: setup ## mutated frames into every decoder (ARGS="--frames 10000000 --seed 7 --decoder itch")
+	@$(PYTHON) -m tests.fuzz $(ARGS)
 
 check: setup ## ruff, ruff format, mypy --strict, import-linter
 	@$(VENV)/bin/ruff check .

@@ -27,10 +27,10 @@ from ingest.feeds import decoder_for
 from ingest.websocket.binance.messages import snapshot_payload
 from ingest.websocket.bybit.decoder import BybitDecoder
 from ingest.websocket.coinbase.decoder import CoinbaseDecoder
-from ingest.websocket.connection import control
 from ingest.websocket.cryptofeed_dump import CryptofeedDump
 from ingest.websocket.decoder import StreamDecoder
 from ingest.websocket.kraken.decoder import KrakenDecoder
+from ingest.websocket.links import control
 from ingest.websocket.okx.decoder import OkxDecoder
 from ingest.websocket.replay import RecordedLines, VenueLine
 from tickloom.errors import SettingsError

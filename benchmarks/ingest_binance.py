@@ -27,9 +27,9 @@ from ingest.synthetic.coins import SyntheticLines
 from ingest.synthetic.parameters import MarketParameters
 from ingest.websocket.binance.decoder import BinanceDecoder, warm_up
 from ingest.websocket.binance.messages import Market, snapshot_payload
-from ingest.websocket.binance.protocol import control
 from ingest.websocket.binance.scan import Scanner
 from ingest.websocket.binance.session import BinanceFeed, has_ended, venue_symbols
+from ingest.websocket.links import control
 from ingest.websocket.replay import LineSource, RecordedLines
 from ingest.websocket.server import VenueThread
 from tickloom.clock import SystemClock
