@@ -16,11 +16,11 @@ from ingest.dbn import records as r
 from ingest.dbn import state as st
 from ingest.dbn.books import clear_rows, is_clear, must_grow, on_mbo, on_mbp
 from ingest.dbn.events import Event, put_gap
-from ingest.itch.unowned import unowned
 from ingest.itch.wire import little16 as le16
 from ingest.itch.wire import little32 as le32
 from ingest.itch.wire import little64 as le64
 from ingest.levels import LevelArrays
+from tickloom.unowned import unowned
 
 ROWS_OF_A_RECORD = 4 * r.LEVELS + 2  # of any one output, unless a book is cleared
 TIME_MAX = 4_102_444_800_000_000_000  # 2100-01-01, ns: no event is later

@@ -14,10 +14,10 @@ from ingest.iex import iextp as tp
 from ingest.iex import state as st
 from ingest.iex.handlers import SYMBOL_AT, le16, le32, le64
 from ingest.iex.messages import LAYOUTS, LENGTH_BYTES, LENGTHS
-from ingest.itch.unowned import unowned
 from ingest.levels import LevelArrays, pool_full
 from tickloom.clock import NS_PER_S
 from tickloom.events import SEQ_PER_DAY
+from tickloom.unowned import unowned
 
 RESTART_NS = NS_PER_S  # a heartbeat that is this much later and behind is no straggler of the other line
 OFFSETS_REFUSED_MAX = 8  # in a row; then it is the offsets that are wrong, and they are believed no more

@@ -19,10 +19,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ingest.itch.messages import LAYOUTS, LENGTH_BYTES, LENGTHS, Field
-from ingest.itch.unowned import unowned
 from ingest.itch.wire import load16, load32, load64, text8, text16, text32, text64
 from ingest.pcap import open_plain
 from tickloom.errors import DecodeError
+from tickloom.unowned import unowned
 
 BATCH_BYTES = 2 << 20  # about 65,000 messages, whose columns stay in a cache until they are used
 FRAME_BYTES_MAX = LENGTH_BYTES + 0xFFFF

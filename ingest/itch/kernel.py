@@ -14,9 +14,9 @@ from ingest.itch import state as st
 from ingest.itch.book import BookArrays, levels_full, orders_full
 from ingest.itch.messages import LAYOUTS, LENGTHS
 from ingest.itch.moldudp64 import END_OF_SESSION, HEAD_BYTES, SESSION_BYTES
-from ingest.itch.unowned import unowned
 from ingest.itch.wire import load16, load48, load64
 from tickloom.events import SEQ_PER_DAY
+from tickloom.unowned import unowned
 
 TIMESTAMP_MAX = 90_000 * 10**9  # 25 hours, for the day that has them: later is no time of that day
 _LOCATE, _TIME = LAYOUTS["S"].offsets["stock_locate"], LAYOUTS["S"].offsets["timestamp"]

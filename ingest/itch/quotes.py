@@ -25,8 +25,8 @@ from ingest.itch.columns import BATCH_BYTES, FRAME_BYTES, ROWS, Framed, frame, f
 from ingest.itch.kernel import TIMESTAMP_MAX
 from ingest.itch.messages import LAYOUTS, LENGTH_BYTES
 from ingest.itch.orders import fetch_order, fetch_page
-from ingest.itch.unowned import unowned
 from ingest.itch.wire import load16, load48, load64
+from tickloom.unowned import unowned
 
 AHEAD = 32  # messages whose orders are asked for at once
 _LEFT_OUT = len(LAYOUTS)  # row of a message that is not of its type's length, or of no type

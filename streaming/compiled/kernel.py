@@ -12,7 +12,7 @@ from streaming.compiled import emit
 from streaming.compiled.aggregates import accumulate, finish
 from streaming.compiled.columns import EVENT_TIME, Texts
 from streaming.compiled.emit import ALWAYS, Value
-from streaming.compiled.loop import HEAD, RUN
+from streaming.compiled.loop import ANEW, ARRAYS, HEAD, IN_PLACE, RUN
 from streaming.compiled.plan import Plan
 from streaming.compiled.slots import COUNT, ELEMENT, START, START_TIME, Slots, allocate
 from streaming.compiled.tree import Aggregate, Column, Kind, Literal, Navigation, Node, Parameter, walk
@@ -46,6 +46,7 @@ class Writer:
             [f"c_{one.name}" for one in columns] + [f"n_{one.name}" for one in columns if one.nullable]
         )
         self.row = f"i, PF, PI, {self.columns}"
+        self.in_place = not _forks(plan.elements)
         self._tests()  # shows which slots are read at all
         self.slots.keep_read()
 
@@ -159,26 +160,32 @@ class Writer:
     def _take(self, k: int) -> str:
         """The record of ``p`` with row ``i`` taken as variable k, written to ``m``."""
         variable = self.plan.elements[k].variable
-        lines = [f"for s in range({self.slots.ints}):", "    I[m, s] = I[p, s]"]
-        if self.slots.floats:
-            lines += [f"for s in range({self.slots.floats}):", "    F[m, s] = F[p, s]"]
+        values, stores = [], []
         for key, (array, column) in self.slots.places.items():
-            target = f"{array}[m, {column}]"
-            if key == ("skip",):
-                if self.slots.skip_to == variable:
-                    first = (
-                        f"if {self.slots.place('count', variable)} == 0:\n        "
-                        if self.plan.skip.mode == "first"
-                        else ""
-                    )
-                    lines.append(f"{first}{target} = ordinal")
-            elif key[1] == variable:
-                lines += self._update(key, target)
-        return _function(f"take_{k}", f"I, F, p, m, ordinal, {self.row}", lines)
+            if key == ("skip",) and self.slots.skip_to == variable:
+                source = "ordinal"
+                if self.plan.skip.mode == "first":
+                    source += f" if {self.slots.place('count', variable)} == 0 else {array}[p, {column}]"
+            elif key[1:2] == (variable,):
+                source = self._update(key, f"{array}[p, {column}]")
+            else:
+                continue
+            values.append(f"v_{len(values)} = {source}")  # all are read before any is written: p may be m
+            stores.append(f"{array}[m, {column}] = v_{len(stores)}")
+        lines = [
+            *values,
+            "if m != p:",
+            f"    for s in range({self.slots.ints}):",
+            "        I[m, s] = I[p, s]",
+        ]
+        if self.slots.floats:
+            lines += [f"    for s in range({self.slots.floats}):", "        F[m, s] = F[p, s]"]
+        return _function(f"take_{k}", f"I, F, p, m, ordinal, {self.row}", [*lines, *stores])
 
-    def _update(self, key: tuple[object, ...], target: str) -> list[str]:
+    def _update(self, key: tuple[object, ...], before: str) -> str:
+        """What a slot of the variable that takes row ``i`` holds then, and held ``before``."""
         if key[0] == "count":
-            return [f"{target} += 1"]
+            return f"{before} + 1"
         if key[0] == "aggregate":
             _, _, argument, part = key
             assert not isinstance(argument, str | int)
@@ -189,18 +196,17 @@ class Writer:
                 if ("aggregate", key[1], argument, name) in self.slots.places
             }
             sources = {name: f"{array}[p, {column}]" for name, (array, column) in stored.items()}
-            return [f"{target} = {accumulate(str(part), sources, read, False)}"]
+            return accumulate(str(part), sources, read, False)
         mode, variable, name, offset, *null = key
         column = self.slots.columns[str(name)]
         current = self._column(column)
         source = f"(1 if {current.null} else 0)" if null else current.source
         if mode == "first":
-            count = self.slots.place("count", variable)
-            return [f"if {count} == {offset}:\n        {target} = {source}"]
+            return f"{source} if {self.slots.place('count', variable)} == {offset} else {before}"
         if offset == 0:
-            return [f"{target} = {source}"]
+            return source
         assert isinstance(offset, int)
-        return [f"{target} = {self.slots.place(mode, variable, name, offset - 1, *null)}"]
+        return self.slots.place(mode, variable, name, offset - 1, *null)
 
     def _outcome(self) -> str:
         """The result of a match that row ``i`` ends, as the last variable, written to place ``q``."""
@@ -273,14 +279,19 @@ class Writer:
         begins = _first_elements(self.plan.elements)
         start = "\n".join(self._step(k, blank=True) for k in range(begins))
         unknown = " = ".join(f"held_{k}" for k in range(len(self.plan.elements))) + " = -1"
-        within = self._within()
+        around = IN_PLACE if self.in_place else ANEW
         return RUN.format(
             columns=self.columns,
-            within=within,
+            unowned="\n".join(
+                f"    {name} = unowned({name})" for name in f"{ARRAYS}, {self.columns}".split(", ")
+            ),
+            within=self._within(),
             unknown=unknown,
+            before=_indent(around["before"].format(most=len(self.plan.elements) + 1), 12),
             steps=_indent(steps, 16),
+            behind=_indent(around["behind"], 16),
             start=_indent(start, 12),
-            most=len(self.plan.elements) + 1,
+            after=_indent(around["after"], 12),
             rest=COUNT,
             element=ELEMENT,
         )
@@ -304,17 +315,20 @@ class Writer:
                 f"            held_{k - 1} = {self._test(k - 1, blank)}",
                 f"        free = held_{k - 1} == 0",
             ]
-        lines += [
-            "    if free:",
-            f"        if held_{k} < 0:",
-            f"            held_{k} = {self._test(k, blank)}",
-            f"        if held_{k} == 1:",
-        ]
-        lines += [f"            {line}" for line in self._advance(k, blank)]
-        can_leave = _may_leave(element)
-        if can_leave and k + 1 < len(elements):
+        can_leave = _may_leave(element) if k + 1 < len(elements) else ""
+        both = self.in_place and can_leave and not is_greedy(element)
+        if both:  # the match may end here and go on here; what ends must see the record as it was
+            ends = [f"        {line}" for line in self._try(k + 1, blank)]
+            lines += [f"    if free and ({can_leave}):", *ends]
+        lines += ["    if free:", *[f"        {line}" for line in self._try(k, blank)]]
+        if can_leave and not both:
             lines += [f"    if free and ({can_leave}):", f"        at = {k + 1}", "        j = 0"]
         return "\n".join(lines)
+
+    def _try(self, k: int, blank: bool) -> list[str]:
+        """Take row ``i`` as variable k, if it may be taken."""
+        lines = [f"if held_{k} < 0:", f"    held_{k} = {self._test(k, blank)}", f"if held_{k} == 1:"]
+        return [*lines, *[f"    {line}" for line in self._advance(k, blank)]]
 
     def _test(self, k: int, blank: bool) -> str:
         if blank:
@@ -410,6 +424,17 @@ def _may_leave(element: Element) -> str:
     if element.count_max is None or needed < element.count_max:
         tests.append(f"j >= {needed}")
     return " or ".join(tests)
+
+
+def _forks(elements: list[Element]) -> bool:
+    """Whether a row may make two partial matches of one: it is taken, and it is left to a variable behind."""
+    last = len(elements) - 1
+    return any(
+        bool(_may_leave(element))
+        and not is_greedy(element)
+        and not (k + 1 == last and elements[last].count_max == 1)
+        for k, element in enumerate(elements[:last])
+    )
 
 
 def _first_elements(elements: list[Element]) -> int:

@@ -27,8 +27,8 @@ from tests.differential.shrink import ATTEMPTS_MAX, Case, shrink
 from tests.differential.strategies import Group
 
 RULES_OF_JOB = 40
-TAPES_OF_GROUP = 6
-CASES = 2_400
+TAPES_OF_GROUP = 8
+CASES = 2_240
 PROCESSES = 2
 SHRUNKEN_MAX = 3
 

@@ -13,7 +13,6 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ingest.itch.unowned import unowned
 from ingest.sbe.mdp3 import state as st
 from ingest.sbe.mdp3.entries import Times, end_event, entry
 from ingest.sbe.mdp3.packets import (
@@ -28,6 +27,7 @@ from ingest.sbe.mdp3.packets import (
 from ingest.sbe.mdp3.schema import group_of, root_layout
 from ingest.sbe.mdp3.templates import BOOK, HEARTBEAT, SCHEMA_ID
 from tickloom.clock import NS_PER_MS, NS_PER_S
+from tickloom.unowned import unowned
 
 GAP_WAIT_NS = 50 * NS_PER_MS  # the other line is microseconds behind; after this nobody has the packet
 RESTART_NS = NS_PER_S  # a lower number that was sent this much later is no late copy but a new sequence
