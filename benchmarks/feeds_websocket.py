@@ -4,9 +4,9 @@ python benchmarks/feeds_websocket.py [runs]
 
 Plays cryptofeed's recordings of ../shared/data/cryptofeed, and of Binance those of
 ../shared/data/binance_raw; a venue without its recording is left out, and says so. A recording is repeated
-until there are MESSAGES_MIN messages (each time by a fresh decoder that begins with the venue's snapshots).
-``parse`` makes Python objects of each message and lets them fall: orjson where it is installed, else
-msgspec. CPU time, best of the runs, of the same process.
+until there are MESSAGES_MIN messages, each time by a fresh decoder, made before the clock starts, that begins
+with the venue's snapshots. ``parse`` makes Python objects of each message and lets them fall: orjson where
+it is installed, else msgspec. CPU time, best of the runs, of the same process.
 """
 
 from __future__ import annotations
@@ -77,9 +77,8 @@ def batches_of(lines: list[VenueLine]) -> list[CaptureBatch]:
     ]
 
 
-def decode_all(make: Callable[[], Decoder], batches: list[CaptureBatch], times: int) -> None:
-    for _ in range(times):
-        decoder = make()
+def decode_all(decoders: list[Decoder], batches: list[CaptureBatch]) -> None:
+    for decoder in decoders:
         for batch in batches:
             decoder.decode(batch)
 
@@ -90,13 +89,14 @@ def parse_all(parse: Callable[[bytes], object], payloads: list[bytes], times: in
             parse(payload)
 
 
-def cpu_s(work: Callable[[], object], runs: int) -> float:
-    """CPU seconds of the best of ``runs`` runs behind a first one."""
-    work()
+def cpu_s(work: Callable[..., object], runs: int, prepare: Callable[[], tuple[Any, ...]] = tuple) -> float:
+    """CPU seconds of the best of ``runs`` runs behind a first one, each of what ``prepare`` has made."""
+    work(*prepare())
     best = float("inf")
     for _ in range(runs):
+        given = prepare()
         began = time.process_time()
-        work()
+        work(*given)
         best = min(best, time.process_time() - began)
     return best
 
@@ -137,7 +137,7 @@ def measure(venue: str, lines: list[VenueLine], runs: int, registry: Registry) -
         ways.append(("no_books", lambda: make(venue, SESSION, registry=registry, books=False)))
     for way, build in ways:
         checked(build, batches) if way == "books" else None
-        spent_s = cpu_s(lambda build=build: decode_all(build, batches, times), runs)  # type: ignore[misc]
+        spent_s = cpu_s(decode_all, runs, lambda build=build: ([build() for _ in range(times)], batches))  # type: ignore[misc]
         report(venue, way, messages / spent_s, runs, ratio=round(plain_s / spent_s, 2), baseline=name)
 
 

@@ -11,6 +11,7 @@ have one, joined by colons, numbers as sent, which is without trailing zeros; a 
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -26,11 +27,15 @@ class Checksum(IntEnum):
 
 
 KRAKEN_LEVELS, OKX_LEVELS = 10, 25
-#: Text of a top at most: levels, sides, two numbers of up to 20 digits with point and colon.
-TEXT_BYTES_MAX = OKX_LEVELS * 2 * 2 * 22
+#: A number's text, of 19 digits and a point at most, ends so many bytes; its length is in the first of them.
+NUMBER_BYTES = 24
+#: Text of a top at most: levels, sides, two numbers, and room before them.
+TEXT_BYTES_MAX = OKX_LEVELS * 2 * 2 * NUMBER_BYTES + NUMBER_BYTES
+KEPT_BITS = 12  # of how many numbers the text is kept; their places, 100 kB, stay in a core's own cache
 
 _KRAKEN = int(Checksum.KRAKEN)
 _POINT, _COLON = ord("."), ord(":")
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def _tables() -> NDArray[np.uint32]:
@@ -46,6 +51,29 @@ def _tables() -> NDArray[np.uint32]:
 
 
 CRC_TABLES = _tables()
+
+
+class Scratch(NamedTuple):
+    """What a checksum is computed with. Of one session: both rules write numbers differently.
+
+    text: uint8 (TEXT_BYTES_MAX); numbers: int64, whose texts are kept (0: none), by a hash; kept: uint8,
+    NUMBER_BYTES of each; tables: ``CRC_TABLES``.
+    """
+
+    text: NDArray[np.uint8]
+    numbers: NDArray[np.int64]
+    kept: NDArray[np.uint8]
+    tables: NDArray[np.uint32]
+
+
+def make_scratch() -> Scratch:
+    """Nothing is known yet."""
+    return Scratch(
+        np.zeros(TEXT_BYTES_MAX, dtype=np.uint8),
+        np.zeros(1 << KEPT_BITS, dtype=np.int64),
+        np.zeros(NUMBER_BYTES << KEPT_BITS, dtype=np.uint8),
+        CRC_TABLES,
+    )
 
 
 # Numbers come out of a division last digit first, so the text is written from its end to its beginning.
@@ -69,16 +97,6 @@ def _put_integer(text, at, value):  # type: ignore[no-untyped-def]
         at -= 1
         text[at] = 48 + value
     return at
-
-
-@njit(cache=True, nogil=True)
-def _put_units(text, at, nanos, decimals):  # type: ignore[no-untyped-def]
-    """A number in units of its last decimal before ``at``; where it begins."""
-    for _ in range(decimals, 9):
-        nanos //= 10
-    for _ in range(9, decimals):  # zeros behind the ninth decimal
-        nanos *= 10
-    return _put_integer(text, at, nanos)
 
 
 @njit(cache=True, nogil=True)
@@ -111,22 +129,48 @@ def _put_shortest(text, at, nanos):  # type: ignore[no-untyped-def]
     return _put_integer(text, at, whole)
 
 
+@njit(cache=True, nogil=True, inline="always")
+def _put(scratch, at, number, shortest):  # type: ignore[no-untyped-def]
+    """A positive number before ``at``: in nanos and ``shortest``, or an integer; where it begins."""
+    place = np.int64((np.uint64(number) * _GOLDEN) >> np.uint64(64 - KEPT_BITS))
+    begin, end = place * NUMBER_BYTES, (place + 1) * NUMBER_BYTES
+    if scratch.numbers[place] != number:
+        kept = scratch.kept
+        first = _put_shortest(kept, end, number) if shortest else _put_integer(kept, end, number)
+        kept[begin] = end - first
+        scratch.numbers[place] = number
+    for i in range(NUMBER_BYTES):  # also what is before the number, where others will write
+        scratch.text[at - NUMBER_BYTES + i] = scratch.kept[begin + i]
+    return at - scratch.kept[begin]
+
+
 @njit(cache=True, nogil=True)
-def _kraken_text(keys, sizes, counts, price_decimals, size_decimals, text):  # type: ignore[no-untyped-def]
-    """Where the text of the top begins in ``text``, whose end it fills."""
-    at = text.size
+def _units(nanos, decimals):  # type: ignore[no-untyped-def]
+    """A number in units of its last decimal."""
+    for _ in range(decimals, 9):
+        nanos //= 10
+    for _ in range(9, decimals):  # zeros behind the ninth decimal
+        nanos *= 10
+    return nanos
+
+
+@njit(cache=True, nogil=True)
+def _kraken_text(keys, sizes, counts, price_decimals, size_decimals, scratch):  # type: ignore[no-untyped-def]
+    """Where the text of the top begins in ``scratch.text``, whose end it fills."""
+    at = scratch.text.size
     for row in range(2):  # from the end: bids, then asks, of each the worst level first
         count = counts[row]
         sign = 1 if row == 0 else -1
         for i in range(max(0, count - KRAKEN_LEVELS), count):
-            at = _put_units(text, at, sizes[row, i], size_decimals)
-            at = _put_units(text, at, sign * keys[row, i], price_decimals)
+            at = _put(scratch, at, _units(sizes[row, i], size_decimals), False)
+            at = _put(scratch, at, _units(sign * keys[row, i], price_decimals), False)
     return at
 
 
 @njit(cache=True, nogil=True)
-def _okx_text(keys, sizes, counts, text):  # type: ignore[no-untyped-def]
-    """Where the text of the top begins in ``text``, whose end it fills."""
+def _okx_text(keys, sizes, counts, scratch):  # type: ignore[no-untyped-def]
+    """Where the text of the top begins in ``scratch.text``, whose end it fills."""
+    text = scratch.text
     at = text.size
     for i in range(min(max(counts[0], counts[1]), OKX_LEVELS) - 1, -1, -1):
         for row in (1, 0):
@@ -135,9 +179,9 @@ def _okx_text(keys, sizes, counts, text):  # type: ignore[no-untyped-def]
                     at -= 1
                     text[at] = _COLON
                 level = counts[row] - 1 - i
-                at = _put_shortest(text, at, sizes[row, level]) - 1
+                at = _put(scratch, at, sizes[row, level], True) - 1
                 text[at] = _COLON
-                at = _put_shortest(text, at, keys[row, level] if row == 0 else -keys[row, level])
+                at = _put(scratch, at, keys[row, level] if row == 0 else -keys[row, level], True)
     return at
 
 
@@ -171,14 +215,14 @@ def crc32(text, at, tables):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def top_checksum(rule, keys, sizes, counts, price_decimals, size_decimals, text, tables):  # type: ignore[no-untyped-def]
+def top_checksum(rule, keys, sizes, counts, price_decimals, size_decimals, scratch):  # type: ignore[no-untyped-def]
     """CRC-32, unsigned, of the top of one instrument's book (arrays of ``LevelBooks``).
 
-    price_decimals, size_decimals: with which the venue writes the instrument (Kraken's rule); text: uint8
-    scratch of ``TEXT_BYTES_MAX``; tables: ``CRC_TABLES``.
+    price_decimals, size_decimals: with which the venue writes the instrument (Kraken's rule); scratch: of
+    :func:`make_scratch`, the same one for one rule.
     """
     if rule == _KRAKEN:
-        at = _kraken_text(keys, sizes, counts, price_decimals, size_decimals, text)
+        at = _kraken_text(keys, sizes, counts, price_decimals, size_decimals, scratch)
     else:
-        at = _okx_text(keys, sizes, counts, text)
-    return crc32(text, at, tables)
+        at = _okx_text(keys, sizes, counts, scratch)
+    return crc32(scratch.text, at, scratch.tables)

@@ -27,7 +27,7 @@ from ingest.capture import CaptureBatch, RecordKind
 from ingest.feeds import session_date
 from ingest.websocket import streamed as pas
 from ingest.websocket.book import LevelBooks, fill_top, is_crossed
-from ingest.websocket.checksum import CRC_TABLES, Checksum, top_checksum
+from ingest.websocket.checksum import Checksum, top_checksum
 from ingest.websocket.links import Links
 from ingest.websocket.message import (
     CHECKSUM,
@@ -217,7 +217,7 @@ class StreamDecoder:
         at, why, after = pas.advance(
             record, scanned.rows, scanned.price, scanned.size, scanned.side, scanned.ts, scanned.trade_id,
             batch.ts_recv, base, self._symbol, self._wire.chained_trades, int(self._wire.checksum),
-            self._books_kept, state.text, CRC_TABLES, state.instruments, state.feed,
+            self._books_kept, state.scratch, state.instruments, state.feed,
             books.keys, books.sizes, books.counts, state.counts,
             output.trades, output.quotes, output.deltas, output.filled,
         )  # fmt: skip
@@ -294,7 +294,7 @@ class StreamDecoder:
         if self._wire.checksum and row[HAS_CHECKSUM]:
             found = top_checksum(
                 int(self._wire.checksum), books.keys[which], books.sizes[which], books.counts[which],
-                mine[pas.PRICE_PLACES], mine[pas.SIZE_PLACES], state.text, CRC_TABLES,
+                mine[pas.PRICE_PLACES], mine[pas.SIZE_PLACES], state.scratch,
             )  # fmt: skip
             if found != row[CHECKSUM]:
                 return Stop.CHECKSUM

@@ -23,7 +23,7 @@ from ingest.capture import CaptureBatch, CaptureWriter, RecordKind
 from ingest.feeds import decoder_for
 from ingest.pipeline import SinksFactory
 from ingest.websocket.book import LevelBooks
-from ingest.websocket.checksum import CRC_TABLES, Checksum, top_checksum
+from ingest.websocket.checksum import Checksum, top_checksum
 from ingest.websocket.connection import ResubscribePlanner
 from ingest.websocket.decoder import StreamDecoder
 from ingest.websocket.feed import CHECK_S, Link, WebsocketFeed, links_of, run_session, venue_symbols
@@ -132,8 +132,7 @@ def warm_up(venue: str, registry: Registry | None = None) -> None:
         books.counts[0],
         one[0],
         one[0],
-        state.text,
-        CRC_TABLES,
+        state.scratch,
     )
 
 

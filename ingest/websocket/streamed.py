@@ -18,7 +18,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ingest.websocket.book import LEVELS_MAX, LevelBooks, fill_top, is_crossed, may_repeat, set_level
-from ingest.websocket.checksum import TEXT_BYTES_MAX, top_checksum
+from ingest.websocket.checksum import Scratch, make_scratch, top_checksum
 from ingest.websocket.message import (
     CHECKSUM,
     ENTRY_HIGH,
@@ -36,6 +36,7 @@ from ingest.websocket.message import (
 )
 from ingest.websocket.numbers import SEQS_PER_RECORD
 from ingest.websocket.output import CLOCK, DELTAS_OUT, FIRST_CLOCK, QUOTES_OUT, TRADES_OUT
+from tickloom.unowned import unowned
 
 
 class Stop(IntEnum):
@@ -81,7 +82,7 @@ class FeedState:
         self.instruments[:, [BOOK_ID, TRADE_ID]] = -1
         self.feed: NDArray[np.int64] = np.zeros(3, dtype=np.int64)
         self.counts: NDArray[np.int64] = np.zeros(len(COUNTER_NAMES), dtype=np.int64)
-        self.text: NDArray[np.uint8] = np.zeros(TEXT_BYTES_MAX, dtype=np.uint8)
+        self.scratch = make_scratch()
         self.books = LevelBooks(instruments)
 
 
@@ -146,7 +147,7 @@ def _cut(  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def _update(  # type: ignore[no-untyped-def]
     message, state, keys, sizes, counts, price, size, side, ts_recv, seq, symbol, deltas, out, counters,
-    rule, text, table, top
+    rule, scratch, top
 ):  # fmt: skip
     """One update of a synced book: why the pass must stop, DONE where it need not."""
     last, final = state[BOOK_ID], message[FINAL_ID]
@@ -166,7 +167,7 @@ def _update(  # type: ignore[no-untyped-def]
     if message[ENTRY_HIGH] > message[ENTRY_LOW]:
         state[PRICE_PLACES], state[SIZE_PLACES] = message[PRICE_DECIMALS], message[SIZE_DECIMALS]
     if rule and message[HAS_CHECKSUM]:
-        found = top_checksum(rule, keys, sizes, counts, state[PRICE_PLACES], state[SIZE_PLACES], text, table)
+        found = top_checksum(rule, keys, sizes, counts, state[PRICE_PLACES], state[SIZE_PLACES], scratch)
         if found != message[CHECKSUM]:
             return _CHECKSUM
         counters[CHECKSUMS_EQUAL] += 1
@@ -207,7 +208,7 @@ def _put_quote(message, clock, ts_recv, seq, symbol, quotes, out, counters):  # 
 @njit(cache=True, nogil=True)
 def advance(  # type: ignore[no-untyped-def]
     start, rows, price, size, side, ts, trade_id, ts_recv, base, symbols, chained_trades, rule, books_kept,
-    text, table, instruments, feed, keys, sizes, counts, counters, trades, quotes, deltas, out
+    scratch, instruments, feed, keys, sizes, counts, counters, trades, quotes, deltas, out
 ):  # fmt: skip
     """Take records from ``start`` on: (record at which it stopped, Stop, record to go on with).
 
@@ -216,6 +217,14 @@ def advance(  # type: ignore[no-untyped-def]
     books_kept: false leaves the books alone (how fast is it without?); then the arrays of
     :class:`FeedState`; then the columns to fill and how far they are filled.
     """
+    rows, price, size, side = unowned(rows), unowned(price), unowned(size), unowned(side)
+    ts, trade_id, ts_recv, symbols = unowned(ts), unowned(trade_id), unowned(ts_recv), unowned(symbols)
+    instruments, feed, counters, out = unowned(instruments), unowned(feed), unowned(counters), unowned(out)
+    keys, sizes, counts = unowned(keys), unowned(sizes), unowned(counts)
+    trades, quotes, deltas = unowned(trades), unowned(quotes), unowned(deltas)
+    scratch = Scratch(
+        unowned(scratch.text), unowned(scratch.numbers), unowned(scratch.kept), unowned(scratch.tables)
+    )
     top = np.empty(4, dtype=np.int64)
     for i in range(start, rows.shape[0]):
         message = rows[i]
@@ -249,7 +258,7 @@ def advance(  # type: ignore[no-untyped-def]
                 _put_levels(message, price, size, side, ts_recv[i], seq, symbols[which], deltas, out)
         else:
             why = _update(message, state, keys[which], sizes[which], counts[which], price, size, side,
-                          ts_recv[i], seq, symbols[which], deltas, out, counters, rule, text, table,
+                          ts_recv[i], seq, symbols[which], deltas, out, counters, rule, scratch,
                           top)  # fmt: skip
             if why != _DONE:
                 return i, why, i if why == _ROOM else i + 1

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ingest.capture import CaptureBatch
 from ingest.feeds import decoder_for
 from ingest.websocket.book import LevelBooks
-from ingest.websocket.checksum import CRC_TABLES, TEXT_BYTES_MAX, Checksum, crc32, top_checksum
+from ingest.websocket.checksum import CRC_TABLES, Checksum, crc32, make_scratch, top_checksum
 from ingest.websocket.decoder import StreamDecoder, Wire
 from ingest.websocket.message import ENTRY_HIGH, ENTRY_LOW, KIND, Kind, Message, Scanned
 from ingest.websocket.template import compile_templates
@@ -179,9 +179,8 @@ def book_of(bids: list[tuple[int, int]], asks: list[tuple[int, int]]) -> LevelBo
 
 
 def checksum(rule: Checksum, books: LevelBooks, places: tuple[int, int]) -> int:
-    text = np.zeros(TEXT_BYTES_MAX, dtype=np.uint8)
     arrays = books.keys[0], books.sizes[0], books.counts[0]
-    found: int = top_checksum(int(rule), *arrays, np.int64(places[0]), np.int64(places[1]), text, CRC_TABLES)
+    found: int = top_checksum(int(rule), *arrays, np.int64(places[0]), np.int64(places[1]), make_scratch())
     return found
 
 
