@@ -317,7 +317,8 @@ class Writer:
             ]
         can_leave = _may_leave(element) if k + 1 < len(elements) else ""
         both = self.in_place and can_leave and not is_greedy(element)
-        if both:  # the match may end here and go on here; what ends must see the record as it was
+        # the match may end here and go on here; what ends must see the record as it was
+        if both and (not blank or element.count_min == 0):
             ends = [f"        {line}" for line in self._try(k + 1, blank)]
             lines += [f"    if free and ({can_leave}):", *ends]
         lines += ["    if free:", *[f"        {line}" for line in self._try(k, blank)]]
