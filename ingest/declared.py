@@ -9,8 +9,8 @@ import importlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from tickloom.feed_settings import FeedSettings, declare
 from tickloom.settings import FileFeedSettings, IngestSettings
+from tickloom.settings.feeds import FeedSettings, declare
 
 FILE = "declaration.py"
 

@@ -18,7 +18,6 @@ from ingest.declared import Feed, declared
 from ingest.decoder import Decoder
 from tickloom.clock import NS_PER_MS
 from tickloom.errors import DecodeError, SettingsError
-from tickloom.feed_settings import FeedSettings
 from tickloom.instruments import Registry
 from tickloom.settings import (
     BinanceSettings,
@@ -32,6 +31,7 @@ from tickloom.settings import (
     NewsSettings,
     OkxSettings,
 )
+from tickloom.settings.feeds import FeedSettings
 
 
 @dataclass(frozen=True, slots=True)

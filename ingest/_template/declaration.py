@@ -7,8 +7,8 @@ from typing import ClassVar
 from pydantic import Field
 
 from ingest.declared import Feed
-from tickloom.feed_settings import FeedSettings
 from tickloom.settings import Port
+from tickloom.settings.feeds import FeedSettings
 
 
 class TemplateSettings(FeedSettings):

@@ -17,9 +17,9 @@ from ingest._template.decoder import TemplateDecoder
 from ingest.feeds import FEEDS, decoder_for, live_of
 from tickloom.cli.ingest import app
 from tickloom.errors import SettingsError
-from tickloom.feed_settings import FeedSettings, declare
 from tickloom.instruments import Registry, Venue
 from tickloom.settings import KafkaSettings
+from tickloom.settings.feeds import FeedSettings, declare
 
 
 @pytest.fixture

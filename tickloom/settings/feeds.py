@@ -6,7 +6,8 @@ any of them, as :mod:`tickloom.settings` does with all others.
 
 from __future__ import annotations
 
-from tickloom.settings import DECLARED, FEEDS, IngestSettings, ProcessSettings
+from tickloom.settings.base import DECLARED, FEEDS, ProcessSettings
+from tickloom.settings.ingest import IngestSettings
 
 
 class FeedSettings(IngestSettings):
