@@ -24,7 +24,7 @@ def _view(_typing_context, array):  # type: ignore[no-untyped-def]
     return array(array), codegen
 
 
-def unowned(array):  # type: ignore[no-untyped-def]
+def unowned(array: Any) -> Any:
     """The same array, owning nothing. Only for use while a caller holds the original."""
     return array  # what plain Python sees of it
 

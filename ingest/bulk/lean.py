@@ -255,7 +255,7 @@ class NationalBest:
         before = np.concatenate([self._told, whole])
         self._told = before[-1:]
         changed = (before[1:] != before[:-1]).any(axis=1)
-        found = rows[~first][changed]
+        found: NDArray[np.int64] = rows[~first][changed]
         found[:, _BID:_LINE] = whole[changed]
         return found
 

@@ -160,7 +160,8 @@ class Writer:
     def _take(self, k: int) -> str:
         """The record of ``p`` with row ``i`` taken as variable k, written to ``m``."""
         variable = self.plan.elements[k].variable
-        values, stores = [], []
+        values: list[str] = []
+        stores: list[str] = []
         for key, (array, column) in self.slots.places.items():
             if key == ("skip",) and self.slots.skip_to == variable:
                 source = "ordinal"
