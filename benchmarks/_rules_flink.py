@@ -35,11 +35,15 @@ SETTLE_S = 1.0  # for a worker that has ended to be counted with its parent
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """A run: seconds from the job's start to its end, CPU seconds of the TaskManager and its workers."""
+    """A run: seconds from the job's start to its end, CPU seconds of the TaskManager and its workers.
+
+    jit_s: CPU seconds that its JVM took beside to compile itself, which are not in ``cpu_s``.
+    """
 
     trades: int
     seconds: float
     cpu_s: float
+    jit_s: float
     matches: int
 
 
@@ -48,13 +52,14 @@ class Steady:
     """What more trades cost, between a short and a long run: the start of the job is in both.
 
     per_core: trades a CPU second; per_second: trades a second of the clock. startup_s: of the short run's
-    time, what its trades do not explain.
+    time, what its trades do not explain. jit_s: as in :class:`Spent`, of both runs.
     """
 
     per_core: float
     per_second: float
     startup_s: float
     cpu_s: float
+    jit_s: float = 0.0
 
     @classmethod
     def between(cls, short: Spent, long: Spent) -> Steady:
@@ -63,7 +68,7 @@ class Steady:
         if seconds <= 0 or cpu_s <= 0:
             raise RuntimeError(f"{trades:,} more trades are lost in the noise of a job's start: take more")
         startup_s = short.seconds - short.trades * seconds / trades
-        return cls(trades / cpu_s, trades / seconds, startup_s, cpu_s)
+        return cls(trades / cpu_s, trades / seconds, startup_s, cpu_s, short.jit_s + long.jit_s)
 
 
 class Servers:
@@ -123,7 +128,7 @@ class Servers:
         return topic
 
     def _measure(self, trades: int, signals: str, submit: partial[str]) -> Spent:
-        before = taskmanager_cpu_s()
+        before, before_jit = taskmanager_cpu_s()
         began = time.perf_counter()
         job_id = submit()
         state = self._cluster.wait_ended(job_id, JOB_TIMEOUT_S)
@@ -131,9 +136,9 @@ class Servers:
         if state != "FINISHED":
             raise RuntimeError(f"the job is {state}: {self._cluster.failure(job_id)}")
         time.sleep(SETTLE_S)
-        cpu_s = taskmanager_cpu_s() - before
+        cpu_s, jit_s = taskmanager_cpu_s()
         found = history.distinct(history.read_signals(signals, self.kafka))
-        return Spent(trades, seconds, cpu_s, len(found))
+        return Spent(trades, seconds, cpu_s - before, jit_s - before_jit, len(found))
 
 
 @contextmanager
@@ -161,15 +166,29 @@ def tape_blocks(trades: int, days: int = 1) -> Iterator[EventBlock]:
         yield from tapes.blocks(tapes.make_tape(trades, day), symbols, BLOCK_ROWS)
 
 
-def taskmanager_cpu_s() -> float:
-    """CPU seconds so far of the TaskManager and of every Python worker that it has, or had."""
-    total = 0.0
+def taskmanager_cpu_s() -> tuple[float, float]:
+    """CPU seconds so far of the TaskManager and of every Python worker that it has, or had; and those of its
+    JVM's compilers, which are not among them. (Of a thread of theirs that has ended the time is work.)"""
+    total = compiling = 0.0
     for process in psutil.Process().children(recursive=True):
         if not _is_taskmanager(process.cmdline()):
             continue
         for one in (process, *process.children(recursive=True)):
             times = one.cpu_times()
             total += times.user + times.system + times.children_user + times.children_system
+        compiling += _compilers_cpu_s(process)
+    return total - compiling, compiling
+
+
+def _compilers_cpu_s(java: psutil.Process) -> float:
+    total = 0.0
+    for thread in java.threads():
+        name = Path(f"/proc/{java.pid}/task/{thread.id}/comm")
+        try:
+            if name.read_text().startswith(("C1 Compiler", "C2 Compiler")):
+                total += thread.user_time + thread.system_time
+        except OSError:  # it has ended
+            continue
     return total
 
 
