@@ -335,6 +335,10 @@ TRINO = {
     "{1,2}": _quantified("{1,2}", (3, 5, 2)),
     "{1,5}?": _quantified("{1,5}?", (2, 5, 3)),
     "{5,7}": _quantified("{5,7}"),
+    "reluctant behind what may be missing: a first row is taken, and cannot end the variable": Semantic(
+        *(names("abbcbcc"), f"(A* B+? C) {MINUTE}", ABC, ((1, 4, 1), (5, 6, 1)), "C"),
+        first="COALESCE(FIRST(A.seq), FIRST(B.seq))",
+    ),
     "reluctant ends with the first that will do": Semantic(
         prices(*FOUR),
         f"(B+? Z) {MINUTE}",
