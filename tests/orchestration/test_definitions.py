@@ -39,9 +39,23 @@ def test_asset_graph_is_as_published() -> None:
     }
 
 
-def test_definitions_validate() -> None:
-    """Jobs, schedules and assets fit together."""
+def test_each_asset_is_in_one_job_and_each_daily_job_has_a_schedule() -> None:
+    """Jobs, schedules and assets fit together; what is loaded on demand alone has no schedule."""
     dg.Definitions.validate_loadable(defs)
+    repository = defs.get_repository_def()
+    jobs = {name: repository.get_job(name) for name in repository.job_names if not name.startswith("__")}
+    made = [key.to_user_string() for job in jobs.values() for key in job.asset_layer.selected_asset_keys]
+    assert sorted(made) == sorted(key.to_user_string() for key in repository.asset_graph.get_all_asset_keys())
+    assert {schedule.name: schedule.job_name for schedule in repository.schedule_defs} == {
+        "reconcile_yesterday": "daily_reconciliation",
+        "prove_yesterday": "daily_parity",
+        "calibrate_yesterday": "daily_calibration",
+        "backtest_yesterday": "daily_risk",
+        "regret_yesterday": "daily_routing",
+        "cost_yesterday": "daily_costs",
+        "pack_yesterday": "daily_archive",
+    }
+    assert set(jobs) == {schedule.job_name for schedule in repository.schedule_defs} | {"historical_load"}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from execution.fix.codec import Message
 from execution.fix.configuration import Rejected, SessionConfiguration
-from execution.fix.connection import Acceptor, Connection, Initiator
+from execution.fix.connection import BACKOFF_S_MIN, Acceptor, Connection, Initiator
 from execution.fix.session import Session
 from execution.fix.store import MemoryStore, SqliteStore
 from tests.execution.fix.pair import CLIENT, VENUE, order
@@ -104,13 +104,16 @@ def test_what_an_application_could_not_record_comes_again(tmp_path: Path) -> Non
         await until(lambda: client.session.logged_on)
         client.send(b"D", order("A"))
         await until(lambda: venue.failure is not None)
+        assert isinstance(venue.failure, OSError)
+        assert theirs.got == []
         await acceptor.close()
         venue, theirs = connection(VENUE, tmp_path / "venue.db")
         acceptor = Acceptor([venue])
         await acceptor.start("127.0.0.1", port)
-        await until(lambda: theirs.got == ["A"])
+        await until(lambda: bool(theirs.got))
         await initiator.close()
         await acceptor.close()
+        assert theirs.got == ["A"]
 
     asyncio.run(run())
 
@@ -120,15 +123,23 @@ def test_an_application_that_cannot_record_the_loss() -> None:
 
     async def run() -> None:
         client, mine = connection(CLIENT)
-        venue, _ = connection(VENUE)
+        venue, theirs = connection(VENUE)
         acceptor = Acceptor([venue])
-        initiator = Initiator(client, "127.0.0.1", await acceptor.start("127.0.0.1", 0))
+        port = await acceptor.start("127.0.0.1", 0)
+        initiator = Initiator(client, "127.0.0.1", port)
         await initiator.start()
         await until(lambda: client.session.logged_on)
         mine.lost = None  # type: ignore[assignment]
         await acceptor.close()
-        await until(lambda: isinstance(client.failure, AttributeError))
+        await until(lambda: client.failure is not None)
+        assert isinstance(client.failure, AttributeError)
+        acceptor = Acceptor([venue])
+        await acceptor.start("127.0.0.1", port)
+        await asyncio.sleep(3 * BACKOFF_S_MIN)  # it would be back by then
+        assert len(theirs.epochs) == 1
+        assert not client.session.logged_on
         await initiator.close()
+        await acceptor.close()
 
     asyncio.run(run())
 
@@ -145,8 +156,10 @@ def test_a_message_that_cannot_be_used_is_answered() -> None:
         await until(lambda: client.session.logged_on)
         client.send(b"D", order("BAD"))
         client.send(b"D", order("GOOD"))
-        await until(lambda: theirs.got == ["GOOD"])
-        await until(lambda: mine.got == ["business reject 5"])
+        await until(lambda: bool(theirs.got and mine.got))
+        assert theirs.got == ["GOOD"]
+        assert mine.got == ["business reject 5"]
+        assert (mine.lost, theirs.lost) == ([], [])
         await initiator.close()
         await acceptor.close()
 

@@ -82,8 +82,8 @@ def rows_behind(block: EventBlock, seq: int) -> dict[str, list[Any]]:
     return found
 
 
-def check(tape: Venue, made: list[Record], gap: Gap) -> int:
-    """All that a recovered session must hold against the undisturbed one; the seq of BOOK_SYNCED."""
+def assert_recovered(tape: Venue, made: list[Record], gap: Gap) -> int:
+    """Hold a recovered session against the undisturbed one; the seq of BOOK_SYNCED."""
     decoder, block = decode(made)
     whole_decoder, whole = decode(undisturbed(tape))
     base = decoder._seq_base
@@ -114,7 +114,7 @@ def test_books_are_whole_behind_a_snapshot() -> None:
     trades and statuses go on, and from BOOK_SYNCED on all is as if nothing had been lost."""
     tape = venue()
     made, gap = lossy(tape, range(40, 50), taken=70, arrives=100)
-    synced = check(tape, made, gap)
+    synced = assert_recovered(tape, made, gap)
     assert (
         tape.bounds[100] < synced % 10**10 <= tape.bounds[103] + 1
     )  # three messages that go on, and no more
@@ -131,8 +131,10 @@ def test_any_gap_and_any_snapshot(seed: int) -> None:
     first = rng.randint(2, count // 2)
     lost = range(first, rng.randint(first + 1, first + 10))
     taken = rng.randint(lost.stop, count - 20)
-    made, gap = lossy(tape, lost, taken, rng.randint(lost.stop + 1, count - 10))
-    check(tape, made, gap)
+    arrives = rng.randint(lost.stop + 1, count - 10)
+    made, gap = lossy(tape, lost, taken, arrives)
+    synced = assert_recovered(tape, made, gap)
+    assert synced % 10**10 > tape.bounds[max(taken, arrives)]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -219,7 +221,7 @@ def test_snapshot_from_before_the_gap_is_of_no_use() -> None:
     assert SYNCED not in block.statuses["status"]
     assert decoder.counters["snapshots"] == 0
     at = next(index for index, record in enumerate(made) if record[2] == tape.packet(80))
-    check(tape, [*made[:at], *snapshot(tape.tape, tape.bounds[60] + 1), *made[at:]], gap)
+    assert_recovered(tape, [*made[:at], *snapshot(tape.tape, tape.bounds[60] + 1), *made[at:]], gap)
 
 
 def test_second_gap_needs_a_second_snapshot() -> None:
@@ -280,7 +282,7 @@ def test_what_is_held_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """More came since the snapshot than is held: the books stay lost, and that is counted."""
     tape = venue(300, 6)
     made, gap = lossy(tape, range(40, 44), taken=45, arrives=90)
-    check(tape, made, gap)
+    assert_recovered(tape, made, gap)
     monkeypatch.setattr(recovery, "HELD_BYTES_MAX", 200)
     decoder, block = decode(made)
     assert SYNCED not in block.statuses["status"]

@@ -216,8 +216,11 @@ def test_multicast(make_rig: Callable[..., Rig]) -> None:
                 break
     except OSError as error:
         pytest.skip(f"no multicast on this machine: {error}")
-    rig.wait(lambda: bool(rig.sinks) and rig.sinks[0].trades == [1])
+    rig.wait(lambda: bool(rig.sinks) and bool(rig.sinks[0].trades))
     rig.end()
+    (sink,) = rig.sinks
+    assert sink.trades == [1]
+    assert sink.gaps == []
 
 
 def test_multicast_lines(make_rig: Callable[..., Rig], free_ports: Callable[[int], list[int]]) -> None:

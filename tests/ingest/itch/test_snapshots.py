@@ -16,7 +16,7 @@ from ingest.synthetic.glimpse import state_of
 from ingest.synthetic.soup_server import SoupItchServer
 from tests.ingest.itch.faulty_lines import MOLD, Venue, decode, sound_tape, undisturbed
 from tests.ingest.itch.rig import Rig
-from tickloom.events import StatusCode
+from tickloom.events import Side, StatusCode
 
 NAME = MOLD.decode()
 TAPE = sound_tape(300, 8)
@@ -55,16 +55,19 @@ class Market:
     def count(self, name: str) -> int:
         return self.decoder()[0].counters[name]
 
-    def check(self) -> None:
-        """All books are as if nothing had been lost, and it was said that they are."""
+    def at_the_end(self) -> tuple[ItchDecoder, list[int]]:
+        """:meth:`decoder`, once all of the session is captured."""
         self.rig.wait(lambda: self.decoder()[0].ended)
-        decoder, statuses = self.decoder()
-        whole, _ = decode(undisturbed(self.venue))
-        assert StatusCode.BOOK_SYNCED in statuses
-        assert decoder.counters["snapshots"] == 1
-        for locate in (1, 2):
-            for side in (1, 2):
-                assert decoder.books.side_levels(locate, side) == whole.books.side_levels(locate, side)  # type: ignore[arg-type]
+        return self.decoder()
+
+    def undisturbed(self) -> ItchDecoder:
+        """A decoder that had the session with nothing lost."""
+        return decode(undisturbed(self.venue))[0]
+
+
+def books(decoder: ItchDecoder) -> list[list[tuple[int, int]]]:
+    """Levels of both stocks, bids and asks."""
+    return [decoder.books.side_levels(locate, side) for locate in (1, 2) for side in (Side.BUY, Side.SELL)]
 
 
 @pytest.fixture
@@ -86,7 +89,10 @@ def test_snapshot_makes_books_whole(market: Market) -> None:
         market.send(10, lost=3)
         market.rig.wait(lambda: market.count("sequence_gaps") == 1)
         market.finish()
-        market.check()
+        decoder, statuses = market.at_the_end()
+        assert StatusCode.BOOK_SYNCED in statuses
+        assert decoder.counters["snapshots"] == 1
+        assert books(decoder) == books(market.undisturbed())
         market.rig.end()
         market.rig.wait(lambda: server.counters["logouts"] == server.counters["logins"])
 
@@ -104,7 +110,10 @@ def test_snapshot_from_before_the_gap_is_asked_for_again(
         market.send(10, lost=3)
         market.rig.wait(lambda: server.counters["logins"] == 3)
         market.finish()
-        market.check()
+        decoder, statuses = market.at_the_end()
+        assert StatusCode.BOOK_SYNCED in statuses
+        assert decoder.counters["snapshots"] == 1
+        assert books(decoder) == books(market.undisturbed())
         market.rig.end()
         market.rig.wait(lambda: server.counters["logouts"] == server.counters["logins"])
 
@@ -120,6 +129,9 @@ def test_server_away_and_ingester_started_anew(market: Market) -> None:
     market.rig.start()
     with SoupItchServer([], snapshot=market.state, port=port_of(market)) as server:
         market.finish()
-        market.check()
+        decoder, statuses = market.at_the_end()
+        assert StatusCode.BOOK_SYNCED in statuses
+        assert decoder.counters["snapshots"] == 1
+        assert books(decoder) == books(market.undisturbed())
         market.rig.end()
         market.rig.wait(lambda: server.counters["logouts"] == server.counters["logins"])

@@ -179,9 +179,14 @@ def test_server_that_comes_late(
     one = ingest(server)
     one.wait(lambda: one._ready.is_set())
     threading.Event().wait(0.1)
+    assert one.thread.is_alive()
     with server:
         one.wait(one.has(3))
         one.end()
+        assert server.asked == [1]
+    (sink,) = one.sinks
+    assert sink.trades == [1, 2, 3]
+    assert sink.gaps == []
 
 
 def test_next_session_of_the_venue(ingest: Callable[..., Ingester], monkeypatch: pytest.MonkeyPatch) -> None:

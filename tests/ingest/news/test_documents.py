@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from datetime import UTC, datetime
 
@@ -10,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.news.documents import KINDS, read_stories
+from ingest.news.documents import JSON_LINES, KINDS, read_stories
 from ingest.news.story import Story
 from tickloom.errors import DecodeError
 
@@ -161,13 +160,26 @@ def test_hostile_and_broken_xml_is_refused(body: bytes) -> None:
         stories("rss", body)
 
 
-@given(
-    kind=st.sampled_from(KINDS), body=st.binary(max_size=300), charset=st.sampled_from(["", "utf-8", "utf-7"])
-)
+@st.composite
+def garbage(draw: st.DrawFn) -> bytes:
+    """Any bytes, or a sound document in which some were put in the place of others."""
+    raw = draw(st.sampled_from([b"", RSS, ATOM.encode(), b'{"title": "A", "published": 1}\n' * 3]))
+    at = draw(st.integers(0, len(raw)))
+    return raw[:at] + draw(st.binary(max_size=300)) + raw[draw(st.integers(at, len(raw))) :]
+
+
+@given(kind=st.sampled_from(KINDS), body=garbage(), charset=st.sampled_from(["", "utf-8", "utf-7"]))
 def test_any_bytes_are_stories_or_an_error(kind: str, body: bytes, charset: str) -> None:
-    """No input ends the reader otherwise."""
-    with contextlib.suppress(DecodeError):
-        stories(kind, body, charset)
+    """A document is read or refused as a whole; each line that is not blank is a story, none or an error,
+    whatever its neighbours are."""
+    lines = [line for line in body.splitlines() if line.strip()]
+    try:
+        found = stories(kind, body, charset)
+    except DecodeError:
+        assert kind != JSON_LINES
+        return
+    assert all(isinstance(one, Story | DecodeError | None) for one in found)
+    assert len(found) == len(lines) or kind != JSON_LINES
 
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)

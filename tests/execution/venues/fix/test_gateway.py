@@ -335,8 +335,19 @@ def test_another_numbering_asks_for_all_orders(tmp_path: Path) -> None:
         agent = Agent(tmp_path, venue.port)
         agent.last = ("FIX.4.4:TICKLOOM->VENUE#yesterday", 77)
         await agent.gateway.start()
-        await until(lambda: venue.asked == ["all"])
-        await end(agent, venue)
+        await until(lambda: bool(venue.asked))
+        assert venue.asked == ["all"]
+        (session,) = agent.sessions
+        assert session != "FIX.4.4:TICKLOOM->VENUE#yesterday"
+        await agent.gateway.close()
+        again = Agent(tmp_path, venue.port)
+        again.last = (session, agent.last[1])
+        await again.gateway.start()
+        assert await again.gateway.wait_connected(WAIT_S)
+        again.gateway.status(record("A"))
+        await until(lambda: len(venue.asked) > 1)
+        assert venue.asked == ["all", "A"]  # the numbering is known by now
+        await end(again, venue)
 
     asyncio.run(run())
 

@@ -288,8 +288,12 @@ def test_second_session_of_the_account_cuts_the_first(tmp_path: Path) -> None:
 
     async def scene(venue: Venue, agent: Agent, gateway: OuchGateway) -> None:
         other = make_gateway(venue, Agent())
+        assert agent.lost == []
         await other.start()
-        await agent.until(lambda: len(agent.lost) >= 1)
+        assert await other.wait_connected(WAIT_S)
+        await agent.until(lambda: len(agent.lost) == 1)
         await other.close()
+        assert await gateway.wait_connected(WAIT_S)
+        assert len(agent.sessions) >= 2
 
     play(tmp_path, scene)

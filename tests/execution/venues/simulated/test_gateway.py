@@ -12,7 +12,7 @@ from execution.exchange.server import ExchangeServer
 from execution.orders import OrderRecord
 from execution.venues import GatewayEvents, Report, ReportType
 from execution.venues.simulated.gateway import SimulatedGateway
-from execution.venues.simulated.protocol import Logon, NewOrder, encode
+from execution.venues.simulated.protocol import Logon, NewOrder, decode, encode
 from tests.execution.rig import VENUE, standing_market
 from tickloom.clock import SystemClock
 from tickloom.events import OrderState
@@ -200,14 +200,21 @@ def _losing(venue: Venue, *marks: bytes) -> Callable[..., Awaitable[None]]:
     return serve
 
 
-def test_second_logon_cuts_the_first_and_what_was_in_it(tmp_path: Path) -> None:
+def test_second_logon_cuts_the_first(tmp_path: Path) -> None:
     """One session a client: the old connection ends when a new one logs on."""
 
     async def scene(venue: Venue, agent: Agent, gateway: SimulatedGateway) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", venue.port)
+        assert agent.lost == []
         writer.write(encode(Logon("TICKLOOM", "", 0)))
-        await reader.readline()
-        await agent.until(lambda: len(agent.lost) == 1)
+        answer = decode(await reader.readline())
+        assert isinstance(answer, Logon)
+        assert answer.client == "EXCHANGE"
+        await agent.until(lambda: len(agent.sessions) == 2)  # it came back, and has cut us in turn
+        assert len(agent.lost) == 1
+        async with asyncio.timeout(WAIT_S):
+            while await _read(reader):
+                pass
         writer.close()
 
     play(tmp_path, scene)
