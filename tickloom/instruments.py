@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from tickloom.errors import SettingsError
 from tickloom.prices import parse_nanos
+from tickloom.toml_file import read_tables
 
 REGISTRY_FILE = Path(__file__).resolve().parent.parent / "strategies" / "instruments.toml"
 
@@ -78,12 +78,7 @@ class Registry:
         SettingsError
             Naming the entry and what is wrong with it.
         """
-        try:
-            tables = tomllib.loads(path.read_text())
-        except OSError as error:
-            raise SettingsError(f"{path}: {error.strerror}. It names the instruments; restore it.") from None
-        except tomllib.TOMLDecodeError as error:
-            raise SettingsError(f"{path}: not TOML: {error}. Mend that line.") from None
+        tables = read_tables(path, "It names the instruments; restore it.")
         try:
             venues = {code: Venue(code=code, **entry) for code, entry in tables.get("venues", {}).items()}
             instruments = [_instrument(entry, venues) for entry in tables.get("instruments", [])]

@@ -11,7 +11,6 @@ host.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +36,7 @@ from tickloom.errors import SettingsError
 from tickloom.instruments import Registry
 from tickloom.prices import NANOS
 from tickloom.records import replace
+from tickloom.toml_file import read_tables
 
 _PORTS = ("fix", "ouch", "feed", "rerequest")
 _OWN_PORTS = ("port", "control_port", "drop_copy_port", "metrics_port")
@@ -75,12 +75,7 @@ class InstanceSettings:
         SettingsError
             Naming what is wrong. Nothing is taken from such a file.
         """
-        try:
-            tables = tomllib.loads(path.read_text())
-        except OSError as error:
-            raise SettingsError(f"{path}: {error.strerror}; say which file has the venues") from None
-        except tomllib.TOMLDecodeError as error:
-            raise SettingsError(f"{path}: not TOML: {error}. Mend that line.") from None
+        tables = read_tables(path, "Say which file has the venues.")
         venues: dict[str, dict[str, Any]] = tables.pop("venues", {})
         unknown = set(tables) - set(_KEYS)
         if unknown or not venues:

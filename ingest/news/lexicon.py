@@ -23,13 +23,13 @@ one entry of weight 1, 2, 3 in a title gives 0.5, 0.667, 0.75. ``words`` is the 
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ingest.news.model import Score, Text
 from tickloom.errors import SettingsError
+from tickloom.toml_file import read_tables
 
 LEXICON_FILE = Path(__file__).resolve().parents[2] / "strategies" / "lexicon.toml"
 WEIGHT_MAX = 3.0
@@ -76,12 +76,7 @@ class LexiconModel:
         SettingsError
             Naming the entry and what is wrong with it.
         """
-        try:
-            table = tomllib.loads(path.read_text())
-        except OSError as error:
-            raise SettingsError(f"{path}: {error.strerror}. Mend news.lexicon_file.") from None
-        except tomllib.TOMLDecodeError as error:
-            raise SettingsError(f"{path}: not TOML: {error}. Mend that line.") from None
+        table = read_tables(path, "Mend news.lexicon_file.")
         try:
             return cls(
                 str(table["name"]),

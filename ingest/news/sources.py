@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from ingest.news.documents import JSON_LINES, KINDS
 from tickloom.errors import SettingsError
+from tickloom.toml_file import read_tables
 
 POLL_S_MIN = 0.05
 POLL_S_MAX = 86_400.0
@@ -54,12 +54,7 @@ def load_sources(path: Path) -> list[Source]:
     SettingsError
         Naming the source, what is wrong with it, and what to write.
     """
-    try:
-        table = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror}. Mend news.sources_file or create it.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path}: not TOML: {error}. Mend that line.") from None
+    table = read_tables(path, "Mend news.sources_file or create it.")
     entries = table.get("sources", [])
     if set(table) - {"sources"} or not isinstance(entries, list) or not entries:
         raise SettingsError(

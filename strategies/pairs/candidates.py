@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from tickloom.errors import CalibrationError
+from tickloom.toml_file import read_tables
 
 CANDIDATES_FILE = Path(__file__).with_name("candidates.toml")
 BARS = {"1s": 1.0, "1m": 60.0}  # name to seconds: QuestDB's materialized views bars_1s, bars_1m
@@ -70,14 +70,7 @@ def find(venue: str, path: Path = CANDIDATES_FILE) -> Candidates:
 
 
 def _tables(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text())
-    except OSError as error:
-        raise CalibrationError(
-            f"{path}: {error.strerror}. It says which pairs to look at; restore it."
-        ) from None
-    except tomllib.TOMLDecodeError as error:
-        raise CalibrationError(f"{path}: not TOML: {error}. Mend that line.") from None
+    return read_tables(path, "It says which pairs to look at; restore it.", CalibrationError)
 
 
 def _candidates(venue: str, table: dict[str, Any]) -> Candidates:

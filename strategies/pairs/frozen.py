@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ from tickloom.errors import CalibrationError
 from tickloom.events import Calibration
 from tickloom.instruments import Pair, Registry
 from tickloom.prices import NANOS
+from tickloom.toml_file import read_tables
 
 PAIRS_DIR = Path(__file__).resolve().parent
 PAIRS_MAX = 20_000  # all pairs of 200 stocks; some 2 MB of state
@@ -126,14 +126,7 @@ def load(path: Path) -> PairSet:
     CalibrationError
         Naming the entry and what is wrong with it.
     """
-    try:
-        tables = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise CalibrationError(
-            f"{path}: {error.strerror}. It holds the frozen calibrations; restore it."
-        ) from None
-    except tomllib.TOMLDecodeError as error:
-        raise CalibrationError(f"{path}: not TOML: {error}. Mend that line.") from None
+    tables = read_tables(path, "It holds the frozen calibrations; restore it.", CalibrationError)
     unknown = set(tables) - {*_SETTINGS, "pairs"}
     if unknown:
         raise CalibrationError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import json
 import os
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, get_origin
 
@@ -18,6 +17,7 @@ from pydantic_settings import (
 )
 
 from tickloom.errors import SettingsError
+from tickloom.toml_file import read_tables
 
 CONFIG_VARIABLE = "TICKLOOM_CONFIG"
 CONFIG_DEFAULT = Path("tickloom.toml")
@@ -124,12 +124,7 @@ def read_config() -> dict[str, dict[str, Any]]:
     path = config_path()
     if path is None:
         return {}
-    try:
-        tables = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror}. Mend {CONFIG_VARIABLE} or create the file.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path}: not TOML: {error}. Mend that line.") from None
+    tables = read_tables(path, f"Mend {CONFIG_VARIABLE} or create the file.")
     known_sections = SECTIONS | DECLARED
     if isinstance(feeds := tables.get(FEEDS), dict):
         del tables[FEEDS]

@@ -7,15 +7,14 @@ An instance has the name of its file. It says where it listens when it is ready
 from __future__ import annotations
 
 import sys
-import tomllib
 from pathlib import Path
-from typing import Any
 
 from tickloom.errors import DestinationsError, SettingsError
 from tickloom.settings import ExchangeSettings
 from tickloom.stack import opened
 from tickloom.stack.ports import UDP_MARK
 from tickloom.stack.service import HealthCheck, Service, http_answers
+from tickloom.toml_file import read_tables
 
 PREFIX = "exchange-"
 _UDP = ("rerequest",)
@@ -78,12 +77,7 @@ def _service(
 
 def _ports(path: Path) -> dict[str, int]:
     """What the file has it listen on, by a name for messages."""
-    try:
-        tables: dict[str, Any] = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror}; mend exchange.instances") from None
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path}: not TOML: {error}. Mend that line.") from None
+    tables = read_tables(path, "Mend exchange.instances.")
     found = {f"{path.name}: {key}": tables[key] for key in _LISTENING if key in tables}
     for venue, entry in tables.get("venues", {}).items():
         for key, port in entry.get("ports", {}).items():
