@@ -67,30 +67,21 @@ class MemorySink:
         self.closed = True
 
 
-class Rig:
-    """An ingester in a thread, a venue's two sockets, and a sink that remembers."""
+class Ingester:
+    """``tickloom ingest itch`` in a thread; its sinks remember. ``ready`` is set where it serves metrics."""
 
-    def __init__(self, tmp_path: Path, ports: list[int], ready: threading.Event, **values: Any) -> None:
-        self.ready = ready
-        self.data_dir = tmp_path
-        defaults = {"port": ports[0], "rerequest_port": ports[1], "session_date": "2026-11-21"}
-        self.settings = ItchSettings(
-            **{**defaults, "metrics_port": 0, "heartbeat_ms": 10, "gap_timeout_ms": 100, **values}
-        )
-        self.venue = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.server.bind(("127.0.0.1", ports[1]))
-        self.server.settimeout(WAIT_S)
+    def __init__(self, data_dir: Path, ready: threading.Event, **values: Any) -> None:
+        defaults: dict[str, Any] = {"metrics_port": 0, "heartbeat_ms": 10, "gap_timeout_ms": 100}
+        self.settings = ItchSettings(**{**defaults, **values})
+        self.data_dir, self.ready = data_dir, ready
         self.sinks: list[MemorySink] = []
         self.error: BaseException | None = None
-        self.start()
 
     def start(self) -> None:
         self.ready.clear()
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
-        self.wait(lambda: self.ready.is_set() or not self.thread.is_alive())
 
     def _run(self) -> None:
         def sinks() -> list[MemorySink]:
@@ -101,15 +92,6 @@ class Rig:
             run(self.settings, sinks, self.stop)
         except BaseException as error:
             self.error = error
-
-    def send(self, *packets: bytes) -> None:
-        for packet in packets:
-            self.venue.sendto(packet, ("127.0.0.1", self.settings.port))
-
-    def request(self) -> tuple[bytes, int, int, Any]:
-        """The next re-request: session, sequence, count, asker."""
-        raw, asker = self.server.recvfrom(100)
-        return (*HEAD.unpack(raw), asker)
 
     def wait(self, reached: Callable[[], bool]) -> None:
         for _ in range(int(WAIT_S * 100)):
@@ -124,6 +106,32 @@ class Rig:
         assert not self.thread.is_alive()
         if self.error is not None:
             raise self.error
+
+
+class Rig(Ingester):
+    """An ingester of MoldUDP64, and a venue's two sockets."""
+
+    def __init__(self, tmp_path: Path, ports: list[int], ready: threading.Event, **values: Any) -> None:
+        defaults = {"port": ports[0], "rerequest_port": ports[1], "session_date": "2026-11-21"}
+        super().__init__(tmp_path, ready, **{**defaults, **values})
+        self.venue = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.server.bind(("127.0.0.1", ports[1]))
+        self.server.settimeout(WAIT_S)
+        self.start()
+
+    def start(self) -> None:
+        super().start()
+        self.wait(lambda: self.ready.is_set() or not self.thread.is_alive())
+
+    def send(self, *packets: bytes) -> None:
+        for packet in packets:
+            self.venue.sendto(packet, ("127.0.0.1", self.settings.port))
+
+    def request(self) -> tuple[bytes, int, int, Any]:
+        """The next re-request: session, sequence, count, asker."""
+        raw, asker = self.server.recvfrom(100)
+        return (*HEAD.unpack(raw), asker)
 
     def capture(self, session: str = "20261121.0000000001") -> Path:
         return session_path(self.data_dir, "XNAS", session)

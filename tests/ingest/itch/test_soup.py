@@ -13,11 +13,10 @@ from ingest.capture import CaptureReader, session_path
 from ingest.itch import session, soup
 from ingest.itch.decoder import ItchDecoder
 from ingest.itch.messages import LAYOUTS
-from ingest.itch.session import run, track
+from ingest.itch.session import track
 from ingest.synthetic.soup_server import SoupItchServer
-from tests.ingest.itch.rig import WAIT_S, MemorySink
+from tests.ingest.itch.rig import WAIT_S, Ingester
 from tickloom.errors import SetupError
-from tickloom.settings import ItchSettings
 
 
 def trades(count: int, first: int = 1) -> list[bytes]:
@@ -29,59 +28,30 @@ def trades(count: int, first: int = 1) -> list[bytes]:
     ]
 
 
-class Ingester:
-    """``tickloom ingest itch`` over SoupBinTCP, in a thread."""
+class SoupIngester(Ingester):
+    """An ingester over SoupBinTCP."""
 
     def __init__(self, data_dir: Path, server: SoupItchServer, ready: threading.Event, **values: Any) -> None:
         defaults: dict[str, Any] = {
             "transport": "soupbintcp", "soup_address": f"127.0.0.1:{server.port}", "soup_username": "ITCH",
-            "soup_password": "secret", "session_date": "2026-11-21", "metrics_port": 0, "heartbeat_ms": 10,
-            "reconnect_ms": 5, "gap_timeout_ms": 100,
+            "soup_password": "secret", "session_date": "2026-11-21", "reconnect_ms": 5,
         }  # fmt: skip
-        self.settings = ItchSettings(**{**defaults, **values})
-        self.data_dir, self.sinks, self.error = data_dir, list[MemorySink](), None
-        self.stop, self._ready = threading.Event(), ready
-        ready.clear()
-        self.thread = threading.Thread(target=self._run, daemon=True)
-        self.thread.start()
-
-    def _run(self) -> None:
-        def sinks() -> list[MemorySink]:
-            self.sinks.append(MemorySink())
-            return self.sinks[-1:]
-
-        try:
-            run(self.settings, sinks, self.stop)
-        except BaseException as error:
-            self.error = error
-
-    def wait(self, reached: Callable[[], bool]) -> None:
-        for _ in range(int(WAIT_S * 100)):
-            if reached():
-                return
-            threading.Event().wait(0.01)
-        raise AssertionError(f"not reached; {self.error!r}; {[sink.trades[-3:] for sink in self.sinks]}")
+        super().__init__(data_dir, ready, **{**defaults, **values})
+        self.start()
 
     def has(self, count: int, sink: int = 0) -> Callable[[], bool]:
         return lambda: len(self.sinks) > sink and self.sinks[sink].trades == list(range(1, count + 1))
 
-    def end(self) -> None:
-        self.stop.set()
-        self.thread.join(WAIT_S)
-        assert not self.thread.is_alive()
-        if self.error is not None:
-            raise self.error
-
 
 @pytest.fixture
-def ingest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Ingester]]:
+def ingest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., SoupIngester]]:
     monkeypatch.setenv("TICKLOOM_STACK_DATA_DIR", str(tmp_path))
     ready = threading.Event()
     monkeypatch.setattr(session, "start_metrics", lambda port: ready.set())
-    running: list[Ingester] = []
+    running: list[SoupIngester] = []
 
-    def make(server: SoupItchServer, **values: Any) -> Ingester:
-        running.append(Ingester(tmp_path, server, ready, **values))
+    def make(server: SoupItchServer, **values: Any) -> SoupIngester:
+        running.append(SoupIngester(tmp_path, server, ready, **values))
         return running[-1]
 
     yield make
@@ -90,7 +60,7 @@ def ingest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
         each.thread.join(WAIT_S)
 
 
-def test_whole_session_to_its_end(tmp_path: Path, ingest: Callable[..., Ingester]) -> None:
+def test_whole_session_to_its_end(tmp_path: Path, ingest: Callable[..., SoupIngester]) -> None:
     """Login, 5,000 messages, end of session: all captured in order, each with its number."""
     with SoupItchServer(trades(5_000), limit=3_000) as server:
         one = ingest(server)
@@ -110,7 +80,7 @@ def test_whole_session_to_its_end(tmp_path: Path, ingest: Callable[..., Ingester
     assert decoder.ended
 
 
-def test_cut_connection_goes_on_at_the_next_number(ingest: Callable[..., Ingester]) -> None:
+def test_cut_connection_goes_on_at_the_next_number(ingest: Callable[..., SoupIngester]) -> None:
     """Lost again and again in the middle of the stream: each login asks for the number that is due."""
     with SoupItchServer(trades(4_000), limit=500) as server:
         one = ingest(server)
@@ -123,7 +93,7 @@ def test_cut_connection_goes_on_at_the_next_number(ingest: Callable[..., Ingeste
         assert server.asked == [1, 501, 1_001, 2_001]
 
 
-def test_restart_goes_on_where_the_capture_ends(ingest: Callable[..., Ingester]) -> None:
+def test_restart_goes_on_where_the_capture_ends(ingest: Callable[..., SoupIngester]) -> None:
     """Stopped and started: a logout, and a login to the same session at the next number."""
     with SoupItchServer(trades(30), limit=10) as server:
         one = ingest(server)
@@ -137,7 +107,9 @@ def test_restart_goes_on_where_the_capture_ends(ingest: Callable[..., Ingester])
         assert server.asked == [1, 11]
 
 
-def test_heartbeats_go_both_ways(ingest: Callable[..., Ingester], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_heartbeats_go_both_ways(
+    ingest: Callable[..., SoupIngester], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A silent market: both ends say that they live, and neither takes the other for dead. A server that says
     nothing, its connection open, is left and another login follows."""
     monkeypatch.setattr("tickloom.soupbin.session.SILENCE_NS_MAX", 1_500_000_000)
@@ -156,7 +128,7 @@ def test_heartbeats_go_both_ways(ingest: Callable[..., Ingester], monkeypatch: p
         assert set(server.asked) == {1, 6}
 
 
-def test_refused_login_is_said(ingest: Callable[..., Ingester]) -> None:
+def test_refused_login_is_said(ingest: Callable[..., SoupIngester]) -> None:
     """A wrong password, or a session that the server does not have, ends the ingester with what to do."""
     with SoupItchServer(trades(1)) as server:
         for values, text in (
@@ -171,13 +143,13 @@ def test_refused_login_is_said(ingest: Callable[..., Ingester]) -> None:
 
 
 def test_server_that_comes_late(
-    ingest: Callable[..., Ingester], free_ports: Callable[[int], list[int]]
+    ingest: Callable[..., SoupIngester], free_ports: Callable[[int], list[int]]
 ) -> None:
     """Nobody listens yet: the ingester tries again until somebody does."""
     (port,) = free_ports(1)
     server = SoupItchServer(trades(3), port=port)
     one = ingest(server)
-    one.wait(lambda: one._ready.is_set())
+    one.wait(lambda: one.ready.is_set())
     threading.Event().wait(0.1)
     assert one.thread.is_alive()
     with server:
@@ -189,7 +161,9 @@ def test_server_that_comes_late(
     assert sink.gaps == []
 
 
-def test_next_session_of_the_venue(ingest: Callable[..., Ingester], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_next_session_of_the_venue(
+    ingest: Callable[..., SoupIngester], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The venue begins another session, from number 1: the old one is gone, the new one gets a capture and
     sinks of its own, from its first message on."""
     monkeypatch.setattr(soup, "OTHER_SESSION_MS", 100)
@@ -204,7 +178,7 @@ def test_next_session_of_the_venue(ingest: Callable[..., Ingester], monkeypatch:
         assert server.asked == [1, 1]
 
 
-def test_server_that_has_lost_its_stream(ingest: Callable[..., Ingester]) -> None:
+def test_server_that_has_lost_its_stream(ingest: Callable[..., SoupIngester]) -> None:
     """The server begins its session anew, under the same name: it has fewer messages than were captured, and
     others. None is taken for a copy: they are a run of their own, from 1 on."""
     with SoupItchServer(trades(50)) as server:
@@ -218,7 +192,7 @@ def test_server_that_has_lost_its_stream(ingest: Callable[..., Ingester]) -> Non
         assert server.asked == [1, 8, 1]
 
 
-def test_server_that_is_behind(ingest: Callable[..., Ingester]) -> None:
+def test_server_that_is_behind(ingest: Callable[..., SoupIngester]) -> None:
     """A replica that does not have all yet, but the same: nothing comes twice, and it goes on."""
     with SoupItchServer(trades(90), limit=50) as server:
         one = ingest(server)
@@ -233,7 +207,7 @@ def test_server_that_is_behind(ingest: Callable[..., Ingester]) -> None:
 
 
 def test_session_that_has_ended_is_not_read_again(
-    ingest: Callable[..., Ingester], monkeypatch: pytest.MonkeyPatch
+    ingest: Callable[..., SoupIngester], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Behind its end the ingester looks for the next session now and then, and takes nothing of this one."""
     monkeypatch.setattr(soup, "OTHER_SESSION_MS", 20)
