@@ -140,6 +140,8 @@ QUOTE_DTYPE = np.dtype(
 DELTA_DTYPE = np.dtype([*_HEAD, ("price", "<i8"), ("size", "<i8"), ("venue_id", "<i8"), ("side", "<i1")])
 #: status: StatusCode; reason: the venue's own code, at most 8 ASCII bytes.
 STATUS_DTYPE = np.dtype([*_HEAD, ("status", "<i1"), ("reason", "S8")])
+#: The same bytes as a kernel writes them: the reason as a number.
+STATUS_RAW_DTYPE = np.dtype([*_HEAD, ("status", "<i1"), ("reason", "<u8")])
 #: Source messages first_missing to last_missing (inclusive; source numbers, not seq) never came.
 GAP_DTYPE = np.dtype([*_HEAD, ("first_missing", "<i8"), ("last_missing", "<i8"), ("reason", "<i1")])
 #: Spread of a pair (``symbol``) after a quote of a leg, whose times and seq it has. Prices are facts, these

@@ -8,19 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.itch.moldudp64 import NEVER, SESSION_BYTES
-from tickloom.events import DELTA_DTYPE, GAP_DTYPE, QUOTE_DTYPE, TRADE_DTYPE
+from tickloom.events import DELTA_DTYPE, GAP_DTYPE, QUOTE_DTYPE, STATUS_RAW_DTYPE, TRADE_DTYPE
 
-#: A status as the kernel writes it: the same bytes as STATUS_DTYPE, the reason as a number.
-STATUS_RAW = np.dtype(
-    [
-        ("ts_event", "<i8"),
-        ("ts_recv", "<i8"),
-        ("seq", "<i8"),
-        ("symbol", "<i4"),
-        ("status", "<i1"),
-        ("reason", "<u8"),
-    ]
-)
 MESSAGES_MAX = 1 << 17  # of one call; what they may make fits the output
 
 #: Why the kernel came back.
@@ -100,7 +89,7 @@ class Output(NamedTuple):
             np.empty(MESSAGES_MAX, dtype=TRADE_DTYPE),
             np.empty(MESSAGES_MAX, dtype=QUOTE_DTYPE),
             np.empty(2 * MESSAGES_MAX, dtype=DELTA_DTYPE),
-            np.empty(MESSAGES_MAX, dtype=STATUS_RAW),
+            np.empty(MESSAGES_MAX, dtype=STATUS_RAW_DTYPE),
             np.empty(MESSAGES_MAX, dtype=GAP_DTYPE),
             np.empty(MESSAGES_MAX, dtype=np.int64),
             np.zeros(6, dtype=np.int64),
