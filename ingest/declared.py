@@ -49,6 +49,6 @@ def declared() -> dict[str, Feed]:
             if name in found:
                 raise ValueError(f"{module}: feed {name!r} is declared twice; give one of them another name")
             if issubclass(feed.settings, FeedSettings):
-                declare(feed.settings)
+                declare(feed.settings, name if feed.session else "")
             found[name] = feed
     return found

@@ -21,6 +21,7 @@ class TemplateSettings(FeedSettings):
     reconnect_ms: int = Field(200, ge=1)
     reconnect_ms_max: int = Field(30_000, ge=1)
     silence_ms_max: int = Field(5_000, ge=100)  # the venue sends a heartbeat each second
+    metrics_port: Port = 9420  # of its own: two ingesters may run on one machine
 
 
 #: Under the name that the registry of instruments has as a venue's feed.

@@ -15,18 +15,17 @@ import yaml
 from tickloom.settings import (
     OTHER_VARIABLES,
     SECTIONS,
-    BinanceSettings,
     DagsterSettings,
     ExchangeSettings,
     ExecutionSettings,
     FlinkSettings,
-    ItchSettings,
     KafkaSettings,
     PairsSettings,
     QuestDbSettings,
 )
-from tickloom.stack import artifacts, flink
+from tickloom.stack import artifacts, flink, ingesters
 from tickloom.stack.applications import DAGSTER_YAML, NAMES
+from tickloom.stack.configuration import StackConfiguration
 
 PROJECT = Path(__file__).parents[2]
 COMPOSE = PROJECT / "docker-compose.yml"
@@ -52,6 +51,12 @@ def test_docker_compose_accepts_the_file() -> None:
 def test_same_services_as_the_local_stack(services: dict[str, Any]) -> None:
     """Each service of `tickloom up` is a container of the same name, and there are no others."""
     assert set(services) == set(NAMES)
+
+
+def test_what_connects_to_the_outside_is_asked_for(services: dict[str, Any]) -> None:
+    """Each ingester but ITCH has a profile of its own name; nothing else has one."""
+    profiles = {name: service["profiles"] for name, service in services.items() if "profiles" in service}
+    assert profiles == {name: [name] for name in ingesters.NAMES if name != ingesters.ITCH}
 
 
 def test_ports_are_published_on_loopback_and_can_be_moved(services: dict[str, Any]) -> None:
@@ -83,8 +88,7 @@ def test_health_checks_ask_the_ports_of_the_settings(
     expected = {
         "exchange": ExchangeSettings.load().metrics_port,
         "agent": ExecutionSettings.load().metrics_port,
-        "itch": ItchSettings.load().metrics_port,
-        "binance": BinanceSettings.load().metrics_port,
+        **{name: getattr(StackConfiguration.load(), name).metrics_port for name in ingesters.NAMES},
         "spreads": PairsSettings.load().metrics_port,
         "dagster-webserver": DagsterSettings.load().port,
     }

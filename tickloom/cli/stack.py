@@ -38,7 +38,10 @@ COLOURS = {
 
 console = Console(highlight=False)
 Services = Annotated[
-    list[str] | None, typer.Argument(help=f"Those of the setting stack.services if none: {', '.join(NAMES)}.")
+    list[str] | None,
+    typer.Argument(
+        help=f"Those of the setting stack.services if none: {', '.join(NAMES)}, or a feed of its own folder."
+    ),
 ]
 
 
@@ -76,7 +79,7 @@ def up(
     ] = False,
 ) -> None:
     """Start the stack and watch over it; Ctrl-C or `tickloom down` stops it."""
-    configuration = StackConfiguration.load()
+    configuration = _configuration()
     chosen = catalogue(configuration, services or None)
     if detach:
         _up_detached(configuration.stack, [service.name for service in chosen])
@@ -94,6 +97,14 @@ def up(
     except KeyboardInterrupt:
         # where it came while the stack was starting or running, the with has stopped everything already
         console.print("stopped")
+
+
+def _configuration() -> StackConfiguration:
+    """The stack's settings, with those of the feeds that declare themselves and are in ``stack.services``."""
+    from ingest.declared import declared
+
+    declared()  # the kernel knows no stage: it is told which there are
+    return StackConfiguration.load()
 
 
 def _up_detached(settings: StackSettings, names: list[str]) -> None:
@@ -133,7 +144,7 @@ def _up_detached(settings: StackSettings, names: list[str]) -> None:
 
 def down() -> None:
     """Stop the stack, dependents first."""
-    settings = StackConfiguration.load().stack
+    settings = _configuration().stack
     pid = supervisor_pid(settings.data_dir)
     if not pid:
         console.print(f"no stack runs on {settings.data_dir}")
@@ -153,7 +164,7 @@ def down() -> None:
 
 def status() -> None:
     """Show every service; exit code 1 unless all are healthy."""
-    settings = StackConfiguration.load().stack
+    settings = _configuration().stack
     if not supervisor_pid(settings.data_dir):
         console.print(f"no stack runs on {settings.data_dir}; `tickloom up` starts one")
         raise typer.Exit(1)
@@ -165,7 +176,7 @@ def status() -> None:
 
 def doctor() -> None:
     """Find what would keep the stack from running; exit code 1 if there is something."""
-    findings = examine()
+    findings = examine(_configuration)
     for one in findings:
         mark = "[green]OK[/]     " if one.ok else "[red]problem[/]"
         remedy = "" if one.ok else f" -> {one.remedy}"
@@ -176,12 +187,12 @@ def doctor() -> None:
 
 
 def logs(
-    name: Annotated[str, typer.Argument(help=f"{', '.join(NAMES)}, or {SUPERVISOR_LOG}.")],
+    name: Annotated[str, typer.Argument(help=f"{', '.join(NAMES)}, a feed, or {SUPERVISOR_LOG}.")],
     follow_on: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines come.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 100,
 ) -> None:
     """Print the end of a service's log."""
-    configuration = StackConfiguration.load()
+    configuration = _configuration()
     known = names(configuration)
     if name not in (*known, SUPERVISOR_LOG):
         raise ServiceError(f"no service {name!r}; there are {', '.join(known)}")

@@ -6,7 +6,7 @@ any of them, as :mod:`tickloom.settings` does with all others.
 
 from __future__ import annotations
 
-from tickloom.settings.base import DECLARED, FEEDS, ProcessSettings
+from tickloom.settings.base import DECLARED, FEEDS
 from tickloom.settings.ingest import IngestSettings
 
 
@@ -16,8 +16,13 @@ class FeedSettings(IngestSettings):
     venue: str
 
 
-def declare(kind: type[ProcessSettings]) -> None:
-    """Make the section of a feed's settings known.
+#: Feeds that ``tickloom ingest live`` runs, by name: filled by ``ingest.declared``, and empty in a process
+#: that did not ask it.
+LIVE: dict[str, type[FeedSettings]] = {}
+
+
+def declare(kind: type[FeedSettings], live: str = "") -> None:
+    """Make the section of a feed's settings known, and the feed's name if it is run ``live``.
 
     Raises
     ------
@@ -29,3 +34,5 @@ def declare(kind: type[ProcessSettings]) -> None:
             f"section {kind.section!r} of {kind.__name__}: name it {FEEDS}.NAME, a NAME of its own"
         )
     DECLARED[kind.section] = kind
+    if live:
+        LIVE[live] = kind

@@ -16,7 +16,7 @@ class StackSettings(ProcessSettings):
 
     section: ClassVar[str] = "stack"
     data_dir: Path = Path("var")
-    # all but binance, which connects to the outside
+    # all but the ingesters that connect to the outside (tickloom/stack/ingesters.py)
     services: tuple[str, ...] = (
         "questdb", "kafka", "flink-jobmanager", "flink-taskmanager", "schema", "exchange", "agent",
         "itch", "spreads", "dagster-webserver", "dagster-daemon",

@@ -5,43 +5,65 @@ Each of our processes opens its Prometheus port when it is ready, and that is it
 
 from __future__ import annotations
 
+import difflib
+import functools
 import json
 import sys
 import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from tickloom.errors import SettingsError
 from tickloom.settings import DagsterSettings
-from tickloom.stack import exchanges, flink, kafka, questdb
+from tickloom.settings.feeds import LIVE
+from tickloom.stack import exchanges, flink, ingesters, kafka, questdb
 from tickloom.stack.configuration import StackConfiguration
-from tickloom.stack.ports import UDP_MARK
-from tickloom.stack.service import PROBE_TIMEOUT_S, HealthCheck, Service, http_answers
+from tickloom.stack.service import PROBE_TIMEOUT_S, HealthCheck, Service, http_answers, own_process
 
 SCHEMA = "schema"
 EXCHANGE = "exchange"
 AGENT = "agent"
-ITCH = "itch"
-BINANCE = "binance"
+ITCH = ingesters.ITCH
 SPREADS = "spreads"
 DAGSTER_WEBSERVER = "dagster-webserver"
 DAGSTER_DAEMON = "dagster-daemon"
+
+AFTER_SCHEMA = (kafka.NAME, questdb.NAME, SCHEMA)
 
 BATCH_NICENESS = (
     10  # Dagster and its runs get a tenth of what an ingester or the agent gets, where both want it
 )
 
-#: Everything the stack can run, in the order in which it is shown.
+#: Everything the stack can run but declared feeds, in the order in which it is shown.
 NAMES = (
-    questdb.NAME, kafka.NAME, flink.JOBMANAGER, flink.TASKMANAGER, SCHEMA, EXCHANGE, AGENT, ITCH,
-    BINANCE, SPREADS, DAGSTER_WEBSERVER, DAGSTER_DAEMON,
+    questdb.NAME, kafka.NAME, flink.JOBMANAGER, flink.TASKMANAGER, SCHEMA, EXCHANGE, AGENT,
+    *ingesters.NAMES, SPREADS, DAGSTER_WEBSERVER, DAGSTER_DAEMON,
 )  # fmt: skip
 
 
 def names(configuration: StackConfiguration) -> tuple[str, ...]:
-    """All that this stack can run: :data:`NAMES`, and the configured further exchanges behind the first."""
-    at = NAMES.index(EXCHANGE) + 1
-    return (*NAMES[:at], *exchanges.names(configuration.exchange), *NAMES[at:])
+    """All that this stack can run: :data:`NAMES`, the configured further exchanges behind the first, and the
+    feeds that declare themselves, where this process knows them, behind the other ingesters.
+
+    Raises
+    ------
+    SettingsError
+        A feed has the name of another service.
+    """
+    further = exchanges.names(configuration.exchange)
+    if taken := sorted(LIVE.keys() & {*NAMES, *further}):
+        raise SettingsError(
+            f"feed {taken[0]!r} has the name of a service of the stack: give it another one in the "
+            "declaration.py of its folder"
+        )
+    after_exchange, after_ingesters = NAMES.index(EXCHANGE) + 1, NAMES.index(SPREADS)
+    return (
+        *NAMES[:after_exchange],
+        *further,
+        *NAMES[after_exchange:after_ingesters],
+        *LIVE,
+        *NAMES[after_ingesters:],
+    )
 
 
 def catalogue(configuration: StackConfiguration, wanted: Iterable[str] | None = None) -> list[Service]:
@@ -58,7 +80,9 @@ def catalogue(configuration: StackConfiguration, wanted: Iterable[str] | None = 
     """
     chosen, known = set(configuration.stack.services if wanted is None else wanted), names(configuration)
     if unknown := sorted(chosen - set(known)):
-        raise SettingsError(f"no service {unknown[0]!r}; there are {', '.join(known)}")
+        close = difflib.get_close_matches(unknown[0], known, n=1)
+        meant = f"did you mean {close[0]!r}? There" if close else "there"
+        raise SettingsError(f"no service {unknown[0]!r}; {meant} are {', '.join(known)}")
     if EXCHANGE in chosen:
         chosen.update(exchanges.names(configuration.exchange))
     data_dir = configuration.stack.data_dir
@@ -67,25 +91,31 @@ def catalogue(configuration: StackConfiguration, wanted: Iterable[str] | None = 
         kafka.NAME: lambda: kafka.service(configuration.kafka, data_dir),
         flink.JOBMANAGER: lambda: flink.jobmanager(configuration.flink, data_dir),
         flink.TASKMANAGER: lambda: flink.taskmanager(configuration.flink, data_dir),
-        SCHEMA: schema,
+        SCHEMA: lambda: schema(configuration, chosen),
         EXCHANGE: lambda: exchange(configuration),
         AGENT: lambda: agent(configuration),
-        ITCH: lambda: itch(configuration),
-        BINANCE: lambda: binance(configuration),
         SPREADS: lambda: spreads(configuration),
         DAGSTER_WEBSERVER: lambda: dagster_webserver(configuration.dagster, data_dir),
         DAGSTER_DAEMON: lambda: dagster_daemon(configuration.dagster, data_dir),
     }
     for one in instances(configuration):
         makers[one.name] = lambda one=one: one  # type: ignore[misc]
+    for name in (*ingesters.NAMES, *LIVE):
+        makers[name] = functools.partial(ingesters.service, configuration, name, AFTER_SCHEMA)
     return [makers[name]() for name in known if name in chosen]
 
 
-def schema() -> Service:
-    """Topics and tables: runs once and ends; the others wait for it."""
+def schema(configuration: StackConfiguration, chosen: Collection[str] = ()) -> Service:
+    """Topics and tables, those of ``chosen`` ingesters too: runs once and ends; the others wait for it."""
+    written = {
+        topic
+        for name in (*ingesters.NAMES, *LIVE)
+        if name in chosen
+        for topic in ingesters.topic_names(ingesters.settings_of(configuration, name))
+    }
     return Service(
         name=SCHEMA,
-        argv=(sys.executable, "-m", "tickloom.stack.prepare"),
+        argv=(sys.executable, "-m", "tickloom.stack.prepare", *sorted(written)),
         health=lambda attempt: "not done yet",
         depends_on=(kafka.NAME, questdb.NAME),
         restart=False,
@@ -95,7 +125,7 @@ def schema() -> Service:
 def exchange(configuration: StackConfiguration) -> Service:
     """The simulated exchange; its books come off the feed's topics."""
     settings = configuration.exchange
-    return _own(
+    return own_process(
         EXCHANGE,
         "exchange",
         metrics_port=settings.metrics_port,
@@ -114,7 +144,7 @@ def instances(configuration: StackConfiguration) -> list[Service]:
 def agent(configuration: StackConfiguration) -> Service:
     """The Faust worker that holds orders and risk."""
     settings = configuration.execution
-    return _own(
+    return own_process(
         AGENT,
         "agent",
         section="execution",
@@ -124,68 +154,15 @@ def agent(configuration: StackConfiguration) -> Service:
     )
 
 
-def itch(configuration: StackConfiguration) -> Service:
-    """The ITCH 5.0 ingester."""
-    settings = configuration.itch
-    tcp = settings.transport == "soupbintcp"
-    return _own(
-        ITCH,
-        "ingest",
-        "itch",
-        metrics_port=settings.metrics_port,
-        depends_on=(kafka.NAME, questdb.NAME, SCHEMA),
-        ports={} if tcp else {f"itch.port {UDP_MARK}": settings.port},
-        address=f"reads {settings.soup_address}" if tcp else f"udp {settings.host}:{settings.port}",
-    )
-
-
-def binance(configuration: StackConfiguration) -> Service:
-    """The Binance-format ingester: the one service that connects to the outside."""
-    settings = configuration.binance
-    return _own(
-        BINANCE,
-        "ingest",
-        "binance",
-        metrics_port=settings.metrics_port,
-        depends_on=(kafka.NAME, questdb.NAME, SCHEMA),
-        address=f"reads {settings.websocket_url}",
-    )
-
-
 def spreads(configuration: StackConfiguration) -> Service:
     """What writes the spreads of pairs from Kafka to QuestDB."""
-    return _own(
+    return own_process(
         SPREADS,
         "pairs",
         "record",
         section="pairs",
         metrics_port=configuration.pairs.metrics_port,
-        depends_on=(kafka.NAME, questdb.NAME, SCHEMA),
-    )
-
-
-def _own(
-    name: str,
-    *command: str,
-    metrics_port: int,
-    depends_on: tuple[str, ...],
-    section: str = "",
-    ports: dict[str, int] | None = None,
-    address: str = "",
-) -> Service:
-    if metrics_port == 0:
-        raise SettingsError(
-            f"{section or name}.metrics_port = 0: the stack needs it to see whether {name} is healthy. "
-            "Set it to a free port."
-        )
-    return Service(
-        name=name,
-        argv=(sys.executable, "-m", "tickloom", *command),
-        health=http_answers(f"http://127.0.0.1:{metrics_port}/metrics"),
-        depends_on=depends_on,
-        environment={"PYTHONUNBUFFERED": "1"},
-        ports={f"{section or name}.metrics_port": metrics_port, **(ports or {})},
-        address=address,
+        depends_on=AFTER_SCHEMA,
     )
 
 
@@ -200,7 +177,7 @@ def dagster_webserver(settings: DagsterSettings, data_dir: Path) -> Service:
             *("-h", settings.host, "-p", str(settings.port)),
         ),
         health=http_answers(f"{url}/server_info"),
-        depends_on=(kafka.NAME, questdb.NAME, SCHEMA),
+        depends_on=AFTER_SCHEMA,
         environment=_dagster_environment(home),
         ports={"dagster.port": settings.port},
         prepare=lambda: write_dagster_home(home),

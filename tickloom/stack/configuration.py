@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from tickloom.settings import (
@@ -26,6 +27,7 @@ from tickloom.settings import (
     StackSettings,
     SyntheticSettings,
 )
+from tickloom.settings.feeds import LIVE, FeedSettings
 from tickloom.stack.ports import UDP_MARK, free_ports
 
 
@@ -53,6 +55,9 @@ class StackConfiguration:
     pairs: PairsSettings
     dagster: DagsterSettings
     synthetic: SyntheticSettings
+    #: Of the feeds that declare themselves, by name: those in ``stack.services``. What a feed needs to be set
+    #: is no matter of a stack that does not run it.
+    feeds: Mapping[str, FeedSettings] = field(default_factory=dict)
 
     @classmethod
     def load(cls, **overrides: dict[str, Any]) -> Self:
@@ -68,10 +73,11 @@ class StackConfiguration:
         loaded: dict[str, Any] = {
             name: kind.load(**overrides.get(name, {}))
             for name, kind in SECTIONS.items()
-            if name in {field.name for field in dataclasses.fields(cls)}
+            if name in {one.name for one in dataclasses.fields(cls)}
         }
         stack: StackSettings = loaded["stack"]
         loaded["stack"] = stack.model_copy(update={"data_dir": stack.data_dir.absolute()})
+        loaded["feeds"] = {name: kind.load() for name, kind in LIVE.items() if name in stack.services}
         return cls(**loaded)
 
     def with_free_ports(self) -> Self:
@@ -83,7 +89,8 @@ class StackConfiguration:
             for name, part in self._sections().items()
         }
         moved["exchange"] = moved["exchange"].model_copy(update={"free_ports": True})
-        return dataclasses.replace(self, **moved)
+        feeds = {name: moved.pop(part.section) for name, part in self.feeds.items()}
+        return dataclasses.replace(self, **moved, feeds=feeds)
 
     def ports(self) -> dict[str, int]:
         """Every port by settings key; those of UDP are marked as :class:`Service` marks them."""
@@ -101,9 +108,12 @@ class StackConfiguration:
         }
 
     def _sections(self) -> dict[str, ProcessSettings]:
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        own = {one.name: getattr(self, one.name) for one in dataclasses.fields(self) if one.name != "feeds"}
+        return {**own, **{part.section: part for part in self.feeds.values()}}
 
 
 def port_keys(kind: type[ProcessSettings]) -> list[str]:
-    """The keys of ``kind`` that hold a port."""
+    """The keys of ``kind`` that hold a port; of a declared feed the metrics', as others are its venue's."""
+    if issubclass(kind, FeedSettings):
+        return ["metrics_port"]
     return [key for key in kind.model_fields if key == "port" or key.endswith("_port")]

@@ -62,8 +62,8 @@ def taken(ports: Mapping[str, int]) -> list[str]:
     for key, port in ports.items():
         udp = key.endswith(UDP_MARK)
         if port and not is_free(port, udp=udp):
-            section, _, name = key.removesuffix(UDP_MARK).strip().partition(".")
-            advice = f"set TICKLOOM_{section.upper()}_{name.upper()} to a free one"
+            name = key.removesuffix(UDP_MARK).strip().replace(".", "_").upper()
+            advice = f"set TICKLOOM_{name} to a free one"
             if ": " in key:  # of an exchange's own file
                 advice = f"write another one in {key.partition(': ')[0]}, or set exchange.free_ports"
             lines.append(f"port {port} ({key}) is taken by {holder(port, udp=udp)}: stop that, or {advice}")

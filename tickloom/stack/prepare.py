@@ -1,6 +1,7 @@
 """Topics and tables, made before the processes that use them start: the service ``schema``.
 
-Run as ``python -m tickloom.stack.prepare``; doing it again changes nothing.
+Run as ``python -m tickloom.stack.prepare [TOPIC ...]``, with the topics of further ingesters; doing it again
+changes nothing.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def topic_names() -> list[str]:
 def main() -> None:
     """Make the topics, then become ``tickloom schema apply``."""
     try:
-        topics.ensure_topics(topic_names(), KafkaSettings.load())
+        topics.ensure_topics(sorted({*topic_names(), *sys.argv[1:]}), KafkaSettings.load())
     except TickloomError as error:
         sys.exit(str(error))
     # another process image, because the kernel imports no stage

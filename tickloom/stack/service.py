@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import socket
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+
+from tickloom.errors import SettingsError
 
 PROBE_TIMEOUT_S = 2.0
 
@@ -94,3 +97,36 @@ def both(*checks: HealthCheck) -> HealthCheck:
         return next((missing for one in checks if (missing := one(attempt))), "")
 
     return check
+
+
+def own_process(
+    name: str,
+    *command: str,
+    metrics_port: int,
+    depends_on: tuple[str, ...],
+    section: str = "",
+    ports: Mapping[str, int] | None = None,
+    address: str = "",
+    environment: Mapping[str, str] | None = None,
+) -> Service:
+    """``tickloom COMMAND`` as a service. It opens its Prometheus port when it is ready: that is its health.
+
+    Raises
+    ------
+    SettingsError
+        ``metrics_port`` is 0.
+    """
+    if metrics_port == 0:
+        raise SettingsError(
+            f"{section or name}.metrics_port = 0: the stack needs it to see whether {name} is healthy. "
+            "Set it to a free port."
+        )
+    return Service(
+        name=name,
+        argv=(sys.executable, "-m", "tickloom", *command),
+        health=http_answers(f"http://127.0.0.1:{metrics_port}/metrics"),
+        depends_on=depends_on,
+        environment={"PYTHONUNBUFFERED": "1", **(environment or {})},
+        ports={f"{section or name}.metrics_port": metrics_port, **(ports or {})},
+        address=address,
+    )

@@ -1,0 +1,79 @@
+"""Ingesters as services: those with a command of their own, and the feeds that declare themselves.
+
+All but ITCH connect to the outside, so none of those runs unless it is named (``stack.services``, or
+``tickloom up NAME``).
+"""
+
+from __future__ import annotations
+
+from tickloom import topics
+from tickloom.settings import IngestSettings, ItchSettings, NewsSettings, WebsocketSettings
+from tickloom.settings.feeds import LIVE
+from tickloom.stack.configuration import StackConfiguration
+from tickloom.stack.ports import UDP_MARK
+from tickloom.stack.service import Service, own_process
+
+ITCH = "itch"
+#: Those with a command and a section of their own, in the order in which they are shown.
+NAMES = (ITCH, "binance", "kraken", "okx", "coinbase", "bybit", "news")
+
+
+def settings_of(configuration: StackConfiguration, name: str) -> IngestSettings:
+    """Of an ingester of :data:`NAMES`, or of a declared feed.
+
+    Raises
+    ------
+    SettingsError
+        A declared feed's settings are refused.
+    """
+    if name in NAMES:
+        found: IngestSettings = getattr(configuration, name)
+        return found
+    return configuration.feeds[name] if name in configuration.feeds else LIVE[name].load()
+
+
+def topic_names(settings: IngestSettings) -> list[str]:
+    """What an ingester with these settings writes to."""
+    if isinstance(settings, NewsSettings):
+        return [topics.NEWS, topics.trust(settings.venue)]
+    return [maker(settings.venue) for maker in (topics.ticks, topics.book, topics.trust)]
+
+
+def service(configuration: StackConfiguration, name: str, depends_on: tuple[str, ...]) -> Service:
+    """The ingester ``name``, which is one of :data:`NAMES` or a declared feed.
+
+    Raises
+    ------
+    SettingsError
+        It has no metrics port.
+    """
+    settings = settings_of(configuration, name)
+    return own_process(
+        name,
+        *(("ingest", name) if name in NAMES else ("ingest", "live", name)),
+        section=settings.section,
+        metrics_port=settings.metrics_port,
+        depends_on=depends_on,
+        ports=_ports(settings),
+        address=_address(settings),
+        # what the stack's own settings may lack: those of a feed that was named on the command line alone
+        environment={} if name in NAMES else settings.environment(),
+    )
+
+
+def _ports(settings: IngestSettings) -> dict[str, int]:
+    """What it listens on beside its metrics."""
+    if isinstance(settings, ItchSettings) and settings.transport != "soupbintcp":
+        return {f"itch.port {UDP_MARK}": settings.port}
+    return {}
+
+
+def _address(settings: IngestSettings) -> str:
+    if isinstance(settings, ItchSettings):
+        tcp = settings.transport == "soupbintcp"
+        return f"reads {settings.soup_address}" if tcp else f"udp {settings.host}:{settings.port}"
+    if isinstance(settings, WebsocketSettings):
+        return f"reads {settings.websocket_url}"
+    if isinstance(settings, NewsSettings):
+        return f"reads the sources of {settings.sources_file}"
+    return ""
