@@ -144,7 +144,7 @@ def _up_detached(settings: StackSettings, names: list[str]) -> None:
 
 def down() -> None:
     """Stop the stack, dependents first."""
-    settings = _configuration().stack
+    settings = StackConfiguration.load().stack
     pid = supervisor_pid(settings.data_dir)
     if not pid:
         console.print(f"no stack runs on {settings.data_dir}")
@@ -164,7 +164,7 @@ def down() -> None:
 
 def status() -> None:
     """Show every service; exit code 1 unless all are healthy."""
-    settings = _configuration().stack
+    settings = StackConfiguration.load().stack
     if not supervisor_pid(settings.data_dir):
         console.print(f"no stack runs on {settings.data_dir}; `tickloom up` starts one")
         raise typer.Exit(1)

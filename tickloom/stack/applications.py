@@ -101,7 +101,7 @@ def catalogue(configuration: StackConfiguration, wanted: Iterable[str] | None = 
     for one in instances(configuration):
         makers[one.name] = lambda one=one: one  # type: ignore[misc]
     for name in (*ingesters.NAMES, *LIVE):
-        makers[name] = functools.partial(ingesters.service, configuration, name, AFTER_SCHEMA)
+        makers[name] = functools.partial(ingester, configuration, name)
     return [makers[name]() for name in known if name in chosen]
 
 
@@ -152,6 +152,11 @@ def agent(configuration: StackConfiguration) -> Service:
         depends_on=(kafka.NAME, questdb.NAME, SCHEMA, EXCHANGE, *exchanges.names(configuration.exchange)),
         ports={"execution.web_port": settings.web_port},
     )
+
+
+def ingester(configuration: StackConfiguration, name: str) -> Service:
+    """One of :data:`ingesters.NAMES`, or a declared feed."""
+    return ingesters.service(configuration, name, AFTER_SCHEMA)
 
 
 def spreads(configuration: StackConfiguration) -> Service:

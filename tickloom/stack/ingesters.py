@@ -7,18 +7,21 @@ All but ITCH connect to the outside, so none of those runs unless it is named (`
 from __future__ import annotations
 
 from tickloom import topics
-from tickloom.settings import IngestSettings, ItchSettings, NewsSettings, WebsocketSettings
-from tickloom.settings.feeds import LIVE
+from tickloom.settings import ItchSettings, NewsSettings, WebsocketSettings
+from tickloom.settings.feeds import LIVE, FeedSettings
 from tickloom.stack.configuration import StackConfiguration
 from tickloom.stack.ports import UDP_MARK
 from tickloom.stack.service import Service, own_process
+
+#: Settings of a live ingester: all have a venue.
+LiveSettings = ItchSettings | WebsocketSettings | NewsSettings | FeedSettings
 
 ITCH = "itch"
 #: Those with a command and a section of their own, in the order in which they are shown.
 NAMES = (ITCH, "binance", "kraken", "okx", "coinbase", "bybit", "news")
 
 
-def settings_of(configuration: StackConfiguration, name: str) -> IngestSettings:
+def settings_of(configuration: StackConfiguration, name: str) -> LiveSettings:
     """Of an ingester of :data:`NAMES`, or of a declared feed.
 
     Raises
@@ -27,12 +30,12 @@ def settings_of(configuration: StackConfiguration, name: str) -> IngestSettings:
         A declared feed's settings are refused.
     """
     if name in NAMES:
-        found: IngestSettings = getattr(configuration, name)
+        found: LiveSettings = getattr(configuration, name)
         return found
     return configuration.feeds[name] if name in configuration.feeds else LIVE[name].load()
 
 
-def topic_names(settings: IngestSettings) -> list[str]:
+def topic_names(settings: LiveSettings) -> list[str]:
     """What an ingester with these settings writes to."""
     if isinstance(settings, NewsSettings):
         return [topics.NEWS, topics.trust(settings.venue)]
@@ -61,14 +64,14 @@ def service(configuration: StackConfiguration, name: str, depends_on: tuple[str,
     )
 
 
-def _ports(settings: IngestSettings) -> dict[str, int]:
+def _ports(settings: LiveSettings) -> dict[str, int]:
     """What it listens on beside its metrics."""
     if isinstance(settings, ItchSettings) and settings.transport != "soupbintcp":
         return {f"itch.port {UDP_MARK}": settings.port}
     return {}
 
 
-def _address(settings: IngestSettings) -> str:
+def _address(settings: LiveSettings) -> str:
     if isinstance(settings, ItchSettings):
         tcp = settings.transport == "soupbintcp"
         return f"reads {settings.soup_address}" if tcp else f"udp {settings.host}:{settings.port}"

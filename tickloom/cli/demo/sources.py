@@ -126,7 +126,7 @@ class Synthetic:
 
     def services(self, configuration: StackConfiguration) -> Services:
         return Services(
-            [applications.itch(configuration), applications.binance(configuration)],
+            [applications.ingester(configuration, name) for name in ("itch", "binance")],
             [_player("market", "synthetic", "play")],
         )
 
@@ -205,7 +205,7 @@ class Recorded:
         services = Services()
         for venue in self.venues:
             settings = self._settings[venue]
-            own = applications.binance(dataclasses.replace(configuration, binance=settings))
+            own = applications.ingester(dataclasses.replace(configuration, binance=settings), "binance")
             environment = {**own.environment, **settings.environment()}
             services.ingesters.append(
                 dataclasses.replace(own, name=f"binance-{venue.lower()}", environment=environment)
