@@ -44,6 +44,15 @@ _TOKEN = re.compile(r"[a-z0-9]+(?:['’&-][a-z0-9]+)*%?|[.!?;:]+(?=\s|$)")
 _ENDS = ".!?;:"
 
 
+_LAYOUT: tuple[tuple[str, Any, str], ...] = (
+    ("name", str, 'name = "..."'),
+    ("version", str | int, 'version = "1"'),
+    ("negators", list, 'negators = ["not", ...]'),
+    ("weights", dict, "[weights], and a weight and its phrases on each line below"),
+    ("degrees", dict, "[degrees], and a word and its factor on each line below"),
+)
+
+
 class LexiconModel:
     """Scores by weighted words and phrases.
 
@@ -77,6 +86,9 @@ class LexiconModel:
             Naming the entry and what is wrong with it.
         """
         table = read_tables(path, "Mend news.lexicon_file.")
+        for key, kind, written in _LAYOUT:
+            if not isinstance(table.get(key), kind):
+                raise SettingsError(f"{path}: {key} is missing, or is something else: write {written}")
         try:
             return cls(
                 str(table["name"]),
@@ -173,6 +185,8 @@ def _degrees(table: Any) -> dict[str, float]:
 
 def _phrases(given: Any, words_max: int) -> list[str]:
     """Phrases that can be found: tokens of the text are compared with their words."""
+    if not isinstance(given, list) or not all(isinstance(phrase, str) for phrase in given):
+        raise ValueError(f"{given!r} is no list of phrases")
     for phrase in given:
         tokens = _TOKEN.findall(phrase)
         if not tokens or " ".join(tokens) != phrase or len(tokens) > words_max:

@@ -78,7 +78,11 @@ def check_sources(sources: Sequence[Source], path: Path) -> list[Source]:
     return list(sources)
 
 
-def _source(path: Path, entry: dict[str, Any]) -> Source:
+def _source(path: Path, entry: Any) -> Source:
+    if not isinstance(entry, dict):
+        raise SettingsError(
+            f"{path}: {entry!r} is no source: write [[sources]], and name, url and kind below"
+        )
     name = entry.get("name", "")
     where = f"{path}: source {name!r}"
     if not isinstance(name, str) or not _NAME.fullmatch(name):

@@ -95,8 +95,11 @@ def test_shipped_sources_and_wrong_ones(tmp_path: Path) -> None:
         ("[[sources]]\n" + good + "poll_s = 0\n", "poll_s 0"),
         ("[[sources]]\n" + good + "every = 0\n", "unknown key 'every'"),
         (("[[sources]]\n" + good) * 2, "two sources 'a'"),
+        ("[[sources]]\n" + good.replace('url = "https://x.example/"\n', ""), "url ''; write one of http"),
+        ('sources = ["a"]', r"'a' is no source: write \[\[sources\]\]"),
+        ("# \udcff", "not TOML"),
     ]:
-        path.write_text(text)
+        path.write_text(text, errors="surrogateescape")
         with pytest.raises(SettingsError, match=why):
             load_sources(path)
     path.write_text("[[sources]]\n" + good.replace("https://x.example/", "file:///var/a%20b"))

@@ -103,11 +103,22 @@ def test_shipped_lexicon(title: str, sign: int) -> None:
         ('name="a"\nversion="1"\nnegators=[]\n[degrees]\n[weights]\n"1"=["Big"]', "'Big'"),
         ('name="a"\nversion="1"\nnegators=["not so"]\n[degrees]\n[weights]\n', "'not so'"),
         ('name="a"\nversion="1"\nnegators=[]\n[degrees]\nvery=9\n[weights]\n', "degree 9"),
+        (
+            'name="a"\nversion="1"\nnegators=[]\nweights=3\n[degrees]\n',
+            r"weights is missing.*\[weights\]",
+        ),
+        (
+            'name="a"\nversion=1\nnegators=[]\ndegrees=["x"]\n[weights]\n',
+            "degrees is missing",
+        ),
+        ('name="a"\nversion="1"\nnegators=[3]\n[degrees]\n[weights]\n', "no list of phrases"),
+        ('name="a"\nversion="1"\nnegators=[]\n[degrees]\n[weights]\n"1"="good"', "no list of phrases"),
+        ("# \udcff", "not TOML"),
     ],
 )
 def test_wrong_lexicon_is_refused(tmp_path: Path, text: str, why: str) -> None:
     """With the entry that is wrong: a phrase that could never be found is a mistake of its writer."""
     path = tmp_path / "lexicon.toml"
-    path.write_text(text)
+    path.write_text(text, errors="surrogateescape")
     with pytest.raises(SettingsError, match=why):
         LexiconModel.load(path)
