@@ -9,6 +9,7 @@ import importlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from tickloom.errors import SettingsError
 from tickloom.settings import FileFeedSettings, IngestSettings
 from tickloom.settings.feeds import FeedSettings, declare
 
@@ -39,15 +40,28 @@ class Feed:
 
 
 def declared() -> dict[str, Feed]:
-    """Feeds by name, of the folders beside this file; their settings are known from now on."""
+    """Feeds by name, of the folders beside this file; their settings are known from now on.
+
+    Raises
+    ------
+    SettingsError
+        A declaration cannot be read, or takes the name or the section of another.
+    """
     here = Path(__file__).parent
     found: dict[str, Feed] = {}
     for path in sorted(here.rglob(FILE)):
         module = ".".join(("ingest", *path.relative_to(here).with_suffix("").parts))
-        feeds: dict[str, Feed] = importlib.import_module(module).FEEDS
+        try:
+            feeds: dict[str, Feed] = importlib.import_module(module).FEEDS
+        except Exception as error:  # whatever is wrong with code that somebody is writing
+            raise SettingsError(
+                f"{module}: {type(error).__name__}: {error}; mend it (docs/feeds.md, Another venue)"
+            ) from error
         for name, feed in feeds.items():
             if name in found:
-                raise ValueError(f"{module}: feed {name!r} is declared twice; give one of them another name")
+                raise SettingsError(
+                    f"{module}: feed {name!r} is declared twice; give one of them another name"
+                )
             if issubclass(feed.settings, FeedSettings):
                 declare(feed.settings, name if feed.session else "")
             found[name] = feed

@@ -25,6 +25,7 @@ from tickloom.settings import (
     CoinbaseSettings,
     DbnSettings,
     IexSettings,
+    IngestSettings,
     ItchSettings,
     KrakenSettings,
     Mdp3Settings,
@@ -183,6 +184,25 @@ def live_of(name: str) -> tuple[type[FeedSettings], Callable[..., None]]:
             "(`tickloom ingest --help`)"
         )
     return feed.settings, _named(feed.session)
+
+
+def check_venue(settings: IngestSettings, feed: str, venue: str, registry: Registry | None = None) -> None:
+    """Before an ingester starts: its venue is registered, and as one of its feed.
+
+    Raises
+    ------
+    SettingsError
+        It is not: nothing that it captured could be decoded.
+    """
+    registry = registry or Registry.load()
+    found = registry.venues.get(venue)
+    if found is None or found.feed != feed:
+        known = ", ".join(sorted(code for code, one in registry.venues.items() if one.feed == feed)) or "none"
+        wrong = "not in strategies/instruments.toml" if found is None else f"of feed {found.feed!r} there"
+        raise SettingsError(
+            f"{settings.section}.venue = {venue!r} is {wrong}; of feed {feed!r} it has {known}. Set one of "
+            f'those, or add [venues.{venue}] with feed = "{feed}" to strategies/instruments.toml'
+        )
 
 
 def sessions(data_dir: Path, venue: str) -> list[str]:

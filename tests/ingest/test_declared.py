@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ingest import declared as declarations
+from ingest import feeds
 from ingest._template import session
 from ingest._template.declaration import TemplateSettings
 from ingest._template.decoder import TemplateDecoder
@@ -20,6 +21,8 @@ from tickloom.errors import SettingsError
 from tickloom.instruments import Registry, Venue
 from tickloom.settings import KafkaSettings
 from tickloom.settings.feeds import FeedSettings, declare
+
+REGISTERED = Registry({"TEMPLATE": Venue("TEMPLATE", "", "template", "UTC", "USD")}, [])
 
 
 @pytest.fixture
@@ -51,12 +54,37 @@ def test_command_runs_what_is_declared(config: Path, monkeypatch: pytest.MonkeyP
     """``tickloom ingest live`` hands the feed's settings to its session, and refuses what is no such feed."""
     config.write_text("[feeds.template]\nport = 77\n")
     ran: list[TemplateSettings] = []
+    monkeypatch.setattr(feeds.Registry, "load", lambda: REGISTERED)
     monkeypatch.setattr(session, "run", lambda settings, sinks, stop: ran.append(settings))
     runner = CliRunner()
     assert runner.invoke(app, ["live", "template"], catch_exceptions=False).exit_code == 0
     assert [settings.port for settings in ran] == [77]
     with pytest.raises(SettingsError, match="no feed 'morse' to run"):
         runner.invoke(app, ["live", "morse"], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("venue", "why"),
+    [("TEMPLATE", "is not in strategies/instruments.toml"), ("KRAKEN", "is of feed 'kraken' there")],
+)
+def test_venue_that_is_not_registered_is_refused(
+    config: Path, monkeypatch: pytest.MonkeyPatch, venue: str, why: str
+) -> None:
+    """Before anything is captured that nobody could decode, with what to write where."""
+    config.write_text(f'[feeds.template]\nvenue = "{venue}"\n')
+    monkeypatch.setattr(session, "run", lambda *_: pytest.fail("it ran"))
+    with pytest.raises(
+        SettingsError, match=rf"feeds\.template\.venue = '{venue}' {why}.*\[venues\.{venue}\]"
+    ):
+        CliRunner().invoke(app, ["live", "template"], catch_exceptions=False)
+
+
+@pytest.mark.parametrize("name", ["itch", "binance", "kraken", "okx", "coinbase", "bybit", "news"])
+def test_unknown_venue_ends_every_ingester(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Also one that would otherwise listen, and decode nothing."""
+    monkeypatch.setenv(f"TICKLOOM_{name.upper()}_VENUE", "NOPE")
+    with pytest.raises(SettingsError, match=rf"{name}\.venue = 'NOPE' is not in"):
+        CliRunner().invoke(app, [name], catch_exceptions=False)
 
 
 def test_another_folder_is_another_feed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,11 +102,25 @@ def test_another_folder_is_another_feed(tmp_path: Path, monkeypatch: pytest.Monk
         return SimpleNamespace(FEEDS={name.split(".")[-2]: FEEDS["template"]})
 
     monkeypatch.setattr(declarations.importlib, "import_module", load)
-    with pytest.raises(ValueError, match="feed '_template' is declared twice"):
+    with pytest.raises(SettingsError, match="feed '_template' is declared twice"):
         declarations.declared()
     assert asked == ["ingest._template.declaration", "ingest.asia._template.declaration"]
     (folder / "asia" / "_template").rename(folder / "asia" / "tokyo")
     assert list(declarations.declared()) == ["_template", "tokyo"]
+
+
+def test_declaration_that_cannot_be_read_is_told_by_its_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who writes a feed learns which file, and what is wrong with it."""
+    (tmp_path / "ingest" / "mine").mkdir(parents=True)
+    (tmp_path / "ingest" / "mine" / declarations.FILE).touch()
+    monkeypatch.setattr(declarations, "__file__", str(tmp_path / "ingest" / "declared.py"))
+    monkeypatch.setattr(declarations.importlib, "import_module", lambda name: SimpleNamespace())
+    with pytest.raises(
+        SettingsError, match=r"ingest\.mine\.declaration: AttributeError: .*FEEDS.*docs/feeds"
+    ):
+        declarations.declared()
 
 
 def test_settings_come_from_file_and_variables(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +169,7 @@ def test_process_that_runs_no_feed_lets_their_settings_be(
 def test_section_of_another_is_refused(section: str) -> None:
     """A copied folder whose section was not renamed would share the settings of the first."""
     other = type("OtherSettings", (FeedSettings,), {"section": section, "__annotations__": {}})
-    with pytest.raises(ValueError, match=r"name it feeds\.NAME"):
+    with pytest.raises(SettingsError, match=r"name it feeds\.NAME"):
         declare(other)
 
 

@@ -6,7 +6,7 @@ import contextlib
 import json
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -43,10 +43,7 @@ def itch() -> None:
     """Capture and publish ITCH 5.0 in MoldUDP64 or SoupBinTCP, until SIGTERM or Ctrl-C."""
     from ingest.itch.session import run
 
-    settings = ItchSettings.load()
-    configure_logging("itch")
-    with _stopping() as stop:
-        run(settings, sinks_factory(settings, settings.venue), stop)
+    _follow("itch", ItchSettings.load(), run)
 
 
 @app.command()
@@ -54,10 +51,7 @@ def binance() -> None:
     """Capture and publish a Binance-format websocket, until SIGTERM or Ctrl-C."""
     from ingest.websocket.binance.session import run
 
-    settings = BinanceSettings.load()
-    configure_logging("binance")
-    with _stopping() as stop:
-        run(settings, sinks_factory(settings, settings.venue), stop)
+    _follow("binance", BinanceSettings.load(), run)
 
 
 @app.command()
@@ -65,10 +59,7 @@ def kraken() -> None:
     """Capture and publish Kraken (websocket API v1), until SIGTERM or Ctrl-C."""
     from ingest.websocket.kraken.session import run
 
-    settings = KrakenSettings.load()
-    configure_logging("kraken")
-    with _stopping() as stop:
-        run(settings, sinks_factory(settings, settings.venue), stop)
+    _follow("kraken", KrakenSettings.load(), run)
 
 
 @app.command()
@@ -76,10 +67,7 @@ def okx() -> None:
     """Capture and publish OKX (API v5), until SIGTERM or Ctrl-C."""
     from ingest.websocket.okx.session import run
 
-    settings = OkxSettings.load()
-    configure_logging("okx")
-    with _stopping() as stop:
-        run(settings, sinks_factory(settings, settings.venue), stop)
+    _follow("okx", OkxSettings.load(), run)
 
 
 @app.command()
@@ -87,10 +75,7 @@ def coinbase() -> None:
     """Capture and publish Coinbase Exchange, until SIGTERM or Ctrl-C."""
     from ingest.websocket.coinbase.session import run
 
-    settings = CoinbaseSettings.load()
-    configure_logging("coinbase")
-    with _stopping() as stop:
-        run(settings, sinks_factory(settings, settings.venue), stop)
+    _follow("coinbase", CoinbaseSettings.load(), run)
 
 
 @app.command()
@@ -98,10 +83,7 @@ def bybit() -> None:
     """Capture and publish Bybit (API v5), until SIGTERM or Ctrl-C."""
     from ingest.websocket.bybit.session import run
 
-    settings = BybitSettings.load()
-    configure_logging("bybit")
-    with _stopping() as stop:
-        run(settings, sinks_factory(settings, settings.venue), stop)
+    _follow("bybit", BybitSettings.load(), run)
 
 
 @app.command()
@@ -110,10 +92,7 @@ def live(feed: Annotated[str, typer.Argument(help="A feed that declares itself, 
     from ingest.feeds import live_of
 
     kind, run = live_of(feed)
-    settings = kind.load()
-    configure_logging(feed)
-    with _stopping() as stop:
-        run(settings, sinks_factory(settings, settings.venue), stop)
+    _follow(feed, kind.load(), run)
 
 
 @app.command()
@@ -121,10 +100,7 @@ def news() -> None:
     """Capture, score and publish the news of strategies/news.toml, until SIGTERM or Ctrl-C."""
     from ingest.news.session import run
 
-    settings = NewsSettings.load()
-    configure_logging("news")
-    with _stopping() as stop:
-        run(settings, sinks_factory(settings, settings.venue), stop)
+    _follow("news", NewsSettings.load(), run)
 
 
 @app.command(name="file")
@@ -235,6 +211,16 @@ def sinks_factory(settings: IngestSettings, venue: str) -> SinksFactory:
         ]
 
     return make_news if isinstance(settings, NewsSettings) else make
+
+
+def _follow(feed: str, settings: Any, run: Callable[..., None]) -> None:
+    """Run an ingester until it is told to stop."""
+    from ingest.feeds import check_venue
+
+    check_venue(settings, feed, settings.venue)
+    configure_logging(feed)
+    with _stopping() as stop:
+        run(settings, sinks_factory(settings, settings.venue), stop)
 
 
 def _report(decoder: Any, counts: dict[str, dict[str, int]]) -> dict[str, Any]:

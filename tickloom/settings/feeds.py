@@ -6,6 +6,7 @@ any of them, as :mod:`tickloom.settings` does with all others.
 
 from __future__ import annotations
 
+from tickloom.errors import SettingsError
 from tickloom.settings.base import DECLARED, FEEDS
 from tickloom.settings.ingest import IngestSettings
 
@@ -26,11 +27,11 @@ def declare(kind: type[FeedSettings], live: str = "") -> None:
 
     Raises
     ------
-    ValueError
+    SettingsError
         The section is another feed's, or is no ``feeds.NAME``.
     """
     if not kind.section.startswith(f"{FEEDS}.") or DECLARED.get(kind.section, kind) is not kind:
-        raise ValueError(
+        raise SettingsError(
             f"section {kind.section!r} of {kind.__name__}: name it {FEEDS}.NAME, a NAME of its own"
         )
     DECLARED[kind.section] = kind
