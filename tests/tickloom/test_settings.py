@@ -99,6 +99,13 @@ def test_missing_file_is_refused_when_it_was_named(config: Path) -> None:
         KafkaSettings.load()
 
 
+def test_file_that_is_no_text_is_refused(config: Path) -> None:
+    """Bytes that are no UTF-8 are no TOML either, and no traceback."""
+    config.write_bytes(b"\xff\xfe[kafka]")
+    with pytest.raises(SettingsError, match=r"mine\.toml: not TOML: .*Mend that line"):
+        KafkaSettings.load()
+
+
 def test_file_in_the_working_directory_is_found(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
