@@ -9,6 +9,8 @@ import pytest
 
 from ingest._template.declaration import TemplateSettings
 from ingest.declared import declared
+from tickloom.cli.demo.sources import Synthetic
+from tickloom.cli.stack import down
 from tickloom.errors import SettingsError
 from tickloom.settings import StackSettings
 from tickloom.settings import feeds as feed_settings
@@ -143,3 +145,19 @@ def test_every_ingester_is_in_the_catalogue() -> None:
     """In one row, in the order of their own module."""
     at = NAMES.index("itch")
     assert NAMES[at : at + len(ingesters.NAMES)] == ingesters.NAMES
+
+
+def test_broken_declaration_keeps_nobody_from_stopping(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`tickloom down` asks for no feed."""
+    monkeypatch.setenv("TICKLOOM_STACK_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr("ingest.declared.declared", lambda: pytest.fail("it was asked"))
+    down()
+    assert "no stack runs" in capsys.readouterr().out
+
+
+def test_demo_has_its_ingesters(tmp_path: Path) -> None:
+    """One of ITCH and one of coins."""
+    services = Synthetic(None, None).services(configuration(tmp_path))
+    assert [one.name for one in services.ingesters] == ["itch", "binance"]
