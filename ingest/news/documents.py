@@ -31,6 +31,8 @@ _CONTENT = "{http://purl.org/rss/1.0/modules/content/}"
 _DUBLIN_CORE = "{http://purl.org/dc/elements/1.1/}"
 _RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 _RSS_1 = "{http://purl.org/rss/1.0/}"
+#: Python's, of no document; punycode takes the square of its length.
+_NO_CHARSETS = ("punycode", "idna", "unicode-escape", "raw-unicode-escape")
 _MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _MS_MIN = 100_000_000_000  # a number this large is milliseconds: as seconds it would be the year 5138
 
@@ -91,7 +93,8 @@ def _parse(source: str, body: bytes, charset: str) -> Element:
     given: bytes | str = body
     if charset and not body.startswith(_MARKS):
         try:
-            given = body.decode(charset)  # strictly: where it does not hold, the declaration may
+            if codecs.lookup(charset).name not in _NO_CHARSETS:
+                given = body.decode(charset)  # strictly: where it does not hold, the declaration may
         except (LookupError, ValueError):
             given = body
     try:

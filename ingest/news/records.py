@@ -15,12 +15,15 @@ scored   What the model said of stories, by their keys: they are events now.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
 
 from tickloom.errors import DecodeError
 
 KNOWN_KEYS_MAX = 10_000  # of a record
+_Score = Annotated[float, msgspec.Meta(ge=-1, le=1)]
+_Words = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 
 
 class Head(msgspec.Struct, omit_defaults=True):
@@ -67,7 +70,7 @@ class Scored(msgspec.Struct, tag="scored", tag_field="event"):
     """model: name/version. scores: key of a story, score (None: it gave none), words."""
 
     model: str
-    scores: list[tuple[str, float | None, int]]
+    scores: list[tuple[str, _Score | None, _Words]]
 
 
 Control = Open | Known | Same | Failed | Scored
@@ -94,7 +97,7 @@ def read_document(payload: bytes) -> tuple[Head, bytes]:
         if not newline:
             raise ValueError("no head")
         return _head_decoder.decode(head), body
-    except ValueError as error:  # msgspec's errors are ValueErrors
+    except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
         raise DecodeError("news", f"no document: {error}") from None
 
 

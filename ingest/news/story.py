@@ -13,7 +13,11 @@ TITLE_CHARACTERS_MAX = 1_000
 SUMMARY_CHARACTERS_MAX = 20_000  # that are looked at for instruments and words; a story says it early
 KEY_HEX = 32  # 128 bits
 
-_TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*)[^<>]*>|<!--|<[!?][A-Za-z][^<>]*>")
+_TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*+)[^<>]*+>|<!--|<[!?][A-Za-z][^<>]*+>")
+#: More digits than any character has: Python's ``int`` refuses some thousand.
+_LONG_REFERENCE = re.compile(r"&#[0-9]{20,}+;?")
+_MARKS_MAX = 30  # in a row, as UAX 15's stream-safe text; sorting them takes the square of their number
+_MARKS = re.compile(rf"([^\w\x00-\x7f]{{{_MARKS_MAX}}})([^\w\x00-\x7f]++)")
 _HIDDEN = ("script", "style")  # elements whose text nobody reads
 #: Controls, marks without width or for direction, halves of surrogate pairs.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
@@ -65,9 +69,13 @@ def plain(text: str, characters_max: int) -> str:
     if "<" in text:
         text = _without_tags(text)
     if "&" in text:
-        text = html.unescape(text)
-    text = _CONTROL.sub(" ", text)
+        text = html.unescape(_LONG_REFERENCE.sub("\ufffd", text))
+    text = _MARKS.sub(_fewer_marks, _CONTROL.sub(" ", text))
     return _BLANK.sub(" ", unicodedata.normalize("NFC", text)).strip()[:characters_max].rstrip()
+
+
+def _fewer_marks(match: re.Match[str]) -> str:
+    return match[1] + "".join(one for one in match[2] if not unicodedata.combining(one))
 
 
 def _without_tags(text: str) -> str:

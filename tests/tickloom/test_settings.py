@@ -102,7 +102,7 @@ def test_missing_file_is_refused_when_it_was_named(config: Path) -> None:
 def test_file_that_is_no_text_is_refused(config: Path) -> None:
     """Bytes that are no UTF-8 are no TOML either, and no traceback."""
     config.write_bytes(b"\xff\xfe[kafka]")
-    with pytest.raises(SettingsError, match=r"mine\.toml: not TOML: .*Mend that line"):
+    with pytest.raises(SettingsError, match=r"mine\.toml: not UTF-8: .*Mend it"):
         KafkaSettings.load()
 
 

@@ -115,6 +115,20 @@ def test_refused_documents_change_nothing_else() -> None:
     assert (news.counters["refused"], news.counters["malformed"], news.counters["failed"]) == (2, 2, 1)
 
 
+def test_damaged_records_are_counted() -> None:
+    """A head of endless depth, a score or a number of words that no model may give: nothing is scored."""
+    news = decoder()
+    run(news, data(1, rss("1|One")))
+    key = next(iter(news.pending))
+    deep = b'{"source":"wire","kind":"rss","x":' + b"[" * 5_000 + b"]" * 5_000 + b"}\n"
+    run(news, (int(RecordKind.DATA), 2, deep), first=2)
+    for number, (score, words) in enumerate([("2", "1"), ("0.5", "-1"), ("0.5", str(10**20))], 3):
+        said = f'{{"event":"scored","model":"m","scores":[["{key}",{score},{words}]]}}'
+        run(news, (int(RecordKind.CONTROL), number, said.encode()), first=number)
+    assert news.counters["malformed"] == 4
+    assert list(news.pending) == [key]
+
+
 def test_clock_that_steps_back() -> None:
     """Event times never fall, so no event lies behind the watermark."""
     news = decoder()

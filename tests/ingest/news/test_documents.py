@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.news.documents import JSON_LINES, KINDS, read_stories
-from ingest.news.story import Story
+from ingest.news.story import SUMMARY_CHARACTERS_MAX, Story, plain
 from tickloom.errors import DecodeError
 
 RSS = b"""<?xml version="1.0" encoding="UTF-8"?>
@@ -197,3 +198,35 @@ def test_any_json_object_is_a_story_none_or_an_error(line: dict[str, object]) ->
             assert story.title
             assert 0 <= story.published < 2**62
             story.title.encode()
+
+
+def _cpu_s(text: str) -> float:
+    began_s = time.process_time()
+    plain(text, SUMMARY_CHARACTERS_MAX)
+    return time.process_time() - began_s
+
+
+@pytest.mark.parametrize("text", ["<" + "a" * 80_000, "a" + "\u0301\u0327" * 40_000, "&#" + "9" * 79_000])
+def test_no_text_takes_more_than_its_length(text: str) -> None:
+    """A tag without end, marks without end and a number without end: milliseconds, where the square of their
+    length is seconds."""
+    assert min(_cpu_s(text) for _ in range(3)) < 0.2
+
+
+def test_references_of_many_digits() -> None:
+    """None is a character; those that are stay what they are."""
+    assert plain("a &#" + "9" * 5_000 + "; &#65;&#0000000066; &#99999999;", 2_000) == "a \ufffd AB \ufffd"
+
+
+def test_marks_in_a_row() -> None:
+    """Thirty stay, as in stream-safe text; symbols and letters are not touched."""
+    assert plain("e" + "\u0327" * 100 + "\u2014" * 50, 200) == "\u0229" + "\u0327" * 29 + "\u2014" * 50
+    assert plain("\u2014" * 100 + "\u00e9", 200) == "\u2014" * 100 + "\u00e9"
+
+
+def test_charset_that_is_no_documents() -> None:
+    """Python decodes punycode in the square of its length: such an answer is read without it."""
+    body = b"<rss><channel><item><title>x</title></item></channel></rss>" + b" " * 10**6
+    began_s = time.process_time()
+    assert len(stories("rss", body, "punycode")) == 1
+    assert time.process_time() - began_s < 1

@@ -97,7 +97,7 @@ def test_shipped_sources_and_wrong_ones(tmp_path: Path) -> None:
         (("[[sources]]\n" + good) * 2, "two sources 'a'"),
         ("[[sources]]\n" + good.replace('url = "https://x.example/"\n', ""), "url ''; write one of http"),
         ('sources = ["a"]', r"'a' is no source: write \[\[sources\]\]"),
-        ("# \udcff", "not TOML"),
+        ("# \udcff", "not UTF-8"),
     ]:
         path.write_text(text, errors="surrogateescape")
         with pytest.raises(SettingsError, match=why):

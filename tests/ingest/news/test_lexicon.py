@@ -113,7 +113,7 @@ def test_shipped_lexicon(title: str, sign: int) -> None:
         ),
         ('name="a"\nversion="1"\nnegators=[3]\n[degrees]\n[weights]\n', "no list of phrases"),
         ('name="a"\nversion="1"\nnegators=[]\n[degrees]\n[weights]\n"1"="good"', "no list of phrases"),
-        ("# \udcff", "not TOML"),
+        ("# \udcff", "not UTF-8"),
     ],
 )
 def test_wrong_lexicon_is_refused(tmp_path: Path, text: str, why: str) -> None:
