@@ -102,6 +102,7 @@ def _ten(state, out, event, which, side, data, at, sequence):  # type: ignore[no
         if not found:
             put_delta(out, event, side, price, np.int64(0), sequence)
     fresh = np.empty((r.LEVELS, 2), dtype=np.int64)
+    worst, some = np.int64(0), False
     for level in range(r.LEVELS):
         price = le64(data, price_at + level * r.LEVEL_BYTES)
         size = le32(data, size_at + level * r.LEVEL_BYTES)
@@ -110,6 +111,16 @@ def _ten(state, out, event, which, side, data, at, sequence):  # type: ignore[no
                 state.counts[st.C_PRICE] += 1
             fresh[level, 0], fresh[level, 1] = _UNDEF, 0
             continue
+        if some and (price <= worst if side else price >= worst):  # not in order: it may be there twice
+            twice = False
+            for other in range(level):
+                twice = twice or fresh[other, 0] == price
+            if twice:
+                state.counts[st.C_FIELD] += 1
+                fresh[level, 0], fresh[level, 1] = _UNDEF, 0
+                continue
+        else:
+            worst, some = price, True
         fresh[level, 0], fresh[level, 1] = price, size
         before = np.int64(-1)
         if held[level, 0] == price:

@@ -18,7 +18,16 @@ from ingest.feeds import session_date
 from ingest.levels import LENGTH, START
 from tickloom.clock import NS_PER_DAY
 from tickloom.errors import DecodeError
-from tickloom.events import EventBlock, GapReason, Records, Side, StatusCode, SymbolTable, seq_base
+from tickloom.events import (
+    STATUS_DTYPE,
+    EventBlock,
+    GapReason,
+    Records,
+    Side,
+    StatusCode,
+    SymbolTable,
+    seq_base,
+)
 from tickloom.instruments import Registry
 
 _GENERATION_MASK = 0xFFFFFFFF
@@ -40,6 +49,7 @@ _ACTIONS = {
 }
 _SHORT_SALE = {b"Y": StatusCode.SHORT_SALE_RESTRICTED, b"N": StatusCode.SHORT_SALE_FREE}
 _SSR_CHANGE = 14
+_REASON_BYTES = STATUS_DTYPE["reason"].itemsize
 #: Bytes of a symbol-mapping record in version 1, and later: where the symbol is that the id stands for.
 _MAPPING_V1, _MAPPING = (80, 38, 22), (176, 89, 71)
 #: Where a definition has its raw symbol, by version: length of the record, place, bytes.
@@ -71,10 +81,12 @@ class DbnDecoder:
         Records: decoded, malformed (a length that cannot be; the rest of its piece is lost), wrong_length,
         foreign_publisher, bad_timestamp (neither time), no_event_time, no_receive_time (the other was taken),
         late (behind the watermark), definitions, mappings, unnamed (instruments that are their number),
-        bad_metadata, unplaced_<type>. Content: undefined_price, refused_price, refused_size, zero_size,
-        bad_field, other_action, fills, unbooked, aggregated (levels among orders), unknown_order,
-        duplicate_order, overfill, maybe_bad_book, crossed, locked. A record that could not be understood also
-        makes a gap event with reason MALFORMED, whose numbers are those of the file's records.
+        bad_metadata, unplaced_<type>. Each record is in one of decoded, malformed, wrong_length,
+        foreign_publisher, bad_timestamp, definitions, mappings and unplaced. Content: undefined_price,
+        refused_price, refused_size, zero_size, bad_field, other_action, fills, unbooked, aggregated (levels
+        among orders), unknown_order, duplicate_order, overfill, maybe_bad_book, crossed, locked. A record
+        that could not be understood also makes a gap event with reason MALFORMED, whose numbers are those of
+        the file's records.
     """
 
     def __init__(
@@ -170,6 +182,7 @@ class DbnDecoder:
         for kind, rows in enumerate(self._output.kinds()):
             if used[kind]:
                 self._parts[kind].append(rows[: used[kind]].copy())
+        self._output.statuses["reason"][: used[st.STATUSES]] = b""  # the kernel writes none
         used[:] = 0
 
     def _block(self) -> EventBlock:
@@ -227,13 +240,14 @@ class DbnDecoder:
         kind = raw[1]
         self._state.shared[st.NUMBERED] += 1
         self._state.types[kind] += 1
-        if kind == r.RType.STATUS and len(raw) >= r.STATUS.itemsize:
-            self._status(raw)
-        elif kind == r.RType.STATUS:
+        needed, name_at, name_bytes = self._layout(kind)
+        if len(raw) < needed:
             self._state.counts[st.C_LENGTH] += 1
             self._gap(int(batch.ts_recv[record]))
+        elif kind == r.RType.STATUS:
+            self._status(raw)
         else:
-            self._learn(raw)
+            self._learn(raw, raw[name_at : name_at + name_bytes])
         place[st.AT] = at + len(raw)
         if place[st.AT] == batch.offsets[record + 1]:
             place[:] = record + 1, 0
@@ -267,9 +281,12 @@ class DbnDecoder:
         code = _ACTIONS.get(action, StatusCode.OTHER)
         if action == _SSR_CHANGE:
             code = _SHORT_SALE.get(bytes(found["is_short_sell_restricted"]), StatusCode.OTHER)
-        reason = f"{action}/{found['reason']}/{found['trading_event']}"[:8].encode()
+        reason = f"{action}/{found['reason']}/{found['trading_event']}"
+        if len(reason) > _REASON_BYTES:  # none that is defined; cut off, it would be another one
+            counts[st.C_FIELD] += 1
+            reason = f"{action}//"
         symbol = int(self._state.instruments[which, st.SYMBOL])
-        self._put(st.STATUSES, (event_ns, recv_ns, self.last_seq, symbol, int(code), reason))
+        self._put(st.STATUSES, (event_ns, recv_ns, self.last_seq, symbol, int(code), reason.encode()))
 
     def _gap(self, captured_ns: int) -> None:
         number = int(self._state.shared[st.NUMBERED])
@@ -284,16 +301,19 @@ class DbnDecoder:
         self._output.kinds()[kind][used[kind]] = row
         used[kind] += 1
 
-    def _learn(self, raw: bytes) -> None:
-        """The name in a definition or a mapping record; ids that the metadata names keep that one."""
-        definition = raw[1] == r.RType.INSTRUMENT_DEF
-        self._rare["definitions" if definition else "mappings"] += 1
+    def _layout(self, kind: int) -> tuple[int, int, int]:
+        """Bytes that a rare record needs; place and bytes of the name in it."""
         version = self.head.version if self.head else r.VERSIONS[-1]
-        needed, at, size = _DEFINITIONS[version] if definition else _MAPPING_V1 if version == 1 else _MAPPING
-        if len(raw) < needed:
-            self._state.counts[st.C_LENGTH] += 1
-            return
-        name = raw[at : at + size].split(b"\0", 1)[0].decode("utf-8", "replace")
+        if kind == r.RType.STATUS:
+            return r.STATUS.itemsize, 0, 0
+        if kind == r.RType.INSTRUMENT_DEF:
+            return _DEFINITIONS[version]
+        return _MAPPING_V1 if version == 1 else _MAPPING
+
+    def _learn(self, raw: bytes, padded: bytes) -> None:
+        """The name in a definition or a mapping record; ids that the metadata names keep that one."""
+        self._rare["definitions" if raw[1] == r.RType.INSTRUMENT_DEF else "mappings"] += 1
+        name = padded.split(b"\0", 1)[0].decode("utf-8", "replace")
         instrument_id = int.from_bytes(raw[4:8], "little")
         if name and not name.isdigit() and self._names.get(instrument_id) != name:
             self._names[instrument_id] = name

@@ -101,7 +101,7 @@ def put_quote(state, out, event, which, bid, bid_size, ask, ask_size, sequence):
         and ask_size == last[st.ASK_SIZE]
     ):
         return
-    if (bid != _NO_PRICE and not survives(bid)) or (ask != _NO_PRICE and not survives(ask)):
+    if (bid_size > 0 and not survives(bid)) or (ask_size > 0 and not survives(ask)):
         state.counts[st.C_PRICE] += 1
         put_gap(out, event)
         return

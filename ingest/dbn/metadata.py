@@ -55,9 +55,10 @@ class Head:
         self.intervals: dict[int, list[Interval]] = defaultdict(list)
         for symbol, spans in found.mappings.items():
             for span in spans:
-                if str(span["symbol"]).isdigit():
+                number = str(span["symbol"])
+                if number.isascii() and number.isdigit():
                     interval = Interval(_ns(span["start_date"]), _ns(span["end_date"]), symbol)
-                    self.intervals[int(span["symbol"])].append(interval)
+                    self.intervals[int(number)].append(interval)
 
     def interval(self, instrument_id: int, ts_ns: int) -> Interval | None:
         """Whose name the id has at that time; None where nothing says so."""
@@ -86,4 +87,6 @@ def metadata_bytes(prefix: bytes) -> int:
 
 
 def _ns(day: date) -> int:
-    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * NS_PER_S
+    """Midnight; a day that 64 bits do not reach is the last one that they do."""
+    found = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * NS_PER_S
+    return max(-FOREVER_NS, min(found, FOREVER_NS))

@@ -61,6 +61,16 @@ def drop_order(state, hole):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def _resting(orders, instruments):  # type: ignore[no-untyped-def]
+    """Orders whose book has not been cleared since."""
+    count = 0
+    for row in range(orders.shape[0]):
+        tag = orders[row, st.TAG]
+        count += tag != 0 and instruments[(tag >> 32) - 1, st.GENERATION] == tag & 0xFFFFFFFF
+    return count
+
+
+@njit(cache=True, nogil=True)
 def _move(old, orders, instruments):  # type: ignore[no-untyped-def]
     """Put the orders of one table that still rest into another, which is empty; how many there are."""
     used = 0
@@ -73,7 +83,10 @@ def _move(old, orders, instruments):  # type: ignore[no-untyped-def]
 
 
 def grow_orders(state: st.State) -> st.State:
-    """The same with a table that is at most a quarter full."""
-    orders: NDArray[np.int64] = np.zeros((2 * len(state.orders), st.ORDER), dtype=np.int64)
+    """The same with a table that is at most a quarter full: larger only where so many orders still rest."""
+    entries = len(state.orders)
+    if 4 * _resting(state.orders, state.instruments) > entries:
+        entries *= 2
+    orders: NDArray[np.int64] = np.zeros((entries, st.ORDER), dtype=np.int64)
     state.shared[st.ORDERS_USED] = _move(state.orders, orders, state.instruments)
     return state._replace(orders=orders)

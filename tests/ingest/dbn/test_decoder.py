@@ -17,6 +17,7 @@ from hypothesis import strategies as some
 from ingest.capture import CaptureBatch, RecordKind
 from ingest.dbn.decoder import DbnDecoder, end_record
 from ingest.dbn.metadata import Head, metadata_bytes
+from ingest.dbn.state import ORDERS_START
 from ingest.feeds import decoder_for, load_file
 from ingest.pcap import open_plain
 from ingest.pipeline import load_capture
@@ -330,3 +331,73 @@ def test_no_input_ends_it() -> None:
             assert (
                 (kind["ts_event"] > 0) & (kind["symbol"] >= 0) & (kind["symbol"] < len(block.symbols))
             ).all()
+
+
+def status(**fields: Any) -> dbn.StatusMsg:
+    given: dict[str, Any] = {"instrument_id": 7, "ts_event": DAY_NS, "ts_recv": DAY_NS + 9}
+    given |= {"publisher_id": 2, "action": dbn.StatusAction.TRADING}
+    return dbn.StatusMsg(**{**given, **fields})
+
+
+def test_status_of_a_book_has_no_reason_of_another() -> None:
+    """Rows are used again from batch to batch: what an earlier status said is not said of a book."""
+    plain = encoded([status(), mbo("R")], "")
+    assert [row[4:] for row in statuses(decoded(plain, [1])[1])] == [("status", "7/0/0"), ("synced", "")]
+
+
+def test_reason_that_does_not_fit() -> None:
+    """Numbers that no status has are not cut to those of another: the action stands alone."""
+    raw = bytearray(bytes(status()))
+    raw[24:30] = b"\xff" * 6
+    decoder, blocks = decoded(encoded([], "status") + bytes(raw))
+    assert [row[5] for row in statuses(blocks)] == ["65535//"]
+    assert decoder.counters["bad_field"] == 1
+
+
+def test_best_price_that_means_none() -> None:
+    """The smallest integer is our "no price": with a size it is no quote, but refused."""
+    smallest = -(2**63)
+    decoder, blocks = decoded(encoded([mbp(dbn.MBP1Msg, [(smallest, 5, 99 * TICK, 1)])], "mbp-1"))
+    assert not rows(blocks, "quotes")
+    assert (len(rows(blocks, "gaps")), decoder.counters["refused_price"]) == (1, 1)
+
+
+def test_level_that_is_there_twice() -> None:
+    """The first one counts, so that deltas and levels agree whatever comes next."""
+    levels = [(99 * TICK, 5, 100 * TICK, 5), (99 * TICK, 7, 101 * TICK, 5), (98 * TICK, 2, 100 * TICK, 8)]
+    levels += [(UNDEF, 0, UNDEF, 0)] * 7
+    without = [levels[0], (98 * TICK, 2, 101 * TICK, 5), *[(UNDEF, 0, UNDEF, 0)] * 8]
+    messages = [mbp(dbn.MBP10Msg, levels), mbp(dbn.MBP10Msg, without)]
+    decoder, blocks = decoded(encoded(messages, "mbp-10"))
+    found = {(row[7], row[4]): row[5] // NANOS for row in rows(blocks, "book_deltas")}
+    assert found == {(1, 99 * TICK): 5, (1, 98 * TICK): 2, (2, 100 * TICK): 5, (2, 101 * TICK): 5}
+    assert len(rows(blocks, "book_deltas")) == 4
+    assert decoder.counters["bad_field"] == 2
+
+
+def test_definition_that_is_too_short() -> None:
+    """Counted once, by its length, and a gap as every record that could not be understood."""
+    short = b"\x05\x13\x02\x00" + bytes(16)
+    decoder, blocks = decoded(encoded([], "") + short)
+    assert decoder.counters == {"wrong_length": 1}
+    assert [row[4:] for row in rows(blocks, "gaps")] == [(1, 1, 2)]
+
+
+def test_mapping_of_days_and_ids_that_cannot_be() -> None:
+    """A day beyond 64 bits of ns is the last one within them; a digit of another script is no id."""
+    spans = [(date(1, 1, 1), date(9999, 12, 31), 7)]
+    _, blocks = decoded(encoded([trade()], "trades", [("ALFA", spans)]))
+    assert rows(blocks, "trades")[0][3] == "ALFA-NEW"
+    size = metadata_bytes((plain := encoded([], "trades", [("ALFA", spans)]))[:8])
+    at = plain.rindex(b"7\0", 0, size)
+    assert Head(plain[:at] + "\u00b2".encode() + plain[at + 2 : size]).intervals == {}
+
+
+def test_orders_of_cleared_books_take_no_room() -> None:
+    """The table of orders grows with those that rest, not with those that ever came."""
+    messages: list[Any] = []
+    for start in range(0, 40_000, 4_000):
+        messages += [mbo("R"), *(mbo("A", order_id=start + n) for n in range(4_000))]
+    decoder, _ = decoded(encoded(messages))
+    assert len(decoder._state.orders) == ORDERS_START
+    assert decoder.side_levels(7, Side.BUY) == [(100 * TICK, 20_000)]
