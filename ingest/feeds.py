@@ -6,7 +6,6 @@ A session's directory name says the rest.
 from __future__ import annotations
 
 import importlib
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
@@ -155,7 +154,7 @@ def is_dbn(source: Path) -> bool:
     DecodeError
         It cannot be read.
     """
-    from ingest.pcap import open_plain
+    from ingest.pcap import DAMAGE, open_plain
 
     try:
         with open_plain(source) as file:
@@ -164,7 +163,7 @@ def is_dbn(source: Path) -> bool:
         raise DecodeError(
             "file", f"{source}: {error.strerror or error}; give a file that can be read"
         ) from None
-    except (EOFError, zlib.error):
+    except DAMAGE:
         return False
 
 

@@ -9,6 +9,7 @@ Sources: draft-ietf-opsawg-pcap and draft-ietf-opsawg-pcapng (sections 4.1 to 4.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import struct
 import zlib
@@ -41,7 +42,7 @@ ETHERNET, RAW_IP, IPV4 = 1, 101, 228  # link types
 _SECTION, _INTERFACE, _OLD_PACKET, _SIMPLE, _PACKET = 0x0A0D0D0A, 1, 2, 3, 6  # pcapng blocks
 _TSRESOL, _TSOFFSET = 9, 14  # options of an interface
 _VLAN, _IPV4, _UDP = (0x8100, 0x88A8), 0x0800, 17
-_DAMAGE = (EOFError, OSError, zlib.error, zstandard.ZstdError)
+DAMAGE = (EOFError, OSError, zlib.error, zstandard.ZstdError)
 
 #: (ns since 1970, UDP payload); None for a frame that is no UDP over IPv4.
 Frame = tuple[int, bytes | None]
@@ -56,6 +57,22 @@ def open_plain(path: Path) -> IO[bytes]:
     if magic == ZSTD_MAGIC:
         return BufferedReader(_Zstd(path), READ_BYTES)
     return path.open("rb")
+
+
+@contextlib.contextmanager
+def open_sound(path: Path) -> Iterator[IO[bytes]]:
+    """As :func:`open_plain`, for readers that give up where the compressed bytes are damaged.
+
+    Raises
+    ------
+    DecodeError
+        It cannot be decompressed on; said at the read that comes upon it.
+    """
+    try:
+        with open_plain(path) as file:
+            yield file
+    except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
+        raise DecodeError("file", f"{path} cannot be read on: {error}; get it anew") from None
 
 
 def is_pcap(path: Path) -> bool:
@@ -185,7 +202,7 @@ class _Source:
         try:
             # read1, not read: when a stream breaks off, read loses what it had gathered before
             return cast(BufferedReader, self._file).read1(READ_BYTES)
-        except _DAMAGE as error:
+        except DAMAGE as error:
             self.broken = f"its compressed data is broken: {error}"
             return b""
 

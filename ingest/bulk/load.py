@@ -13,7 +13,7 @@ from ingest.bulk.lean import LeanSource, is_zip
 from ingest.bulk.source import Rejects, Source
 from ingest.bulk.tables import TableOptions, TableSource, is_parquet
 from ingest.feeds import is_dbn
-from ingest.pcap import open_plain
+from ingest.pcap import DAMAGE, open_plain
 from ingest.pipeline import TABLES, add_counts
 from tickloom.clock import NS_PER_S, Clock, SystemClock
 from tickloom.errors import DecodeError, FeedError, SettingsError
@@ -137,7 +137,7 @@ def _is_text(path: Path) -> bool:
     try:
         with open_plain(path) as file:
             begin = file.read(SNIFF_BYTES)
-    except (OSError, EOFError):
+    except DAMAGE:
         return False
     return b"," in begin and b"\n" in begin and _TEXT.issuperset(begin[: begin.rfind(b"\n")])
 

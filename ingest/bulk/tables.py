@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ingest.bulk import values
 from ingest.bulk.mapping import Mapping, mapping_of
 from ingest.bulk.source import Emit, Rejects, bytes_read, lines_of, session_of
-from ingest.pcap import open_plain
+from ingest.pcap import open_plain, open_sound
 from tickloom.clock import NS_PER_S
 from tickloom.errors import DecodeError, SettingsError
 from tickloom.events import (
@@ -115,7 +115,7 @@ class TableSource:
 
     def _csv_chunks(self) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Number of the first row behind the header, and rows as text."""
-        with open_plain(self._path) as file:
+        with open_sound(self._path) as file:
             header = file.readline()
         try:
             names = pyarrow.csv.read_csv(pa.BufferReader(header)).column_names

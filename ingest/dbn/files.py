@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import IO, cast
 
 import numpy as np
-import zstandard
 
 from ingest.capture import RecordKind, session_path
 from ingest.capture_target import OpenWriter, RecordWriter, new_capture
@@ -24,7 +23,7 @@ from ingest.dbn.decoder import end_record
 from ingest.dbn.kernel import TIME_MAX, whole_records
 from ingest.dbn.metadata import Head, metadata_bytes
 from ingest.feeds import DBN_SESSION, Loaded
-from ingest.pcap import open_plain
+from ingest.pcap import DAMAGE, open_plain
 from tickloom.clock import NS_PER_S
 from tickloom.errors import DecodeError
 from tickloom.instruments import Registry
@@ -32,7 +31,6 @@ from tickloom.instruments import Registry
 READ_BYTES = 1 << 22
 PAYLOAD_BYTES = 1 << 16  # of a capture record
 _CUTS_MAX = READ_BYTES // PAYLOAD_BYTES + 2
-_DAMAGE = (EOFError, OSError, zlib.error, zstandard.ZstdError)
 _TS_RECV = {r.RType.MBO: r.TS_RECV_MBO} | dict.fromkeys(
     (r.RType.MBP_0, r.RType.MBP_1, r.RType.MBP_10, r.RType.TBBO), r.TS_RECV
 )
@@ -168,7 +166,7 @@ class _Reader:
         while size > 0 and not self.damage:
             try:
                 part = cast(BufferedReader, self._file).read1(size)  # read() loses what came before a break
-            except _DAMAGE as error:
+            except DAMAGE as error:
                 self.damage = f"it cannot be read on: {error}"
                 break
             if not part:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ingest.itch.messages import LAYOUTS, LENGTH_BYTES, LENGTHS, Field
 from ingest.itch.wire import load16, load32, load64, text8, text16, text32, text64
-from ingest.pcap import open_plain
+from ingest.pcap import open_sound
 from tickloom.errors import DecodeError
 from tickloom.unowned import unowned
 
@@ -225,7 +225,7 @@ def framed_batches(path: Path, batch_bytes: int = BATCH_BYTES) -> Iterator[tuple
     The counter ``cut_off`` is left to the end of the file: a batch may end inside a message.
     """
     left, offset, number = b"", 0, 1
-    with open_plain(path) as file:
+    with open_sound(path) as file:
         while chunk := file.read(max(batch_bytes, FRAME_BYTES_MAX)):
             data = left + chunk
             framed = frame(data)

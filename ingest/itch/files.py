@@ -19,7 +19,7 @@ from ingest.feeds import Loaded
 from ingest.itch.messages import LAYOUTS, LENGTH_BYTES, LENGTHS
 from ingest.itch.moldudp64 import HEAD, HEAD_BYTES, PACKET_BYTES_MAX, messages, pack, pack_end
 from ingest.itch.packing import Packets, pack_file
-from ingest.pcap import is_pcap, open_plain, read_pcap
+from ingest.pcap import is_pcap, open_sound, read_pcap
 from tickloom.clock import NS_PER_S
 from tickloom.errors import DecodeError
 from tickloom.instruments import Registry
@@ -41,7 +41,7 @@ def read_itch(path: Path) -> Iterator[bytes]:
     DecodeError
         A zero prefix before an unknown type, or a file that ends inside a message.
     """
-    with open_plain(path) as file:
+    with open_sound(path) as file:
         left, offset = b"", 0
         while True:
             chunk = file.read(READ_BYTES)

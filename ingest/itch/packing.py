@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ingest.itch.messages import LAYOUTS, LENGTH_BYTES, LENGTHS
 from ingest.itch.moldudp64 import HEAD_BYTES, PACKET_BYTES_MAX, SESSION_BYTES
-from ingest.pcap import open_plain
+from ingest.pcap import open_sound
 from tickloom.errors import DecodeError
 
 READ_BYTES = 1 << 21
@@ -46,7 +46,7 @@ def pack_file(path: Path, session: bytes) -> Iterator[Packets]:
     out = np.empty(READ_BYTES + (PACKETS_MAX + 1) * HEAD_BYTES, dtype=np.uint8)
     ends, times = np.zeros(PACKETS_MAX, dtype=np.int64), np.zeros(PACKETS_MAX, dtype=np.int64)
     number, offset = 1, 0
-    with open_plain(path) as file:
+    with open_sound(path) as file:
         left, ended = b"", False
         while left or not ended:
             chunk = b"" if ended else file.read(max(READ_BYTES - len(left), 1))

@@ -10,12 +10,14 @@ import databento_dbn as dbn
 import pytest
 import zstandard
 
-from ingest.feeds import decoder_for, load_file
+from ingest.bulk.load import Options, open_source
+from ingest.bulk.tables import TableOptions
+from ingest.feeds import decoder_for, is_dbn, load_file
 from ingest.pipeline import count_events
 from ingest.trace import find
 from tests.ingest.dbn.test_decoder import DAY, trade
 from tests.ingest.dbn_naive import encoded
-from tickloom.errors import CaptureError, DecodeError
+from tickloom.errors import CaptureError, DecodeError, FeedError
 
 PLAIN = encoded([trade(size=n + 1) for n in range(5_000)], "trades")
 
@@ -78,3 +80,14 @@ def test_what_is_no_such_file_is_refused(tmp_path: Path) -> None:
         load_file(tmp_path / "none", tmp_path, "XNAS", DAY)
     assert not (tmp_path / "capture").exists()
     assert dbn.DBN_VERSION == 3  # a newer one brings new layouts
+
+
+def test_damaged_zstd_is_a_typed_error(tmp_path: Path) -> None:
+    """What cannot be decompressed at all is refused as any file that cannot be read."""
+    path = tmp_path / "file"
+    path.write_bytes(zstandard.compress(PLAIN)[:4] + b"\xff" * 40)
+    assert not is_dbn(path)
+    with pytest.raises(DecodeError, match="cannot be read on"):
+        load_file(path, tmp_path, "XNAS", DAY)
+    with pytest.raises(FeedError, match="cannot be read on"):
+        open_source(path, Options(rejects=tmp_path, venue="XNAS", table=TableOptions(day=DAY))).run(print)
