@@ -25,7 +25,7 @@ from tickloom.errors import CaptureError, DecodeError
 MEMORY = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
 
 
-class _File(Target):
+class FileTarget(Target):
     """Each frame is a file."""
 
     alone = True
@@ -44,7 +44,7 @@ class _File(Target):
         return path
 
 
-class Pcap(_File):
+class Pcap(FileTarget):
     """pcap and pcapng in either byte order, some of them compressed."""
 
     name = "pcap"
@@ -98,7 +98,7 @@ def _segment(rng: random.Random, records: int) -> bytes:
         return segments(Path(folder))[0].read_bytes()
 
 
-class Segment(_File):
+class Segment(FileTarget):
     """Plain segments: read, and opened to be continued."""
 
     name = "capture"
@@ -142,7 +142,7 @@ class Segment(_File):
         return counts
 
 
-class PackedSegment(_File):
+class PackedSegment(FileTarget):
     """Packed segments."""
 
     name = "capture_packed"
