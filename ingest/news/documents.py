@@ -23,6 +23,7 @@ from tickloom.errors import DecodeError
 
 RSS, ATOM, JSON_LINES = KINDS = ("rss", "atom", "jsonl")
 DEPTH_MAX = 100  # of elements; a feed has five or so
+CHARSET_CHARACTERS_MAX = 40  # Python keeps every name that it was asked for, known or not
 SYMBOLS_MAX = 64  # that a source may name for a story
 TS_MAX = 4_102_444_800 * NS_PER_S  # 2100: a time beyond it is a mistake
 
@@ -91,7 +92,7 @@ def read_stories(
 
 def _parse(source: str, body: bytes, charset: str) -> Element:
     given: bytes | str = body
-    if charset and not body.startswith(_MARKS):
+    if 0 < len(charset) <= CHARSET_CHARACTERS_MAX and not body.startswith(_MARKS):
         try:
             if codecs.lookup(charset).name not in _NO_CHARSETS:
                 given = body.decode(charset)  # strictly: where it does not hold, the declaration may

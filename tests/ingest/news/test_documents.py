@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import encodings
 import json
 import time
 from datetime import UTC, datetime
@@ -222,6 +223,14 @@ def test_marks_in_a_row() -> None:
     """Thirty stay, as in stream-safe text; symbols and letters are not touched."""
     assert plain("e" + "\u0327" * 100 + "\u2014" * 50, 200) == "\u0229" + "\u0327" * 29 + "\u2014" * 50
     assert plain("\u2014" * 100 + "\u00e9", 200) == "\u2014" * 100 + "\u00e9"
+
+
+def test_long_charsets_are_not_kept() -> None:
+    """Python remembers each name it does not know: an answer's is looked up only if it can be one."""
+    known = len(encodings._cache)
+    body = b"<rss><channel><item><title>x</title></item></channel></rss>"
+    assert [len(stories("rss", body, "x" * 30_000 + str(n))) for n in range(5)] == [1] * 5
+    assert len(encodings._cache) == known
 
 
 def test_charset_that_is_no_documents() -> None:
