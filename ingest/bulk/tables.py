@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ingest.bulk import values
 from ingest.bulk.mapping import Mapping, mapping_of
 from ingest.bulk.source import Emit, Rejects, bytes_read, lines_of, session_of
-from ingest.pcap import open_plain, open_sound
+from ingest.pcap import DAMAGE, open_plain, open_sound
 from tickloom.clock import NS_PER_S
 from tickloom.errors import DecodeError, SettingsError
 from tickloom.events import (
@@ -136,7 +136,7 @@ class TableSource:
             for chunk in reader:
                 yield row, chunk
                 row += chunk.num_rows
-        except (pa.ArrowInvalid, EOFError, OSError) as error:
+        except (pa.ArrowInvalid, *DAMAGE) as error:
             raise DecodeError("csv", f"{self.name}: {error}") from None
 
     def _invalid_row(self, row: Any) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import gzip
+import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+import zstandard
 
 from ingest.bulk import tables
 from ingest.bulk.load import Options, load, open_source
@@ -137,6 +140,22 @@ def test_columns_that_are_named(tmp_path: Path) -> None:
     sink, source = run(path, columns=named, kind="trades", time_unit="ms", session="20261120.MINE")
     assert sink.rows("trades") == [(DAY_NS + NANOS, 2, "ALFA", NANOS, 2 * NANOS, 0, 0, 0)]
     assert source.session == "20261120.MINE"
+
+
+@pytest.mark.parametrize("packed", [gzip.compress, zstandard.compress])
+@pytest.mark.parametrize("at", [30, 20_000])
+def test_damaged_compression_is_a_typed_error(
+    tmp_path: Path, packed: Callable[[bytes], bytes], at: int
+) -> None:
+    """At the header or far behind it: said, and which file."""
+    rng = random.Random(1)
+    rows = "".join(f"2026-11-20T14:30:00Z,ALFA,{rng.randrange(1, 10**6)},7,s,{n}\n" for n in range(20_000))
+    raw = bytearray(packed((TRADES.splitlines()[0] + "\n" + rows).encode()))
+    raw[at : at + 400] = b"\xff" * 400
+    path = tmp_path / "day.csv.packed"
+    path.write_bytes(raw)
+    with pytest.raises(DecodeError, match=r"day\.csv\.packed"):
+        run(path, kind="trades")
 
 
 def test_parquet(tmp_path: Path) -> None:
