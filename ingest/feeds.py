@@ -12,6 +12,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from ingest.capture_target import OpenWriter, new_capture
 from ingest.declared import Feed, declared
 from ingest.decoder import Decoder
@@ -68,6 +70,7 @@ FEEDS = {
 #: A session whose name goes on like this behind its day was made of a file of Databento's, whatever the
 #: venue's own feed is.
 DBN_SESSION = "DBN."
+log = structlog.get_logger("ingest.feeds")
 _DBN_MAGIC = b"DBN"
 #: Feeds whose venues stream their own snapshots.
 STREAM_FEEDS = ("kraken", "okx", "coinbase", "bybit")
@@ -188,6 +191,9 @@ def live_of(name: str) -> tuple[type[FeedSettings], Callable[..., None]]:
 def check_venue(settings: IngestSettings, feed: str, venue: str, registry: Registry | None = None) -> None:
     """Before an ingester starts: its venue is registered, and as one of its feed.
 
+    ITCH names its stocks by itself and is decoded without: a venue that is not registered is only told, as
+    nothing but the ingester will read its capture.
+
     Raises
     ------
     SettingsError
@@ -195,7 +201,10 @@ def check_venue(settings: IngestSettings, feed: str, venue: str, registry: Regis
     """
     registry = registry or Registry.load()
     found = registry.venues.get(venue)
-    if found is None or found.feed != feed:
+    if found is None and feed == "itch":
+        remedy = f"[venues.{venue}] in strategies/instruments.toml"
+        log.warning("venue.not_registered", venue=venue, remedy=remedy)
+    elif found is None or found.feed != feed:
         known = ", ".join(sorted(code for code, one in registry.venues.items() if one.feed == feed)) or "none"
         wrong = "not in strategies/instruments.toml" if found is None else f"of feed {found.feed!r} there"
         raise SettingsError(

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import structlog
 from typer.testing import CliRunner
 
 from ingest import declared as declarations
@@ -16,6 +17,8 @@ from ingest._template import session
 from ingest._template.declaration import TemplateSettings
 from ingest._template.decoder import TemplateDecoder
 from ingest.feeds import FEEDS, decoder_for, live_of
+from ingest.itch import session as itch_session
+from tickloom.cli import ingest as command
 from tickloom.cli.ingest import app
 from tickloom.errors import SettingsError
 from tickloom.instruments import Registry, Venue
@@ -79,12 +82,31 @@ def test_venue_that_is_not_registered_is_refused(
         CliRunner().invoke(app, ["live", "template"], catch_exceptions=False)
 
 
-@pytest.mark.parametrize("name", ["itch", "binance", "kraken", "okx", "coinbase", "bybit", "news"])
-def test_unknown_venue_ends_every_ingester(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+@pytest.mark.parametrize("name", ["binance", "kraken", "okx", "coinbase", "bybit", "news"])
+def test_unknown_venue_ends_every_ingester_that_needs_its_names(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     """Also one that would otherwise listen, and decode nothing."""
     monkeypatch.setenv(f"TICKLOOM_{name.upper()}_VENUE", "NOPE")
     with pytest.raises(SettingsError, match=rf"{name}\.venue = 'NOPE' is not in"):
         CliRunner().invoke(app, [name], catch_exceptions=False)
+
+
+def test_itch_needs_no_registry_but_no_venue_of_another_feed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its stocks are named on the wire: it goes on and says what nobody else will be able to read."""
+    ran: list[str] = []
+    monkeypatch.setattr(command, "configure_logging", lambda _: None)
+    monkeypatch.setattr(itch_session, "run", lambda settings, *_: ran.append(settings.venue))
+    monkeypatch.setenv("TICKLOOM_ITCH_VENUE", "XBOS")
+    with structlog.testing.capture_logs() as said:
+        CliRunner().invoke(app, ["itch"], catch_exceptions=False)
+    assert ran == ["XBOS"]
+    assert [(one["event"], one["remedy"]) for one in said] == [
+        ("venue.not_registered", "[venues.XBOS] in strategies/instruments.toml")
+    ]
+    monkeypatch.setenv("TICKLOOM_ITCH_VENUE", "KRAKEN")
+    with pytest.raises(SettingsError, match=r"itch\.venue = 'KRAKEN' is of feed 'kraken' there"):
+        CliRunner().invoke(app, ["itch"], catch_exceptions=False)
 
 
 def test_another_folder_is_another_feed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -217,8 +217,8 @@ def _follow(feed: str, settings: Any, run: Callable[..., None]) -> None:
     """Run an ingester until it is told to stop."""
     from ingest.feeds import check_venue
 
-    check_venue(settings, feed, settings.venue)
     configure_logging(feed)
+    check_venue(settings, feed, settings.venue)
     with _stopping() as stop:
         run(settings, sinks_factory(settings, settings.venue), stop)
 
