@@ -75,8 +75,10 @@ class Ingester:
         self.log = data_dir / "ingester.log"
         self.capture = session_path(data_dir, settings.venue, SESSION)
         self.process: subprocess.Popen[bytes] | None = None
+        self._resumed_before = 0
 
     def start(self) -> None:
+        self._resumed_before = self.resumed() if self.log.exists() else 0
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tickloom", "ingest", "itch"],
@@ -112,7 +114,8 @@ class Ingester:
         self.process.wait()
 
     def end(self) -> int:
-        """SIGTERM; the exit code."""
+        """SIGTERM once it publishes (before, nobody listens for the signal); the exit code."""
+        self.wait_until(lambda: self.resumed() > self._resumed_before)
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
