@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from streaming.live.cluster import Cluster
 from tickloom.settings import FlinkSettings, KafkaSettings, QuestDbSettings, StackSettings
@@ -28,6 +29,10 @@ PROJECT = Path(__file__).parent.parent
 SHARED_DATA = PROJECT.parent / "shared" / "data"
 Settings = TypeVar("Settings", QuestDbSettings, KafkaSettings, FlinkSettings)
 SERVER_START_S = 180.0  # on a busy machine
+
+# no test asks how long something takes: others use the machine, too
+settings.register_profile("tickloom", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tickloom")
 
 
 @pytest.fixture(scope="session", autouse=True)
