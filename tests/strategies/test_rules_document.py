@@ -136,12 +136,14 @@ def probe(directory: Path, *expressions: str) -> Rule:
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)
 def test_compiled_engine_takes_the_expression(expression: str, tmp_path: Path) -> None:
-    """Each line of the section; planned only."""
+    """Each line of the section, as the condition of a variable; planned only."""
     from streaming.compiled import compile_rule
+    from streaming.compiled.tree import walk
 
     rule = probe(tmp_path, expression)
-    linter.check(rule)
-    compile_rule(rule)
+    assert [finding for finding in linter.lint(rule) if finding.severity == "error"] == []
+    condition, _ = compile_rule(rule).plan.conditions
+    assert len(walk(condition)) > 1
 
 
 def test_flink_takes_the_expressions(tmp_path: Path) -> None:

@@ -196,7 +196,7 @@ def test_row_that_may_not_be_there_needs_a_type_that_may_be_null(
 @pytest.mark.parametrize("name", rules.names())
 def test_shipped_rules_pass(name: str) -> None:
     """No rule that is shipped has an error."""
-    linter.check(rules.find(name))
+    assert [finding for finding in linter.lint(rules.find(name)) if finding.severity == "error"] == []
 
 
 def test_bounds_out_of_parameters_are_looked_at(probe: Probe, probe_text: str) -> None:
