@@ -93,7 +93,7 @@ def submit(job: BatchJob, flink: FlinkSettings, kafka: KafkaSettings) -> str:
         table_env = table_environment(flink, {**options(job, flink), **job.flink})
         table_env.execute_sql(records_ddl(job.sources, kafka, job.source, aligned=job.whole))
         table_env.execute_sql(outputs_ddl([job.target, topics.QUARANTINE], kafka))
-        outputs = _outputs(table_env, job, partitions)
+        outputs = _outputs(table_env, job, partitions, alone=_parallelism(job, flink) == 1)
         statements = table_env.create_statement_set()
         table_env.create_temporary_view("program", table_env.from_data_stream(outputs))
         statements.add_insert_sql(f"INSERT INTO {OUTPUTS} SELECT `key`, `value`, `topic` FROM program")
@@ -105,7 +105,7 @@ def options(job: BatchJob, flink: FlinkSettings) -> dict[str, str]:
     return {
         "pipeline.name": job.name,
         "pipeline.max-parallelism": str(KEY_GROUPS),
-        "parallelism.default": str(1 if job.whole else flink.parallelism),
+        "parallelism.default": str(_parallelism(job, flink)),
         "pipeline.object-reuse": "true",
         "execution.attached": "false",
         "execution.checkpointing.interval": f"{flink.checkpoint_interval_ms} ms",
@@ -216,8 +216,12 @@ def count_partitions(sources: Sequence[str], kafka: KafkaSettings) -> int:
     return next(iter(counts.values()))
 
 
-def _outputs(table_env: Any, job: BatchJob, partitions: int) -> Any:
-    """The program's DataStream of (key, value, topic)."""
+def _parallelism(job: BatchJob, flink: FlinkSettings) -> int:
+    return 1 if job.whole else flink.parallelism
+
+
+def _outputs(table_env: Any, job: BatchJob, partitions: int, *, alone: bool) -> Any:
+    """The program's DataStream of (key, value, topic). ``alone``: it runs in one subtask."""
     from pyflink.common import Types
     from pyflink.datastream.data_stream import DataStream, KeyedStream
     from pyflink.java_gateway import get_gateway
@@ -227,21 +231,39 @@ def _outputs(table_env: Any, job: BatchJob, partitions: int) -> Any:
     jvm = get_gateway().jvm
     binary = Types.PRIMITIVE_ARRAY(Types.BYTE())
     record = Types.ROW([binary, Types.STRING(), Types.INT(), Types.LONG()])
-    keyed_record = Types.ROW([Types.INT(), record])
+    flat = Types.ROW([Types.INT(), *record.get_field_types()])
+    pair = Types.ROW([Types.INT(), record])
     select = (
-        f"SELECT {_key(job, partitions)} AS shard, ROW(`raw`, `topic`, `partition`, `offset`) FROM {RECORDS}"
+        f"SELECT {_key(job, partitions)} AS shard, `raw`, `topic`, `partition`, `offset` FROM {RECORDS}"
     )
-    stream = table_env.to_append_stream(table_env.sql_query(select), keyed_record)
+    rows = table_env.to_append_stream(table_env.sql_query(select), flat)
+    _name_source(rows)
     # What DataStream.key_by does, but that its first step, a Python function that makes (key, value) rows
-    # of all records, is SQL here.
+    # of all records, is Java here.
+    pairs = rows._j_data_stream.map(java_format.function(jvm, "Pair"), pair.get_java_type_info())
     selector = jvm.KeyByKeySelector()
     key_type = Types.ROW([Types.INT()]).get_java_type_info()
-    keyed = KeyedStream(stream._j_data_stream.keyBy(selector, key_type), record, stream)
+    if alone:
+        # All keys are this subtask's, so a record need not be written for an exchange and read from it again:
+        # source and program run in one thread. The state is keyed as it is with more subtasks.
+        utilities = jvm.org.apache.flink.streaming.api.datastream.DataStreamUtils
+        by_key = utilities.reinterpretAsKeyedStream(pairs, selector, key_type)
+    else:
+        by_key = pairs.keyBy(selector, key_type)
+    keyed = KeyedStream(by_key, record, rows)
     function = ShardFunction(job.factory, job.identity, job.target, topics.QUARANTINE, whole=job.whole)
     packed = keyed.process(function, Types.ROW([binary, Types.STRING()])).name("program").uid("program")
     outputs = Types.ROW_NAMED(["key", "value", "topic"], [binary, binary, Types.STRING()])
-    unpacked = packed._j_data_stream.flatMap(java_format.unpack(jvm), outputs.get_java_type_info())
+    unpacked = packed._j_data_stream.flatMap(java_format.function(jvm, "Unpack"), outputs.get_java_type_info())
     return DataStream(unpacked.name("records"))
+
+
+def _name_source(rows: Any) -> None:
+    """Give the table's source a uid: else a savepoint knows it by what is chained to it, which depends on
+    parallelism."""
+    for step in rows._j_data_stream.getTransformation().getTransitivePredecessors():
+        if step.getClass().getSimpleName() == "SourceTransformation":
+            step.setUid(RECORDS)
 
 
 def _key(job: BatchJob, partitions: int) -> str:

@@ -80,8 +80,8 @@ class Cluster:
         return [job for job in self.rule_jobs() if job.rule == rule]
 
     def state(self, job_id: str) -> str:
-        """Flink's state of a job."""
-        return str(self._get(f"/jobs/{job_id}")["state"])
+        """Flink's state of a job, as it is now: what ``/jobs/ID`` says may be as old as web.refresh-interval."""
+        return str(self._get(f"/jobs/{job_id}/status")["status"])
 
     def failure(self, job_id: str) -> str:
         """The first line of why a job failed last; "" if it never did."""

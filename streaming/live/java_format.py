@@ -1,5 +1,5 @@
 """What of a job is Java, from its source to a jar that the job takes along: the table format ``tick-batch``,
-and the unpacking of what Python operators give.
+and what rows need before and behind Python operators.
 
 There is no Java compiler in a JRE, but Flink compiles the code that it generates with one of its own,
 Janino. So the source is compiled where a job is submitted, and cluster and client need nothing of it.
@@ -36,10 +36,10 @@ def jar(jvm: Any) -> Path:
     return path
 
 
-def unpack(jvm: Any) -> Any:
-    """A new ``tickloom.Unpack``; the jar is among those of the thread's class loader."""
+def function(jvm: Any, name: str) -> Any:
+    """A new ``tickloom.NAME``, of ``java/NAME.java``; the jar is among those of the thread's class loader."""
     loader = jvm.Thread.currentThread().getContextClassLoader()
-    return jvm.Class.forName("tickloom.Unpack", True, loader).newInstance()
+    return jvm.Class.forName(f"tickloom.{name}", True, loader).newInstance()
 
 
 def _compiled(source: Path, jvm: Any) -> dict[str, bytes]:
