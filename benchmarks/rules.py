@@ -1,6 +1,9 @@
 """Three rules over the same trades: Flink's MATCH_RECOGNIZE, the compiled matcher in a Flink job and alone.
 
-    python -m benchmarks.rules [trades] [runs]
+    python -m benchmarks.rules [trades] [runs] [engines]
+
+Engines: those to run, of ``history,job,sql,esper`` (all). Esper is the peer that is fast on one core, and
+needs a JDK with Maven on the PATH; Flink SQL takes most of the time.
 
 Rates are of one core in steady state: trades a CPU second, between a short and a long tape for a job, so
 that its start is not in them (``startup_s`` says what that takes). CPU seconds are of everything that
@@ -8,7 +11,8 @@ works on the ticks: the TaskManager with its Python workers, or this process. A 
 here its JVM compiles itself for minutes, at up to half of a core. That is not counted for either engine, and
 told as ``jit_s``; each rule runs over the long tape once before anything is measured. Flink SQL runs over a
 day of ``trades`` (and a fifth of it), the compiled job over some days and over more. Every engine must find
-as many matches as the others.
+as many matches as the others, but for Esper's ``acb``: it lets a match out before it knows that no earlier
+one will come.
 """
 
 from __future__ import annotations
@@ -18,12 +22,13 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks import _rules_tape as tapes
+from benchmarks._rules_esper import Esper
 from benchmarks._rules_flink import BLOCK_ROWS, Servers, Spent, Steady, servers, tape_blocks
 from storage.parquet import ParquetReader, write_events
 from streaming import engines
@@ -34,6 +39,7 @@ from tickloom.events import EventBlock
 
 TRADES = 5_000_000
 DAYS = (4, 16)  # of the tapes for the compiled job
+ENGINES = ("history", "job", "sql", "esper")
 SHORT = 5  # the short tape for Flink SQL is so many times shorter
 
 
@@ -41,6 +47,9 @@ def main() -> None:
     """Print one JSON line a metric."""
     trades = int(sys.argv[1]) if len(sys.argv) > 1 else TRADES
     runs = int(sys.argv[2]) if len(sys.argv) > 2 else 3
+    engines_run = tuple(sys.argv[3].split(",")) if len(sys.argv) > 3 else ENGINES
+    if not set(engines_run) <= set(ENGINES):
+        raise SystemExit(f"engines are {', '.join(ENGINES)}, not {sys.argv[3]}")
     with tempfile.TemporaryDirectory(prefix="tickloom-bench-") as name, servers() as running:
         rules = tapes.load_rules(Path(name))
         for rule in rules.values():
@@ -48,19 +57,34 @@ def main() -> None:
         write_events(tape_blocks(trades), Path(name), ["trades"])
         found = {key: _History(rule, trades, Path(name)) for key, rule in rules.items()}
         jobs = {key: _Jobs(rule, trades, found[key], running) for key, rule in rules.items()}
-        for one in jobs.values():
-            one.warm_up()
+        peer = _Peer(trades, Path(name), found) if "esper" in engines_run else None
+        if "job" in engines_run:
+            for one in jobs.values():
+                one.warm_up()
         for _ in range(runs):  # in turns, so that all see the machine as it is
             for key in rules:
-                found[key].measure()
-                jobs[key].measure()
+                if "history" in engines_run:
+                    found[key].measure()
+                if "sql" in engines_run:
+                    jobs[key].measure_sql()
+                if "job" in engines_run:
+                    jobs[key].measure_compiled()
+                if peer is not None:
+                    peer.measure(key)
         for key in rules:
-            baseline = statistics.median(one.per_core for one in jobs[key].sql)
-            _print(f"rules.flink_sql.{key}", jobs[key].sql, found[key].matches, None)
-            _print(f"rules.flink_compiled.{key}", jobs[key].compiled, found[key].matches, baseline)
-            _print(f"rules.history.{key}", found[key].in_memory, found[key].matches, baseline)
-            _print(f"rules.history_parquet.{key}", found[key].end_to_end, found[key].matches, baseline)
-        _print("rules.by_hand.acb", _by_hand(trades, found["acb"].matches, runs), found["acb"].matches, None)
+            _tell(key, jobs[key], found[key], peer)
+        _print("rules.by_hand.acb", _by_hand(trades, found["acb"].matches, runs), found["acb"].matches, {})
+
+
+def _tell(key: str, jobs: _Jobs, history_: _History, peer: _Peer | None) -> None:
+    """Print a rule's lines: each rate, and what it is of the baselines' that were measured beside it."""
+    baselines = {"flink_sql": jobs.sql, "esper": peer.runs[key] if peer is not None else []}
+    for engine, runs in baselines.items():
+        matches = peer.matches.get(key, 0) if peer is not None and engine == "esper" else history_.matches
+        _print(f"rules.{engine}.{key}", runs, matches, {})
+    _print(f"rules.flink_compiled.{key}", jobs.compiled, history_.matches, baselines)
+    _print(f"rules.history.{key}", history_.in_memory, history_.matches, baselines)
+    _print(f"rules.history_parquet.{key}", history_.end_to_end, history_.matches, baselines)
 
 
 class _History:
@@ -113,10 +137,13 @@ class _Jobs:
         """Run the compiled job until the JVM has compiled it."""
         self._running.run_compiled(self._rule, self._trades, DAYS[-1])
 
-    def measure(self) -> None:
-        """Run each engine over both of its tapes."""
+    def measure_sql(self) -> None:
+        """Run Flink SQL over both of its tapes."""
         short, day = (self._short, 1), (self._trades, 1)
         self.sql.append(self._between(self._running.run_sql, short, day))
+
+    def measure_compiled(self) -> None:
+        """Run the compiled job over both of its tapes."""
         self.compiled.append(self._between(self._running.run_compiled, *((self._trades, n) for n in DAYS)))
 
     def _between(self, run: Callable[[Rule, int, int], Spent], *tapes_: tuple[int, int]) -> Steady:
@@ -128,6 +155,30 @@ class _Jobs:
                 raise AssertionError(f"{self._rule.name}: {one.matches} matches, not {expected}")
             spent.append(one)
         return Steady.between(*spent)
+
+
+class _Peer:
+    """Esper, if it can run here."""
+
+    def __init__(self, trades: int, folder: Path, expected: Mapping[str, _History]) -> None:
+        self._esper = Esper(trades, folder / "esper")
+        self._expected = expected
+        self.runs: dict[str, list[Steady]] = {key: [] for key in expected}
+        self.matches: dict[str, int] = {}
+        if self._esper.why_not:
+            print(
+                json.dumps({"metric": "rules.esper", "value": None, "why": self._esper.why_not}), flush=True
+            )
+
+    def measure(self, key: str) -> None:
+        """Run a rule."""
+        if self._esper.why_not:
+            return
+        steady, matches = self._esper.measure(key)
+        if key != "acb" and matches != self._expected[key].matches:
+            raise AssertionError(f"{key}: Esper has {matches} matches, not {self._expected[key].matches}")
+        self.runs[key].append(steady)
+        self.matches[key] = matches
 
 
 def _by_hand(trades: int, expected: int, runs: int) -> list[Steady]:
@@ -151,7 +202,10 @@ def _timed(trades: int, work: Callable[[], int], expected: int) -> Steady:
     return Steady(trades / cpu_s, trades / seconds, 0.0, cpu_s)
 
 
-def _print(metric: str, runs: list[Steady], matches: int, baseline: float | None) -> None:
+def _print(metric: str, runs: list[Steady], matches: int, baselines: Mapping[str, list[Steady]]) -> None:
+    """A metric's line, with its ratio to each baseline that ran; nothing where it did not run itself."""
+    if not runs:
+        return
     value = statistics.median(one.per_core for one in runs)
     line: dict[str, object] = {
         "metric": metric,
@@ -164,8 +218,13 @@ def _print(metric: str, runs: list[Steady], matches: int, baseline: float | None
         "matches": matches,
         "runs": len(runs),
     }
-    if baseline is not None:
-        line |= {"baseline": "flink_sql", "ratio": round(value / baseline, 1)}
+    rates = {
+        name: statistics.median(one.per_core for one in them) for name, them in baselines.items() if them
+    }
+    if "flink_sql" in rates:
+        line |= {"baseline": "flink_sql", "ratio": round(value / rates["flink_sql"], 1)}
+    if "esper" in rates:
+        line["ratio_to_esper"] = round(value / rates["esper"], 2)
     print(json.dumps(line), flush=True)
 
 
