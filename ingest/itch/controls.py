@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
-from ingest.itch.moldudp64 import Gap
+from ingest.udp import gaps
+from ingest.udp.gaps import Gap, gap_from
+
+__all__ = ["awaits_snapshot", "gap_from", "gap_record"]
 
 
 def gap_record(gap: Gap, snapshot: bool = False) -> bytes:
     """The CONTROL record that says: messages ``first`` to ``last`` were asked for and did not come. With
     ``snapshot``, books are lost until a snapshot makes them whole."""
-    more = {"snapshot": True} if snapshot else {}
-    return json.dumps({"type": "gap", "first": gap.first, "last": gap.last, **more}).encode()
-
-
-def gap_from(payload: bytes) -> Gap | None:
-    """What :func:`gap_record` wrote; None where it is something else."""
-    try:
-        control: dict[str, Any] = json.loads(payload)
-        return Gap(int(control["first"]), int(control["last"])) if control["type"] == "gap" else None
-    except (ValueError, KeyError, TypeError):
-        return None
+    return gaps.gap_record(gap, **({"snapshot": True} if snapshot else {}))
 
 
 def awaits_snapshot(payload: bytes) -> bool:

@@ -18,6 +18,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from ingest.udp.gaps import Gap as Gap
 from tickloom.events import SEQ_PER_DAY
 
 HEAD = struct.Struct(">10sQH")
@@ -51,14 +52,6 @@ class Packet:
     def name(self) -> str:
         """The session's ten bytes as text, without what pads them."""
         return self.session.decode("ascii", "replace").strip(" \x00")
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """Messages ``first`` to ``last`` (inclusive) never came."""
-
-    first: int
-    last: int
 
 
 def parse(raw: bytes) -> Packet | None:

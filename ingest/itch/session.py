@@ -22,14 +22,13 @@ from ingest.capture import (
     session_path,
     usable_session,
 )
+from ingest.capture_format import ANSWERS
 from ingest.clock_records import ClockRecords
 from ingest.feeds import sessions
 from ingest.itch.arbiter import Arbiter
 from ingest.itch.controls import awaits_snapshot, gap_from, gap_record
 from ingest.itch.decoder import ItchDecoder
 from ingest.itch.glimpse import Assembler
-from ingest.itch.line_metrics import LineMetrics
-from ingest.itch.lines import line_name
 from ingest.itch.moldudp64 import Packet, Tracker, parse
 from ingest.itch.rerequest import GiveUp, Request
 from ingest.itch.runs import Heads, mold_name, next_run
@@ -37,6 +36,7 @@ from ingest.itch.snapshots import SnapshotFetcher
 from ingest.itch.sockets import Datagram, Feed, UdpFeed, line_addresses
 from ingest.itch.soup import SoupFeed
 from ingest.pipeline import CapturePublisher, SinksFactory
+from ingest.udp.metrics import LineMetrics
 from ingest.warm import warm_up_itch, warm_up_shared
 from tickloom.clock import NS_PER_MS, NS_PER_S, Clock, SystemClock
 from tickloom.instruments import Registry
@@ -246,7 +246,7 @@ class _Live:
         self._clock = clock
         self._heard_ns = clock.monotonic_ns()
         self._filled = 0
-        self._line_metrics = LineMetrics(settings.venue, 1 + len(settings.other_lines))
+        self._line_metrics = LineMetrics(settings.venue, [*range(1 + len(settings.other_lines)), ANSWERS])
         self._observed_ns = 0
         self._clock_records = ClockRecords(writer, settings, clock)
         if not self.tracker.sequencer.ended:
@@ -284,12 +284,7 @@ class _Live:
             log.warning("malformed datagrams", count=strange, first=payloads[0][:32].hex())
         if strange < len(payloads):
             self._heard_ns = now_ns
-        for change in silences:
-            metrics.LINE_UP.labels(self._venue, line_name(change.line)).set(not change.silent)
-            if change.silent:
-                log.warning("line silent", line=line_name(change.line), advice="the others go on; see to it")
-            else:
-                log.info("line heard", line=line_name(change.line))
+        self._line_metrics.changed(silences, log)
 
     def mend(self, feed: Feed) -> None:
         """Ask for what is missing, or say that it is given up: to the capture, which tells the decoders."""

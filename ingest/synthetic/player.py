@@ -13,13 +13,13 @@ from pathlib import Path
 
 import structlog
 
-from ingest.itch.sockets import line_addresses
 from ingest.synthetic.coins import SyntheticLines, coin_truth
 from ingest.synthetic.datagrams import SESSION_NAME, Faults
 from ingest.synthetic.itch_stream import itch_stream
 from ingest.synthetic.market import Session, SessionTruth, make_session
 from ingest.synthetic.moldudp64_sender import MoldSender
 from ingest.synthetic.parameters import MarketParameters
+from ingest.udp.sockets import line_addresses
 from ingest.websocket.replay import VenueLine
 from ingest.websocket.server import VenueThread
 from tickloom.settings import ItchSettings, SyntheticSettings

@@ -178,7 +178,7 @@ def replay(
 
 def _over_udp(path: Path, to: str, speed: float, stop: threading.Event) -> None:
     from ingest.capture_replay import send_datagrams
-    from ingest.itch.sockets import line_addresses
+    from ingest.udp.sockets import line_addresses
 
     settings = ItchSettings.load()
     where = to.split(",") if to else [str(line) for line in line_addresses(settings)]

@@ -11,6 +11,7 @@ from tickloom.settings.base import Port, ProcessSettings
 
 LINE_PATTERN = r"^\d{1,3}(\.\d{1,3}){3}:\d{1,5}(@\d{1,3}(\.\d{1,3}){3})?$"
 LINES_MAX = 8  # of one feed
+Lines = tuple[Annotated[str, Field(pattern=LINE_PATTERN)], ...]
 HOST_PORT_PATTERN = r"^[^:\s]+:\d{1,5}$"
 
 
@@ -40,22 +41,29 @@ class IngestSettings(ProcessSettings):
     clock_ms: int = Field(1_000, ge=10)  # while nothing comes, the capture says so often that time goes on
 
 
-class ItchSettings(IngestSettings):
-    """The ITCH 5.0 ingester: MoldUDP64 in, or SoupBinTCP."""
+class LineSettings(IngestSettings):
+    """What feeds share that come as UDP datagrams, on one line or on several."""
+
+    venue: str
+    host: str = "127.0.0.1"  # of the first line (A); with a group, the interface that joins it
+    port: Port
+    multicast_group: str = ""
+    # the same feed on further lines (B, C, ...): each ADDRESS:PORT, or GROUP:PORT@INTERFACE for multicast
+    other_lines: Lines = Field((), max_length=LINES_MAX - 1)
+    line_silent_ms: int = Field(3_000, ge=1)  # longer than the venue's heartbeats are apart
+    gap_timeout_ms: int = Field(1_000, ge=1)  # after it opened, a hole that nobody filled is given up
+    receive_buffer_bytes: int = 16 * 1024 * 1024
+
+
+class ItchSettings(LineSettings):
+    """The ITCH 5.0 ingester: MoldUDP64 in, or SoupBinTCP. MoldUDP64 has a heartbeat each second."""
 
     section: ClassVar[str] = "itch"
     venue: str = "XNAS"
-    host: str = "127.0.0.1"
     port: Port = 26400
-    multicast_group: str = ""
     rerequest_host: str = "127.0.0.1"
     rerequest_port: Port = 26401
-    # the same feed on further lines (B, C, ...): each ADDRESS:PORT, or GROUP:PORT@INTERFACE for multicast
-    other_lines: tuple[Annotated[str, Field(pattern=LINE_PATTERN)], ...] = Field((), max_length=LINES_MAX - 1)
-    line_silent_ms: int = Field(3_000, ge=1)  # MoldUDP64 has a heartbeat each second
     hold_ms: float = Field(3.0, ge=0)  # a hole may be filled by another line before it is asked for
-    gap_timeout_ms: int = Field(1_000, ge=1)
-    receive_buffer_bytes: int = 16 * 1024 * 1024
     transport: Literal["moldudp64", "soupbintcp"] = "moldudp64"
     soup_address: str = Field("127.0.0.1:26402", pattern=HOST_PORT_PATTERN)
     soup_username: str = Field("", max_length=6)

@@ -12,18 +12,11 @@ from dataclasses import dataclass, field
 
 from ingest.sbe.mdp3.kernel import GAP_WAIT_NS
 from ingest.sbe.mdp3.packets import NEVER
+from ingest.udp.gaps import Gap as Gap
 from tickloom.clock import NS_PER_MS
 
 PENDING_PACKETS_MAX = 4_096  # a tenth of a second of the busiest channel; beyond it the gap is given up
 SENT_SKEW_NS = 10 * NS_PER_MS  # between the stamps of the two lines, generously
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """Packets ``first`` to ``last`` never came."""
-
-    first: int
-    last: int
 
 
 @dataclass(frozen=True, slots=True)
