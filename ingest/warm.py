@@ -14,6 +14,7 @@ from ingest.itch.decoder import ItchDecoder
 from ingest.itch.lines import Lines
 from ingest.itch.moldudp64 import HEAD_BYTES, Tracker
 from ingest.trust import TrustMachine
+from ingest.udp.counts import LineCounter
 from tickloom.codec import TickBatch, decode, encode
 from tickloom.events import DELTA_DTYPE, QUOTE_DTYPE, TRADE_DTYPE, EventBlock, SymbolTable
 from tickloom.instruments import Registry
@@ -67,7 +68,12 @@ def warm_up_itch(registry: Registry) -> None:
     ItchDecoder("", "20000101", registry).decode(batch)
     for _ in Tracker(b"").take(batch.data, batch.offsets, batch.kinds):
         pass
-    Lines(b"").take(batch)
+    warm_up_lines(Lines(b""))
+
+
+def warm_up_lines(lines: LineCounter) -> None:
+    """The count of a feed's lines."""
+    lines.take(CaptureBatch.of([(RecordKind.DATA, 0, b"")]))
 
 
 def warm_up_synthetic() -> None:

@@ -35,8 +35,16 @@ message later than any that came; or a heartbeat that goes back a second after t
 session, from its first message on or seen twice. At a restart each level and quote that was shown is taken
 back, and the venue is BOOK_SYNCED with reason RESTART.
 
-A file has nobody to ask for what is missing. A hole is given up, and is a gap event with its range, once a
-second (of send time) or 1,024 packets wait behind it, or the file ends.
+A hole is given up, and is a gap event with its range, once a second (of send time) or 1,024 packets wait
+behind it, or the file ends. A live session gives it up sooner, by a record of the capture. The exchange has a
+server that fills gaps (IEX Transport Specification 1.25, "Gap Fill Request"); it is not asked: no reliable
+public text of that request's layout was found to hold an implementation to.
+
+Live
+----
+:mod:`ingest.iex.session` captures lines A, B, ... over UDP, multicast or unicast, by the session of all such
+feeds (:mod:`ingest.udp`). A capture session is a day of the venue's, ``YYYYMMDD.DEEP10`` or
+``YYYYMMDD.TOPS16``, as the head of its first segment says.
 
 Sources: IEX Transport Specification (IEX-TP version 1); DEEP specification 1.06 (2018-02-27); TOPS
 specification 1.66 (2021-10-19), for the retail liquidity indicator and the changes since.

@@ -20,6 +20,7 @@ from ingest.iex.iextp import HEAD_BYTES, NEVER, Gap, Sequencer, Waiting, parse
 from ingest.iex.kernel import run
 from ingest.iex.messages import LAYOUTS, LENGTH_BYTES
 from ingest.levels import LENGTH, START, LevelBooks
+from ingest.udp.gaps import gap_from
 from tickloom.clock import NS_PER_DAY, NS_PER_S
 from tickloom.events import (
     DELTA_DTYPE,
@@ -131,6 +132,17 @@ class IexDecoder:
         return int(self._state.shared[st.EXPECTED])
 
     @property
+    def missing(self) -> Gap | None:
+        """The first hole, which may still be filled, in the numbers of its gap event."""
+        gap, base = self._sequencer.missing(self.expected), int(self._state.shared[st.BASE])
+        return Gap(base + gap.first, base + gap.last) if gap else None
+
+    @property
+    def horizon(self) -> int:
+        """The number behind the highest that was heard of, in the numbers of gap events."""
+        return int(self._state.shared[st.BASE]) + self._sequencer.horizon(self.expected)
+
+    @property
     def last_seq(self) -> int:
         used = int(self._state.shared[st.BASE]) + self.expected - 1
         return self._seq_base + used if used else 0
@@ -164,10 +176,8 @@ class IexDecoder:
             if code == st.EARLY:
                 self._early((int(batch.ts_recv[index]), batch.payload(index)))
                 self._release([])
-            elif batch.kinds[index] == RecordKind.CONTROL and is_end(batch.payload(index)):
-                self._flush(int(batch.ts_recv[index]))
             elif batch.kinds[index] != RecordKind.CLOCK:
-                self._rare["unknown_control"] += 1
+                self._control(int(batch.kinds[index]), batch.payload(index), int(batch.ts_recv[index]))
         self._drain_output()
         latest = int(self._state.shared[st.LATEST])
         if latest:
@@ -200,6 +210,17 @@ class IexDecoder:
                 self.books.grow()
             else:
                 return int(code)
+
+    def _control(self, kind: int, payload: bytes, ts_recv: int) -> None:
+        """Nothing more comes, of a file; or a hole of a live session was given up."""
+        gap = gap_from(payload) if kind == RecordKind.CONTROL else None
+        if kind == RecordKind.CONTROL and is_end(payload):
+            self._flush(ts_recv)
+        elif gap is not None and gap == self.missing:
+            last = gap.last - int(self._state.shared[st.BASE])
+            self._release([Gap(self.expected, last), *self._sequencer.due(last + 1)], ts_recv)
+        else:
+            self._rare["unknown_control"] += 1
 
     def _early(self, item: Waiting) -> None:
         """A segment that is ahead waits."""
@@ -279,6 +300,7 @@ class IexDecoder:
         shared[st.REFUSED] = shared[st.ENDED] = shared[st.CANDIDATE] = 0
         if segment is not None:
             shared[st.SESSION] = segment.session
+            shared[st.BEFORE_SEND] = min(int(shared[st.LATEST_SEND]), segment.send_ns - 1)
 
     def _take_back(self, times: tuple[int, int], first: int) -> int:
         """Levels, tops and crossed books that were shown; how many numbers that took.

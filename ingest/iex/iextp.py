@@ -12,6 +12,7 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ingest.udp.gaps import Gap as Gap
 from tickloom.clock import NS_PER_S
 
 HEAD = struct.Struct("<BxHIIHHqqq")
@@ -44,14 +45,6 @@ class Segment:
     offset: int
     sequence: int
     send_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """Messages ``first`` to ``last`` (inclusive) never came."""
-
-    first: int
-    last: int
 
 
 def parse(raw: bytes) -> Segment | None:
@@ -145,5 +138,14 @@ class Sequencer:
 
     def give_up(self, expected: int) -> list[Waiting | Gap]:
         """Nobody has the messages of the first hole: go on behind it. Empty: there is no hole."""
-        last = min(self.first, max(self._horizon, expected)) - 1
-        return [Gap(expected, last), *self.due(last + 1)] if last >= expected else []
+        gap = self.missing(expected)
+        return [gap, *self.due(gap.last + 1)] if gap else []
+
+    def missing(self, expected: int) -> Gap | None:
+        """The first hole: from what is due up to what waits, or to what was heard of. None: there is none."""
+        last = min(self.first, self.horizon(expected)) - 1
+        return Gap(expected, last) if last >= expected else None
+
+    def horizon(self, expected: int) -> int:
+        """The number behind the highest that was heard of."""
+        return max(self._horizon, expected)

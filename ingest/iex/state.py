@@ -19,11 +19,12 @@ DONE, FULL, OTHER_KIND, EARLY, DUE, RESTART, GROW_LEVELS = range(7)
 #: ``shared``: number that is due (in this run); first one that waits; latest event time; messages in output;
 #: latest send time; session, protocol (0: nothing came yet) and channel; symbols; what is added to a number;
 #: stream offset that is due (-1: not known); segments in a row that were refused for their offset; whether
-#: what runs had waited; whether the venue said that it ends; a session that was seen once.
+#: what runs had waited; whether the venue said that it ends; a session that was seen once; up to which send
+#: time a segment is of the run before.
 (
     EXPECTED, PENDING_FIRST, LATEST, IN_OUTPUT, LATEST_SEND, SESSION, PROTOCOL, CHANNEL, SYMBOLS, BASE,
-    OFFSET, REFUSED, RELEASING, ENDED, CANDIDATE,
-) = range(15)  # fmt: skip
+    OFFSET, REFUSED, RELEASING, ENDED, CANDIDATE, BEFORE_SEND,
+) = range(16)  # fmt: skip
 #: ``place``: record; byte in it (0: before its head); messages left in it; number of the next one; where its
 #: payload ends; what makes a byte in the batch a stream offset.
 RECORD, AT, LEFT, NUMBER, STOP, STREAM = range(6)
@@ -103,7 +104,7 @@ class State(NamedTuple):
 
     @classmethod
     def fresh(cls) -> State:
-        shared = np.zeros(15, dtype=np.int64)
+        shared = np.zeros(16, dtype=np.int64)
         shared[EXPECTED], shared[PENDING_FIRST] = 1, NEVER
         return cls(
             shared,

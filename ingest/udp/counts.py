@@ -90,6 +90,13 @@ class LineCounter(ABC):
         return LineCounts(*self._counts[line].tolist())
 
 
+def fields(batch: CaptureBatch, at: NDArray[np.int64], kind: str) -> NDArray[np.int64]:
+    """Integers of a batch's bytes, of the dtype ``kind`` (such as ``<u4``) at ``at``, as int64 (places,)."""
+    size = np.dtype(kind).itemsize
+    found: NDArray[np.int64] = batch.data[at[:, None] + np.arange(size)].view(kind).ravel().astype(np.int64)
+    return found
+
+
 @njit(cache=True, nogil=True)
 def _account(  # type: ignore[no-untyped-def]
     starts, messages, ts_recv, lines, numbers, times, seen, first, due, begin, counts

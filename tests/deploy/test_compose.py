@@ -62,7 +62,7 @@ def test_what_connects_to_the_outside_is_asked_for(services: dict[str, Any]) -> 
 def test_ports_are_published_on_loopback_and_can_be_moved(services: dict[str, Any]) -> None:
     """Every port is 127.0.0.1:${TICKLOOM_SECTION_KEY:-default}, the default of that setting."""
     published = [port for service in services.values() for port in service.get("ports", ())]
-    assert len(published) == 6
+    assert len(published) == 7
     for port in published:
         match = re.fullmatch(r"127\.0\.0\.1:\$\{TICKLOOM_([A-Z]+)_([A-Z_]+):-(\d+)\}:\d+(/udp)?", port)
         assert match, port

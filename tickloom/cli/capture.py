@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tickloom.errors import SettingsError
-from tickloom.settings import IngestSettings, ItchSettings, NewsSettings, StackSettings, SyntheticSettings
+from tickloom.settings import (
+    IngestSettings,
+    ItchSettings,
+    LineSettings,
+    NewsSettings,
+    StackSettings,
+    SyntheticSettings,
+)
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -147,13 +154,16 @@ def replay(
     ] = 1.0,
     to: Annotated[
         str,
-        typer.Option(help="HOST:PORT of datagrams, of each line with commas. Default: where itch listens."),
+        typer.Option(
+            help="HOST:PORT of datagrams, of each line with commas. Default: where its ingester is."
+        ),
     ] = "",
     into_sinks: Annotated[
         bool, typer.Option("--into-sinks", help="Decode here, and write to Kafka and QuestDB; no sockets.")
     ] = False,
 ) -> None:
     """Play a session again: over UDP, as a local websocket venue, or straight into Kafka and QuestDB."""
+    from ingest.feeds import FEEDS
     from tickloom.instruments import Registry
     from tickloom.telemetry import configure_logging
 
@@ -162,25 +172,25 @@ def replay(
     if known is None:
         raise SettingsError(f"venue {venue!r} is not in strategies/instruments.toml; add it there")
     feed = known.feed
+    kind = FEEDS[feed].settings if feed in FEEDS else None
     log = configure_logging("replay")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     if into_sinks:
         _into_sinks(path, venue, NewsSettings.load() if feed == "news" else ItchSettings.load())
-    elif feed == "itch":
-        _over_udp(path, to, speed, stop)
+    elif kind is not None and issubclass(kind, LineSettings):
+        _over_udp(path, kind.load(), to, speed, stop)
     elif feed == "binance":
         _as_venue(path, venue, speed, stop, log)
     else:
         raise SettingsError(f"a capture of feed {feed} is replayed with --into-sinks alone")
 
 
-def _over_udp(path: Path, to: str, speed: float, stop: threading.Event) -> None:
+def _over_udp(path: Path, settings: LineSettings, to: str, speed: float, stop: threading.Event) -> None:
     from ingest.capture_replay import send_datagrams
     from ingest.udp.sockets import line_addresses
 
-    settings = ItchSettings.load()
     where = to.split(",") if to else [str(line) for line in line_addresses(settings)]
     targets = [(host, port) for host, _, port in (each.strip().rpartition(":") for each in where)]
     if not all(host and port.isdigit() for host, port in targets):

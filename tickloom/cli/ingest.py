@@ -18,6 +18,7 @@ from tickloom.settings import (
     BinanceSettings,
     BybitSettings,
     CoinbaseSettings,
+    IexSettings,
     IngestSettings,
     ItchSettings,
     KafkaSettings,
@@ -44,6 +45,14 @@ def itch() -> None:
     from ingest.itch.session import run
 
     _follow("itch", ItchSettings.load(), run)
+
+
+@app.command()
+def iex() -> None:
+    """Capture and publish IEX DEEP 1.0 or TOPS 1.6 over IEX-TP, until SIGTERM or Ctrl-C."""
+    from ingest.iex.session import run
+
+    _follow("iex", IexSettings.load(), run)
 
 
 @app.command()

@@ -83,12 +83,18 @@ class FileFeedSettings(ProcessSettings):
     capture_segment_mb: int = Field(256, ge=1)
 
 
-class IexSettings(FileFeedSettings):
-    """IEX DEEP and TOPS from files. Only messages of one type and symbol are in order of time: the ten
-    seconds cover what the exchange's own sample of TOPS 1.6 does."""
+class IexSettings(LineSettings):
+    """The IEX DEEP and TOPS ingester, and their files. IEX-TP has a heartbeat each second. Only messages of
+    one type and symbol are in order of time: the ten seconds of lateness cover what the exchange's own sample
+    of TOPS 1.6 does."""
 
     section: ClassVar[str] = "iex"
+    venue: str = "IEXG"
+    port: Port = 26430
     lateness_ms: int = Field(10_000, ge=0)
+    # nobody is asked; the lines are milliseconds apart. The decoder itself waits a second of the venue's time
+    gap_timeout_ms: int = Field(100, ge=1, le=1_000)
+    metrics_port: Port = 9411
 
 
 class Mdp3Settings(FileFeedSettings):

@@ -16,9 +16,11 @@ from tickloom.settings import (
     ExchangeSettings,
     ExecutionSettings,
     FlinkSettings,
+    IexSettings,
     ItchSettings,
     KafkaSettings,
     KrakenSettings,
+    LineSettings,
     NewsSettings,
     OkxSettings,
     PairsSettings,
@@ -44,6 +46,7 @@ class StackConfiguration:
     kafka: KafkaSettings
     flink: FlinkSettings
     itch: ItchSettings
+    iex: IexSettings
     binance: BinanceSettings
     kraken: KrakenSettings
     okx: OkxSettings
@@ -95,7 +98,7 @@ class StackConfiguration:
     def ports(self) -> dict[str, int]:
         """Every port by settings key; those of UDP are marked as :class:`Service` marks them."""
         return {
-            f"{name}.{key}{f' {UDP_MARK}' if name == 'itch' and key != 'metrics_port' else ''}": port
+            f"{name}.{key}{f' {UDP_MARK}' if _is_udp(part, key) else ''}": port
             for name, part in self._sections().items()
             for key in port_keys(type(part))
             if isinstance(port := getattr(part, key), int)
@@ -110,6 +113,10 @@ class StackConfiguration:
     def _sections(self) -> dict[str, ProcessSettings]:
         own = {one.name: getattr(self, one.name) for one in dataclasses.fields(self) if one.name != "feeds"}
         return {**own, **{part.section: part for part in self.feeds.values()}}
+
+
+def _is_udp(part: ProcessSettings, key: str) -> bool:
+    return isinstance(part, LineSettings) and key != "metrics_port"
 
 
 def port_keys(kind: type[ProcessSettings]) -> list[str]:

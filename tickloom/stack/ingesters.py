@@ -1,24 +1,24 @@
 """Ingesters as services: those with a command of their own, and the feeds that declare themselves.
 
-All but ITCH connect to the outside, so none of those runs unless it is named (``stack.services``, or
-``tickloom up NAME``).
+All but ITCH, which the synthetic sender feeds, hear or connect to the outside, so none of those runs unless
+it is named (``stack.services``, or ``tickloom up NAME``).
 """
 
 from __future__ import annotations
 
 from tickloom import topics
-from tickloom.settings import ItchSettings, NewsSettings, WebsocketSettings
+from tickloom.settings import ItchSettings, LineSettings, NewsSettings, WebsocketSettings
 from tickloom.settings.feeds import LIVE, FeedSettings
 from tickloom.stack.configuration import StackConfiguration
 from tickloom.stack.ports import UDP_MARK
 from tickloom.stack.service import Service, own_process
 
 #: Settings of a live ingester: all have a venue.
-LiveSettings = ItchSettings | WebsocketSettings | NewsSettings | FeedSettings
+LiveSettings = LineSettings | WebsocketSettings | NewsSettings | FeedSettings
 
 ITCH = "itch"
 #: Those with a command and a section of their own, in the order in which they are shown.
-NAMES = (ITCH, "binance", "kraken", "okx", "coinbase", "bybit", "news")
+NAMES = (ITCH, "iex", "binance", "kraken", "okx", "coinbase", "bybit", "news")
 
 
 def settings_of(configuration: StackConfiguration, name: str) -> LiveSettings:
@@ -66,15 +66,20 @@ def service(configuration: StackConfiguration, name: str, depends_on: tuple[str,
 
 def _ports(settings: LiveSettings) -> dict[str, int]:
     """What it listens on beside its metrics."""
-    if isinstance(settings, ItchSettings) and settings.transport != "soupbintcp":
-        return {f"itch.port {UDP_MARK}": settings.port}
+    if isinstance(settings, LineSettings) and not _over_tcp(settings):
+        return {f"{settings.section}.port {UDP_MARK}": settings.port}
     return {}
 
 
+def _over_tcp(settings: LineSettings) -> bool:
+    return isinstance(settings, ItchSettings) and settings.transport == "soupbintcp"
+
+
 def _address(settings: LiveSettings) -> str:
-    if isinstance(settings, ItchSettings):
-        tcp = settings.transport == "soupbintcp"
-        return f"reads {settings.soup_address}" if tcp else f"udp {settings.host}:{settings.port}"
+    if isinstance(settings, ItchSettings) and _over_tcp(settings):
+        return f"reads {settings.soup_address}"
+    if isinstance(settings, LineSettings):
+        return f"udp {settings.host}:{settings.port}"
     if isinstance(settings, WebsocketSettings):
         return f"reads {settings.websocket_url}"
     if isinstance(settings, NewsSettings):
