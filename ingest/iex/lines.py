@@ -64,7 +64,7 @@ class IexFeed(LineFeed):
         segment = parse(raw)
         if segment is None or segment.payload_bytes != len(raw) - HEAD_BYTES or segment.send_ns <= 0:
             return None
-        day = self._set_day() or self._day(segment.send_ns)
+        day = self.set_day or self._day(segment.send_ns)
         return f"{day:%Y%m%d}.{PROTOCOLS[segment.protocol]}"
 
     def sent_ns(self, raw: bytes) -> int:
@@ -72,14 +72,14 @@ class IexFeed(LineFeed):
 
     def end_ns(self, session: str) -> int:
         """Midnight of the venue, or never where the settings say the day."""
-        if self._set_day():
+        if self.set_day:
             return NEVER_NS
         midnight = datetime.combine(session_date(session) + timedelta(days=1), time(), self._zone)
         return int(midnight.timestamp()) * NS_PER_S
 
     def resumes(self, session: str, now_ns: int) -> bool:
         day, _, protocol = session.partition(".")
-        return day == f"{self._set_day() or self._day(now_ns):%Y%m%d}" and protocol in PROTOCOLS.values()
+        return day == f"{self.set_day or self._day(now_ns):%Y%m%d}" and protocol in PROTOCOLS.values()
 
     def decoder(self, session: str) -> IexDecoder:
         settings = self.settings
@@ -87,10 +87,6 @@ class IexFeed(LineFeed):
 
     def counter(self) -> IexLines:
         return IexLines()
-
-    def _set_day(self) -> date | None:
-        text = self.settings.session_date
-        return date.fromisoformat(text) if text else None
 
     def _day(self, ns: int) -> date:
         return datetime.fromtimestamp(ns / NS_PER_S, self._zone).date()

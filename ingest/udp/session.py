@@ -9,6 +9,7 @@ two ways, and a replay gives the same events.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 from pathlib import Path
 
@@ -21,11 +22,11 @@ from ingest.clock_records import ClockRecords
 from ingest.feeds import sessions
 from ingest.pipeline import CapturePublisher, SinksFactory
 from ingest.trusted import TrustedDecoder
-from ingest.udp.feed import LineDecoder, LineFeed
+from ingest.udp.feed import SIDE_LINE, LineDecoder, LineFeed
 from ingest.udp.gaps import gap_record
 from ingest.udp.metrics import LineMetrics
 from ingest.udp.patience import Patience
-from ingest.udp.sockets import Datagram, LineSockets, line_addresses
+from ingest.udp.sockets import Datagram, LineSockets, line_address, line_addresses
 from ingest.udp.watch import LineWatch
 from tickloom.clock import NS_PER_S, Clock
 from tickloom.events import EventBlock, GapReason
@@ -35,6 +36,7 @@ from tickloom.telemetry import start_metrics
 POLL_MS = 100
 POLL_GAP_MS = 1  # while something is missing
 OBSERVE_NS = NS_PER_S // 4  # between two looks at the lines' counts
+SIDES_NS = NS_PER_S // 10  # between two looks at whether lines beside are needed
 log = structlog.get_logger("ingest.udp")
 
 
@@ -61,6 +63,8 @@ def follow(feed: LineFeed, sinks_factory: SinksFactory, stop: threading.Event, c
     ingester = _Ingester(feed, sinks_factory, StackSettings.load().data_dir, clock)
     with contextlib.closing(sockets):
         sockets.listen_to_lines(settings)
+        sides = _Sides(feed, sockets, clock)
+        sides.keep()
         try:
             ingester.resume()
             start_metrics(settings.metrics_port)  # answering there says: ready
@@ -69,8 +73,35 @@ def follow(feed: LineFeed, sinks_factory: SinksFactory, stop: threading.Event, c
             while not stop.is_set():
                 ingester.take(sockets.receive(POLL_GAP_MS if ingester.waiting else POLL_MS))
                 ingester.mend()
+                sides.keep()
         finally:
             ingester.finish()
+
+
+class _Sides:
+    """The lines beside the feed's own: open while they are needed."""
+
+    def __init__(self, feed: LineFeed, sockets: LineSockets, clock: Clock) -> None:
+        self._section, self._sockets, self._clock = feed.settings.section, sockets, clock
+        self._open = dict.fromkeys(feed.sides, False)
+        self._due_ns = 0
+
+    def keep(self) -> None:
+        """Open what is needed, close what is not; raises as :meth:`LineSockets.listen` does. Called often."""
+        now_ns = self._clock.monotonic_ns()
+        if now_ns < self._due_ns:
+            return
+        self._due_ns = now_ns + SIDES_NS
+        for side, is_open in self._open.items():
+            if side.wanted() == is_open:
+                continue
+            for at, (line, address) in enumerate(side.addresses.items()):
+                if is_open:
+                    self._sockets.drop(line)
+                else:
+                    self._sockets.listen(line, line_address(address), f"{self._section}.{side.setting}[{at}]")
+            self._open[side] = not is_open
+            log.info("side lines", setting=side.setting, listening=not is_open)
 
 
 class _Ingester:
@@ -103,13 +134,15 @@ class _Ingester:
         metrics.RECEIVED_BYTES.labels(self._venue).inc(sum(len(raw) for _, raw, _ in datagrams))
         mine: list[Datagram] = []
         for datagram in datagrams:
-            raw = datagram[1]
+            _, raw, line = datagram
             if self._live is None:
-                name = self._feed.session_of(raw)
+                name = self._feed.session_of(raw) if line < SIDE_LINE else None
                 if name is None:
                     metrics.REFUSED.labels(self._venue, "no_session").inc()
                     continue
                 self._open(name)
+            elif line >= SIDE_LINE:
+                pass
             elif self._feed.sent_ns(raw) >= self._end_ns and (name := self._next_session(raw)):
                 if self._later is None:  # one spoiled time ends no session: another packet must say so too
                     self._later = datagram
@@ -190,6 +223,9 @@ class _Live:
         self.patience = Patience(settings.gap_timeout_ms)
         self._venue, self._clock = settings.venue, clock
         lines = range(1 + len(settings.other_lines))
+        self._sides = feed.sides
+        for side in feed.sides:
+            side.begin(decoder)
         self._lines = feed.counter()
         self._watch = LineWatch(len(lines), settings.line_silent_ms)
         self._line_metrics = LineMetrics(settings.venue, lines)
@@ -201,15 +237,23 @@ class _Live:
 
     def take(self, datagrams: list[Datagram]) -> None:
         """Capture first, then look at it."""
+        for kind, some in itertools.groupby(datagrams, _kind):
+            self._take(kind, list(some))
+
+    def _take(self, kind: RecordKind, datagrams: list[Datagram]) -> None:
         times, payloads, lines = (list(column) for column in zip(*datagrams, strict=True))
-        self.writer.append_many(RecordKind.DATA, times, payloads, lines)
-        records = [(RecordKind.DATA, ts, raw) for ts, raw, _ in datagrams]
+        self.writer.append_many(kind, times, payloads, lines)
+        records = [(kind, ts, raw) for ts, raw, _ in datagrams]
         batch = CaptureBatch.of(records, lines=lines)
         hole = self.decoder.missing
         given_up = self._seen(self.decoder.decode(batch))
         now = self.decoder.missing
         if hole is not None and not given_up and (now is None or now.first > hole.last):
             metrics.GAPS.labels(self._venue, "filled").inc()
+        for side in self._sides:
+            for _, raw, line in datagrams:
+                if line in side.addresses:
+                    side.heard(raw)
         heard = self._lines.take(batch)
         self._line_metrics.changed(self._watch.heard(heard, self._clock.monotonic_ns()), log)
 
@@ -247,6 +291,10 @@ class _Live:
             self._lines.restart()
             log.warning("session restarted", advice="the venue began its numbers anew")
         return int(of_feed.sum())
+
+
+def _kind(datagram: Datagram) -> RecordKind:
+    return RecordKind.DATA if datagram[2] < SIDE_LINE else RecordKind.SNAPSHOT
 
 
 def _caught_up(path: Path, decoder: LineDecoder) -> LineDecoder:

@@ -62,9 +62,9 @@ def test_what_connects_to_the_outside_is_asked_for(services: dict[str, Any]) -> 
 def test_ports_are_published_on_loopback_and_can_be_moved(services: dict[str, Any]) -> None:
     """Every port is 127.0.0.1:${TICKLOOM_SECTION_KEY:-default}, the default of that setting."""
     published = [port for service in services.values() for port in service.get("ports", ())]
-    assert len(published) == 7
+    assert len(published) == 8
     for port in published:
-        match = re.fullmatch(r"127\.0\.0\.1:\$\{TICKLOOM_([A-Z]+)_([A-Z_]+):-(\d+)\}:\d+(/udp)?", port)
+        match = re.fullmatch(r"127\.0\.0\.1:\$\{TICKLOOM_([A-Z0-9]+)_([A-Z_]+):-(\d+)\}:\d+(/udp)?", port)
         assert match, port
         section, key, default = match[1].lower(), match[2].lower(), int(match[3])
         assert SECTIONS[section].model_fields[key].default == default
@@ -136,7 +136,7 @@ def test_variables_are_settings_that_exist(services: dict[str, Any]) -> None:
         f"TICKLOOM_{section}_{key}".upper() for section, kind in SECTIONS.items() for key in kind.model_fields
     }
     given = {variable for service in services.values() for variable in service.get("environment", {})}
-    mentioned = set(re.findall(r"TICKLOOM_[A-Z_]+", COMPOSE.read_text()))
+    mentioned = set(re.findall(r"TICKLOOM_[A-Z0-9_]+", COMPOSE.read_text()))
     for variable in given | mentioned:
         if variable.startswith("TICKLOOM_"):
             assert variable in known | set(OTHER_VARIABLES), variable

@@ -23,6 +23,7 @@ from tickloom.settings import (
     ItchSettings,
     KafkaSettings,
     KrakenSettings,
+    Mdp3Settings,
     NewsSettings,
     OkxSettings,
     QuestDbSettings,
@@ -53,6 +54,14 @@ def iex() -> None:
     from ingest.iex.session import run
 
     _follow("iex", IexSettings.load(), run)
+
+
+@app.command()
+def mdp3() -> None:
+    """Capture and publish a channel of CME MDP 3.0, until SIGTERM or Ctrl-C."""
+    from ingest.sbe.mdp3.session import run
+
+    _follow("mdp3", Mdp3Settings.load(), run)
 
 
 @app.command()

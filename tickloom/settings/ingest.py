@@ -11,6 +11,7 @@ from tickloom.settings.base import Port, ProcessSettings
 
 LINE_PATTERN = r"^\d{1,3}(\.\d{1,3}){3}:\d{1,5}(@\d{1,3}(\.\d{1,3}){3})?$"
 LINES_MAX = 8  # of one feed
+SNAPSHOT_LINES_MAX, DEFINITION_LINES_MAX = 4, 3
 Lines = tuple[Annotated[str, Field(pattern=LINE_PATTERN)], ...]
 HOST_PORT_PATTERN = r"^[^:\s]+:\d{1,5}$"
 
@@ -97,10 +98,22 @@ class IexSettings(LineSettings):
     metrics_port: Port = 9411
 
 
-class Mdp3Settings(FileFeedSettings):
-    """CME MDP 3.0 from files."""
+class Mdp3Settings(LineSettings):
+    """The CME MDP 3.0 ingester, one channel, and its files. Heartbeats are 30 s apart."""
 
     section: ClassVar[str] = "mdp3"
+    venue: str = "XCME"
+    channel: str = Field("310", pattern=r"^\d{1,5}$")
+    port: Port = 26440
+    # the channel's market recovery and instrument replay feeds, listened to while they are needed; each as a
+    # further line is written, A and B of the same feed with commas. Empty: lost books stay lost, and
+    # instruments that the incremental feed does not define have no names
+    snapshot_lines: Lines = Field((), max_length=SNAPSHOT_LINES_MAX)
+    definition_lines: Lines = Field((), max_length=DEFINITION_LINES_MAX)
+    line_silent_ms: int = Field(65_000, ge=1)
+    line_stale_ms: int = Field(65_000, ge=0)
+    gap_timeout_ms: int = Field(50, ge=1, le=50)  # nobody is asked; the decoder itself waits 50 ms
+    metrics_port: Port = 9412
 
 
 class DbnSettings(FileFeedSettings):

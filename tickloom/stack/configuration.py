@@ -21,6 +21,7 @@ from tickloom.settings import (
     KafkaSettings,
     KrakenSettings,
     LineSettings,
+    Mdp3Settings,
     NewsSettings,
     OkxSettings,
     PairsSettings,
@@ -47,6 +48,7 @@ class StackConfiguration:
     flink: FlinkSettings
     itch: ItchSettings
     iex: IexSettings
+    mdp3: Mdp3Settings
     binance: BinanceSettings
     kraken: KrakenSettings
     okx: OkxSettings

@@ -18,7 +18,7 @@ LiveSettings = LineSettings | WebsocketSettings | NewsSettings | FeedSettings
 
 ITCH = "itch"
 #: Those with a command and a section of their own, in the order in which they are shown.
-NAMES = (ITCH, "iex", "binance", "kraken", "okx", "coinbase", "bybit", "news")
+NAMES = (ITCH, "iex", "mdp3", "binance", "kraken", "okx", "coinbase", "bybit", "news")
 
 
 def settings_of(configuration: StackConfiguration, name: str) -> LiveSettings:

@@ -5,6 +5,10 @@ replay feeds, in the capture as DATA and SNAPSHOT; :mod:`ingest.sbe.mdp3.packets
 :mod:`ingest.sbe.mdp3.kernel` decodes the incrementals that are due and keeps the books,
 :mod:`ingest.sbe.mdp3.decoder` sees to what is rare: order of packets, snapshots, definitions, statuses.
 
+Live, :mod:`ingest.sbe.mdp3.session` captures a channel from its lines by the session of all such feeds
+(:mod:`ingest.udp`), and what of market recovery and instrument replay is needed
+(:mod:`ingest.sbe.mdp3.recovery`). A capture session is a trading week, ``YYYYMMDD.CHANNEL``.
+
 Source: CME Group Client Systems Wiki, "MDP 3.0": SBE technical headers, Market by Price - Multiple Depth
 Book, Market Recovery, Channel Reset, Market Data Security Status; schema versions 9 to 13 of the core
 templates.

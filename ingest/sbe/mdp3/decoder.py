@@ -101,6 +101,33 @@ class Mdp3Decoder:
         return int(self._shared[st.EXPECTED])
 
     @property
+    def missing(self) -> Gap | None:
+        """The first hole in the numbers of packets, which another line may still fill."""
+        self._sync()
+        return self._sequencer.missing
+
+    @property
+    def horizon(self) -> int:
+        """The number behind that of the latest packet."""
+        self._sync()
+        return self._sequencer.horizon
+
+    @property
+    def lost_books(self) -> int:
+        """How many books a snapshot may make whole."""
+        return self.books.instruments.lacking()
+
+    @property
+    def lost_to(self) -> int:
+        """The last packet that is missing; before the first one that was heard all are."""
+        return int(self._shared[st.LOST_TO])
+
+    @property
+    def undefined_instruments(self) -> int:
+        """How many instruments were heard of that nothing has defined."""
+        return self.books.instruments.count - len(self.books.instruments.definitions)
+
+    @property
     def last_seq(self) -> int:
         numbered = int(self._shared[st.NUMBERED])
         return self._seq_base + numbered if numbered else 0
@@ -192,12 +219,19 @@ class Mdp3Decoder:
 
     def _give_up(self) -> None:
         self._sync()
-        sent_ns = int(min(self._shared[st.SENDING], self._shared[st.SENT_BEFORE]))
-        self._rare["implausible"] += self._sequencer.drop_implausible(sent_ns)
+        self._drop_implausible()
         gap = self._sequencer.give_up(self.books.ts_recv)
         if gap is not None:
             self._gap(gap)
         self._go_on(self._sequencer.release())
+
+    def _drop_implausible(self) -> int:
+        """Drop what waits with a number that cannot be; how many packets that were."""
+        sent_ns = int(min(self._shared[st.SENDING], self._shared[st.SENT_BEFORE]))
+        dropped = self._sequencer.drop_implausible(sent_ns)
+        if dropped:
+            self._rare["implausible"] += dropped
+        return dropped
 
     def _go_on(self, waiting: list[Waiting]) -> None:
         """Decode what has become due."""
@@ -270,16 +304,22 @@ class Mdp3Decoder:
             except DecodeError:
                 self._rare["malformed_messages"] += 1
 
+    def _given_up(self, last: int) -> None:
+        """A live session waits no longer for packets up to ``last``: unless nothing was behind them but a
+        number that cannot be."""
+        self._sync()
+        spoiled = self._drop_implausible() and self._sequencer.first_pending != last + 1
+        if last >= self.expected > 0 and not spoiled:
+            self._gap(Gap(self.expected, last))
+            self._sync()
+            self._go_on(self._sequencer.release())
+        self._remember()
+
     def _control(self, payload: bytes) -> None:
         try:
             control: dict[str, Any] = json.loads(payload)
             if control.get("type") == "gap":
-                last = int(control["last"])
-                self._sync()
-                if last >= self.expected > 0:
-                    self._gap(Gap(self.expected, last))
-                    self._sync()
-                    self._go_on(self._sequencer.release())
+                self._given_up(int(control["last"]))
                 return
             if control.get("event") == "end":
                 if not self.ended:

@@ -77,6 +77,14 @@ class Instruments:
         """Instruments whose book is trusted."""
         return np.flatnonzero(self.state.instruments[: self.count, st.SYNCED])
 
+    def lacking(self) -> int:
+        """How many books a snapshot may make whole: lost ones, and those whose entries wait."""
+        rows = self.state.instruments[: self.count]
+        pending = self.state.pending[: self.state.shared[st.PENDING_USED]]
+        waits = np.zeros(self.count, dtype=bool)
+        waits[pending[pending[:, st.P_SIDE] != st.ONLY_COUNTS, st.P_INSTRUMENT]] = True
+        return int(((rows[:, st.SYNCED] == 0) & ((rows[:, st.RPT_SEQ] < 0) | waits)).sum())
+
     def lose(self, which: NDArray[np.int64], lost_at: int) -> None:
         """These books are not trusted; updates up to packet ``lost_at`` may be missing from them."""
         rows = self.state.instruments

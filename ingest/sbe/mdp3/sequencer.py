@@ -51,6 +51,17 @@ class Sequencer:
         return self._order[0] if self._order else NEVER
 
     @property
+    def missing(self) -> Gap | None:
+        """The first hole: from what is due up to what waits. None: nothing waits."""
+        first = self.first_pending
+        return Gap(self.expected, first - 1) if self.expected < first < NEVER else None
+
+    @property
+    def horizon(self) -> int:
+        """The number behind the highest that came."""
+        return max(self._waiting, default=self.expected - 1) + 1
+
+    @property
     def full(self) -> bool:
         """Whether too much waits."""
         return len(self._waiting) > PENDING_PACKETS_MAX

@@ -11,6 +11,7 @@ import pytest
 
 from ingest.capture import CaptureBatch, RecordKind
 from ingest.sbe.mdp3.decoder import Mdp3Decoder
+from ingest.udp.gaps import Gap, gap_record
 from tests.ingest.sbe.mdp3 import venue as v
 from tickloom.events import Condition, EventBlock, GapReason, Side, StatusCode
 from tickloom.instruments import Instrument, Registry, Venue
@@ -197,6 +198,25 @@ def test_a_number_that_its_sending_time_contradicts_is_not_believed() -> None:
     channel.time += 60_000_000
     assert len(channel.raw(v.packet(6, NOW + 200_000_000, [v.book(NOW, [])])).gaps) == 0
     assert (channel.decoder.expected, channel.decoder.counters["implausible"]) == (7, 1)
+
+
+def test_a_number_that_cannot_be_is_no_hole_that_a_session_gives_up() -> None:
+    """What is missing before a spoiled number was given up by the live session: there is no gap, what follows
+    is decoded, and a hole beside it is a gap of its own."""
+    channel = Channel()
+    channel.raw(v.packet(1, NOW, [v.book(NOW, [])]))
+    channel.raw(v.packet(9_000, NOW + 1_000_000, [v.book(NOW, [])]))
+    assert channel.decoder.missing == Gap(2, 8_999)
+    for sequence in (2, 3):
+        channel.raw(v.packet(sequence, NOW + sequence * 50_000_000, [v.book(NOW, [])]))
+    assert channel.decoder.horizon == 9_001
+    assert len(channel.raw(gap_record(Gap(4, 8_999)), CONTROL).gaps) == 0
+    assert channel.decoder.missing is None
+    channel.raw(v.packet(5, NOW + 200_000_000, [v.book(NOW, [])]))
+    assert channel.decoder.missing == Gap(4, 4)
+    block = channel.raw(gap_record(Gap(4, 4)), CONTROL)
+    assert rows(block, "gaps", "first_missing", "last_missing") == [(4, 4)]
+    assert (channel.decoder.expected, channel.decoder.counters["implausible"]) == (6, 1)
 
 
 def test_a_rpt_seq_that_is_skipped_loses_that_book_only() -> None:

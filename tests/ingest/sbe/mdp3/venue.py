@@ -78,10 +78,11 @@ def channel_reset(time: int) -> bytes:
     return message(4, struct.pack("<QB", time, END), group(2, [struct.pack("<h", 310)]))
 
 
-def future(security: int, symbol: str, depth: int, security_group: str = "ES") -> bytes:
-    """224 bytes of root: only what the decoder looks at is not zero."""
+def future(security: int, symbol: str, depth: int, security_group: str = "ES", loop: int = 0) -> bytes:
+    """224 bytes of root: only what the decoder looks at is not zero. ``loop``: definitions in a loop."""
     raw = bytearray(224)
     raw[0], raw[5] = END, ord("A")
+    raw[1:5] = struct.pack("<I", loop)
     raw[23:29], raw[35:55] = security_group.encode().ljust(6, b"\0"), symbol.encode().ljust(20, b"\0")
     raw[55:59] = struct.pack("<i", security)
     raw[91:99], raw[99:107] = struct.pack("<q", 250_000_000), struct.pack("<q", NANOS)
@@ -205,8 +206,8 @@ class Venue:
         behind = old[row + 1][0] if row + 1 < len(old) else None
         return behind is None or (new[row][0] > behind if side == 0 else new[row][0] < behind)
 
-    def snapshot(self, security: int) -> bytes:
-        """A packet of the market recovery feed, as of the last packet sent."""
+    def snapshot(self, security: int, loop: int = 1) -> bytes:
+        """A packet of the market recovery feed, as of the last packet sent; ``loop``: snapshots in a loop."""
         truth = self.books[security]
         entries = [
             struct.pack("<qiibHBBc", price, size, 1, level, 65_535, 255, 0, letter)
@@ -216,6 +217,15 @@ class Venue:
         entries.append(struct.pack("<qiibHBBc", 1, 1, 1, 127, 65_535, 255, 0, b"2"))  # the last trade
         limits = (NULL_PRICE, NULL_PRICE, NULL_PRICE)
         body = struct.pack(
-            "<IIiIQQHBqqq", self.sequence, 1, security, truth.rpt, self.time, self.time, 19_675, 255, *limits
-        )
+            "<IIiIQQHBqqq",
+            self.sequence,
+            loop,
+            security,
+            truth.rpt,
+            self.time,
+            self.time,
+            19_675,
+            255,
+            *limits,
+        )  # fmt: skip
         return packet(1, self.time + 2_000, [message(52, body, group(22, entries))])
