@@ -354,7 +354,7 @@ class ItchDecoder:
         if self._recovery is not None:
             self._recovery.lose(gap.last)
             return
-        self._recovery = Recovery(gap.last, levels_of(self.books.arrays))
+        self._recovery = Recovery(gap.last, levels_of(self.books))
         self._put(3, status_rows(self._known(), StatusCode.BOOK_LOST, LOST_REASON), ts_recv, number)
 
     def _rebuild(self, recovery: Recovery, snapshot: Snapshot) -> None:
@@ -395,7 +395,7 @@ class ItchDecoder:
                 self._note(rows)
                 self._put(3, rows, ts_recv, self.expected)
             return
-        now = levels_of(self.books.arrays)
+        now = levels_of(self.books)
         self._put(
             3, status_rows(self._known(), StatusCode.BOOK_SYNCED, SYNCED_REASON), ts_recv, self.expected
         )

@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 
 from ingest.itch import engine
 from ingest.itch import state as st
-from ingest.itch.book import best, best_price
+from ingest.itch.levels import best_price
 from ingest.itch.messages import LAYOUTS
+from ingest.itch.orders import find_entry
 from ingest.itch.wire import load32, load64
 from tickloom.events import Condition, GapReason, Side, StatusCode
 from tickloom.prices import NO_PRICE
@@ -131,13 +132,9 @@ def _delta(state, out, m, side, price, total, reference):  # type: ignore[no-unt
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _quote(state, book, out, m, change):  # type: ignore[no-untyped-def]
-    """A quote, where the best of the side is not what it was before the message."""
-    key, total = best(book, change.side)
-    if key == change.best_key and total == change.best_total:
-        return
-    bid, bid_total = best_price(book, change.side & ~1)
-    ask, ask_total = best_price(book, change.side | 1)
+def _quote(state, book, out, m, step):  # type: ignore[no-untyped-def]
+    bid, bid_total = best_price(book, step.side & ~1)
+    ask, ask_total = best_price(book, step.side | 1)
     if bid_total > 0 and ask_total > 0 and bid >= ask:
         state.counts[st.C_LOCKED if bid == ask else st.C_CROSSED] += 1
     if bid_total > SHARES_MAX or ask_total > SHARES_MAX:
@@ -150,18 +147,20 @@ def _quote(state, book, out, m, change):  # type: ignore[no-untyped-def]
     row.bid_size = bid_total * SHARE_NANOS
     row.ask_price = ask * PRICE_NANOS if ask_total else _NO_PRICE
     row.ask_size = ask_total * SHARE_NANOS
-    row.venue_id = change.new_reference
+    row.venue_id = step.new_reference
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _tell(state, book, out, m, change):  # type: ignore[no-untyped-def]
-    """Deltas and a quote of a change; False where the message is unsound."""
-    if change.levels > 0:
-        _delta(state, out, m, change.side, change.price, change.total, change.reference)
-        if change.levels > 1:
-            _delta(state, out, m, change.side, change.new_price, change.new_total, change.new_reference)
-        _quote(state, book, out, m, change)
-    return change.levels >= 0
+def _settle(state, book, out, m, step):  # type: ignore[no-untyped-def]
+    """Make a step, its deltas and a quote where the best is another; False where the message is unsound."""
+    if step.levels > 0:
+        change = engine.settle(book, step)
+        _delta(state, out, m, step.side, step.price, change.total, step.reference)
+        if step.levels > 1:
+            _delta(state, out, m, step.side, step.new_price, change.new_total, step.new_reference)
+        if change.best_changed:
+            _quote(state, book, out, m, step)
+    return step.levels >= 0
 
 
 @njit(cache=True, nogil=True, forceinline=True)
@@ -205,31 +204,34 @@ def on_add(state, book, out, m):  # type: ignore[no-untyped-def]
         return False
     if not learn(state, out, m, m.at + _A_STOCK, False):
         return False
-    return _tell(state, book, out, m, engine.add(state, book, m.locate, m.data, m.at))
+    entry = find_entry(book, load64(m.data, m.at + engine.REFERENCE))
+    return _settle(state, book, out, m, engine.add(state, book, m.locate, m.data, m.at, entry))
 
 
 @njit(cache=True, nogil=True, forceinline=True)
 def on_reduce(state, book, out, m, kind):  # type: ignore[no-untyped-def]
     """E, C, X, D. False: its locate is not the order's."""
-    change = engine.reduce(state, book, m.locate, m.data, m.at, kind)
-    if change.levels > 0 and kind in (_T_E, _T_C):
-        aggressor = _BUY if change.side & 1 else _SELL
+    entry = find_entry(book, load64(m.data, m.at + engine.REFERENCE))
+    step = engine.reduce(state, book, m.locate, m.data, m.at, kind, entry)
+    if step.levels > 0 and kind in (_T_E, _T_C):
+        aggressor = _BUY if step.side & 1 else _SELL
         shares = load32(m.data, m.at + _E_SHARES)
         match = load64(m.data, m.at + _MATCH)
         if kind == _T_E:
-            _trade(out, m, change.price * PRICE_NANOS, shares, aggressor, _REGULAR, match)
+            _trade(out, m, step.price * PRICE_NANOS, shares, aggressor, _REGULAR, match)
         elif m.data[m.at + _PRINTABLE] == _N:
             state.counts[st.C_NON_PRINTABLE] += 1
         else:
             own_price = load32(m.data, m.at + _C_PRICE) * PRICE_NANOS
             _trade(out, m, own_price, shares, aggressor, _REGULAR, match)
-    return _tell(state, book, out, m, change)
+    return _settle(state, book, out, m, step)
 
 
 @njit(cache=True, nogil=True, forceinline=True)
 def on_replace(state, book, out, m):  # type: ignore[no-untyped-def]
     """U. False: its locate is not the order's."""
-    return _tell(state, book, out, m, engine.replace(state, book, m.locate, m.data, m.at))
+    entry = find_entry(book, load64(m.data, m.at + engine.REFERENCE))
+    return _settle(state, book, out, m, engine.replace(state, book, m.locate, m.data, m.at, entry))
 
 
 @njit(cache=True, nogil=True, forceinline=True)

@@ -11,9 +11,11 @@ from numba import njit
 
 from ingest.itch import handlers as on
 from ingest.itch import state as st
-from ingest.itch.book import BookArrays, levels_full, orders_full
+from ingest.itch.book import BookArrays
+from ingest.itch.levels import levels_full
 from ingest.itch.messages import LAYOUTS, LENGTHS
 from ingest.itch.moldudp64 import END_OF_SESSION, HEAD_BYTES, SESSION_BYTES
+from ingest.itch.orders import orders_full
 from ingest.itch.wire import load16, load48, load64
 from tickloom.events import SEQ_PER_DAY
 from tickloom.unowned import unowned
@@ -46,9 +48,9 @@ def _message(state, book, out, data, at, size, number, ts_recv, midnight, base):
         return st.DONE
     locate = load16(data, at + _LOCATE)
     if kind in (_T_A, _T_F, _T_U):
-        if orders_full(book):
+        if orders_full(book, 1):
             return st.GROW_ORDERS
-        if levels_full(book, 2 * locate) or levels_full(book, 2 * locate + 1):
+        if levels_full(book):
             return st.GROW_LEVELS
     if timestamp < latest:
         counts[st.C_BACKWARDS] += 1
@@ -115,7 +117,8 @@ def run(state, book, out, data, offsets, kinds, ts_recv, place, midnight, base):
         unowned(book.pages),
         unowned(book.orders),
         unowned(book.sides),
-        unowned(book.levels),
+        unowned(book.keys),
+        unowned(book.totals),
         unowned(book.fill),
     )
     out = st.Output(

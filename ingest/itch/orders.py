@@ -17,159 +17,187 @@ from numpy.typing import NDArray
 
 from ingest.itch.wire import prefetch
 
-#: Columns of an order's row. A row without shares is free.
+#: Words of an order's row: uint32. A row without shares is free.
 SHARES, PRICE, BOOK = 0, 1, 2
-_ROW_BYTES = 16
-#: Columns of a page's entry in the table: upper bits of its references; first row << 8 | orders in it.
+_ROW_BITS = 2  # four words; the last is not used
+#: Words of a page's entry in the table, int64: upper bits of its references, plus 1 (0: the entry is free);
+#: its number << 8 | orders in it.
 TAG, INFO = 0, 1
-_ENTRY_BYTES = 16
+_ENTRY_BITS = 1
+_HELD = 0xFF
 PAGE_BITS = 4
 PAGE = 1 << PAGE_BITS  # orders
-#: Slots of ``fill`` that are about orders: how many rest; pages in the table; pages that were ever taken;
-#: the first of those that are free again (its first row + 1; 0 for none), each with the next one as PRICE.
+#: Slots of ``fill`` that are about orders: how many rest; pages in use; pages that were ever taken; the first
+#: of those that are free again (its number + 1; 0 for none), each with the next one as its first row's PRICE.
 ORDERS_USED, PAGES_USED, PAGES_TAKEN, PAGE_FREE = range(4)
+FILL = 4  # slots
+_ENTRIES = 4  # of the table to a page: few lookups then need a second one
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _LINE_BYTES = 64
+_u = np.uint64  # of an index: spares a look whether it is negative
 
 
-def _lines(rows: int, dtype: type[np.generic], columns: int) -> NDArray[np.generic]:
-    """Zeros whose rows do not lie across lines of cache."""
-    size = rows * columns * np.dtype(dtype).itemsize
+def _lines(words: int, dtype: type[np.generic]) -> NDArray[np.generic]:
+    """Zeros from the beginning of a line of cache on."""
+    size = words * np.dtype(dtype).itemsize
     room = np.empty(size + _LINE_BYTES, dtype=np.uint8)  # empty: large ones then get large pages
     skip = -room.ctypes.data % _LINE_BYTES
-    table = room[skip : skip + size].view(dtype).reshape(rows, columns)
+    table = room[skip : skip + size].view(dtype)
     table[:] = 0
     return table
 
 
-def page_table(entries: int) -> NDArray[np.int64]:
-    """An empty table, int64 (entries, 2); ``entries`` is a power of two."""
-    return _lines(entries, np.int64, 2)  # type: ignore[return-value]
+def page_table(pages: int) -> NDArray[np.int64]:
+    """An empty table for so many pages, int64 (2 * entries); ``pages`` is a power of two."""
+    return _lines(_ENTRIES * pages << _ENTRY_BITS, np.int64)  # type: ignore[return-value]
 
 
-def order_rows(rows: int) -> NDArray[np.uint32]:
-    """Free rows, uint32 (rows, 4); ``rows`` is a multiple of PAGE."""
-    return _lines(rows, np.uint32, 4)  # type: ignore[return-value]
+def order_rows(pages: int) -> NDArray[np.uint32]:
+    """Free rows, uint32 (4 * PAGE * pages)."""
+    return _lines(PAGE * pages << _ROW_BITS, np.uint32)  # type: ignore[return-value]
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def word(row, column):  # type: ignore[no-untyped-def]
+    """Index of an order's word."""
+    return _u((row << _ROW_BITS) + column)
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _field(entry, column):  # type: ignore[no-untyped-def]
+    return _u((entry << _ENTRY_BITS) + column)
 
 
 @njit(cache=True, nogil=True, forceinline=True)
 def _tag(reference):  # type: ignore[no-untyped-def]
-    return np.int64(np.uint64(reference) >> np.uint64(PAGE_BITS))
+    return np.int64(_u(reference) >> _u(PAGE_BITS)) + 1
 
 
 @njit(cache=True, nogil=True, forceinline=True)
 def _home(pages, tag):  # type: ignore[no-untyped-def]
     # A bare multiplication lays neighbours out in long runs; mixed twice, they lie as if at random.
-    mixed = np.uint64(tag) * _GOLDEN
-    mixed = (mixed ^ (mixed >> np.uint64(32))) * _GOLDEN
-    return np.int64(mixed >> np.uint64(32)) & np.int64(pages.shape[0] - 1)
+    mixed = _u(tag) * _GOLDEN
+    mixed = (mixed ^ (mixed >> _u(32))) * _GOLDEN
+    return np.int64(mixed >> _u(32)) & np.int64((pages.size >> _ENTRY_BITS) - 1)
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _find_page(pages, tag):  # type: ignore[no-untyped-def]
-    """Entry of a page; where there is none, ``-1 - entry`` of the one that it would take."""
-    mask = np.int64(pages.shape[0] - 1)
-    entry = _home(pages, tag)
-    while pages[entry, INFO] != 0:
-        if pages[entry, TAG] == tag:
-            return entry
+def _find_entry(pages, tag, entry):  # type: ignore[no-untyped-def]
+    """Entry of a page, or the free one that it would take, looked for from its home on."""
+    mask = np.int64((pages.size >> _ENTRY_BITS) - 1)
+    while pages[_field(entry, TAG)] != tag and pages[_field(entry, TAG)] != 0:
         entry = (entry + 1) & mask
-    return -1 - entry
+    return entry
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def fetch_page(book, reference):  # type: ignore[no-untyped-def]
-    """Have the entry of an order's page brought near: it is asked for some messages later."""
-    prefetch(book.pages, _home(book.pages, _tag(reference)) * _ENTRY_BYTES)
+def fetch_home(book, reference):  # type: ignore[no-untyped-def]
+    """Where an order's page is looked for first; has that brought near, for ``fetch_order`` to look."""
+    home = _home(book.pages, _tag(reference))
+    prefetch(book.pages, home << (_ENTRY_BITS + 3))
+    return home
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def fetch_order(book, reference):  # type: ignore[no-untyped-def]
-    """Have an order's row brought near, when the entry of its page is."""
-    entry = _find_page(book.pages, _tag(reference))
-    if entry >= 0:
-        row = (book.pages[entry, INFO] >> 8) + (reference & (PAGE - 1))
-        prefetch(book.orders, row * _ROW_BYTES)
+def fetch_order(book, home, reference):  # type: ignore[no-untyped-def]
+    """Entry of an order's page, or the one that it would take; has the order's row brought near."""
+    entry = _find_entry(book.pages, _tag(reference), home)
+    row = (book.pages[_field(entry, INFO)] >> 8 << PAGE_BITS) + (reference & (PAGE - 1))
+    prefetch(book.orders, row << (_ROW_BITS + 2))
+    return entry
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def find_order(book, reference):  # type: ignore[no-untyped-def]
-    """Row of an order, -1 where it is not known; and its page, for ``put_order`` and ``drop_order``."""
-    entry = _find_page(book.pages, _tag(reference))
-    if entry < 0:
-        return np.int64(-1), entry
-    row = (book.pages[entry, INFO] >> 8) + (reference & (PAGE - 1))
-    return (row if book.orders[row, SHARES] != 0 else np.int64(-1)), entry
+def find_entry(book, reference):  # type: ignore[no-untyped-def]
+    """Entry of an order's page, or the free one that it would take."""
+    tag = _tag(reference)
+    return _find_entry(book.pages, tag, _home(book.pages, tag))
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def entry_now(book, entry, reference):  # type: ignore[no-untyped-def]
+    """What ``find_entry`` says, which has said ``entry`` before: pages may have come and gone since."""
+    return entry if book.pages[_field(entry, TAG)] == _tag(reference) else find_entry(book, reference)
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def find_order(book, entry, reference):  # type: ignore[no-untyped-def]
+    """Row of an order whose page has that entry; -1 where it is not known."""
+    row = (book.pages[_field(entry, INFO)] >> 8 << PAGE_BITS) + (reference & (PAGE - 1))
+    known = book.pages[_field(entry, TAG)] != 0 and book.orders[word(row, SHARES)] != 0
+    return row if known else np.int64(-1)
+
+
+@njit(cache=True, nogil=True)
+def _take_page(pages, orders, fill, entry, tag):  # type: ignore[no-untyped-def]
+    """Put a page that was free into an entry."""
+    page = fill[PAGE_FREE] - 1
+    if page >= 0:
+        fill[PAGE_FREE] = orders[word(page << PAGE_BITS, PRICE)]
+    else:
+        page = fill[PAGES_TAKEN]
+        fill[PAGES_TAKEN] += 1
+    fill[PAGES_USED] += 1
+    pages[_field(entry, TAG)] = tag
+    pages[_field(entry, INFO)] = page << 8
 
 
 @njit(cache=True, nogil=True, forceinline=True)
 def put_order(book, entry, reference, shares, price, side):  # type: ignore[no-untyped-def]
     """Add an order that is not there, where ``orders_full`` has said that there is room."""
-    if entry < 0:
-        entry = -1 - entry
-        first = book.fill[PAGE_FREE] - 1
-        if first >= 0:
-            book.fill[PAGE_FREE] = book.orders[first, PRICE]
-        else:
-            first = book.fill[PAGES_TAKEN] << PAGE_BITS
-            book.fill[PAGES_TAKEN] += 1
-        book.fill[PAGES_USED] += 1
-        book.pages[entry, TAG] = _tag(reference)
-        book.pages[entry, INFO] = first << 8
-    book.pages[entry, INFO] += 1
-    row = (book.pages[entry, INFO] >> 8) + (reference & (PAGE - 1))
-    book.orders[row, SHARES] = shares
-    book.orders[row, PRICE] = price
-    book.orders[row, BOOK] = side
+    if book.pages[_field(entry, TAG)] == 0:
+        _take_page(book.pages, book.orders, book.fill, entry, _tag(reference))
+    info = book.pages[_field(entry, INFO)] + 1
+    book.pages[_field(entry, INFO)] = info
+    row = (info >> 8 << PAGE_BITS) + (reference & (PAGE - 1))
+    book.orders[word(row, SHARES)] = shares
+    book.orders[word(row, PRICE)] = price
+    book.orders[word(row, BOOK)] = side
     book.fill[ORDERS_USED] += 1
 
 
 @njit(cache=True, nogil=True, forceinline=True)
 def drop_order(book, entry, row):  # type: ignore[no-untyped-def]
     """Free an order's row, and its page with the last one."""
-    book.orders[row, SHARES] = 0
+    book.orders[word(row, SHARES)] = 0
     book.fill[ORDERS_USED] -= 1
-    book.pages[entry, INFO] -= 1
-    if book.pages[entry, INFO] & 0xFF == 0:
-        first = book.pages[entry, INFO] >> 8
-        book.orders[first, PRICE] = book.fill[PAGE_FREE]
-        book.fill[PAGE_FREE] = first + 1
-        book.fill[PAGES_USED] -= 1
-        _drop_page(book.pages, entry)
+    info = book.pages[_field(entry, INFO)] - 1
+    book.pages[_field(entry, INFO)] = info
+    if info & _HELD == 0:
+        _drop_page(book.pages, book.orders, book.fill, entry)
 
 
-@njit(cache=True, nogil=True, forceinline=True)
-def _drop_page(pages, hole):  # type: ignore[no-untyped-def]
-    """Free an entry and shift back what was pushed on by it."""
-    mask = np.int64(pages.shape[0] - 1)
+@njit(cache=True, nogil=True)
+def _drop_page(pages, orders, fill, hole):  # type: ignore[no-untyped-def]
+    """Free a page and its entry, and shift back what was pushed on by that."""
+    mask = np.int64((pages.size >> _ENTRY_BITS) - 1)
+    page = pages[_field(hole, INFO)] >> 8
+    orders[word(page << PAGE_BITS, PRICE)] = fill[PAGE_FREE]
+    fill[PAGE_FREE] = page + 1
+    fill[PAGES_USED] -= 1
     probe = (hole + 1) & mask
-    while pages[probe, INFO] != 0:
-        home = _home(pages, pages[probe, TAG])
+    while pages[_field(probe, TAG)] != 0:
+        home = _home(pages, pages[_field(probe, TAG)])
         if ((probe - home) & mask) >= ((probe - hole) & mask):
-            pages[hole, TAG] = pages[probe, TAG]
-            pages[hole, INFO] = pages[probe, INFO]
+            pages[_field(hole, TAG)] = pages[_field(probe, TAG)]
+            pages[_field(hole, INFO)] = pages[_field(probe, INFO)]
             hole = probe
         probe = (probe + 1) & mask
-    pages[hole, INFO] = 0
+    pages[_field(hole, TAG)] = 0
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def table_full(book):  # type: ignore[no-untyped-def]
-    """Whether the table must grow before another page: it stays at most half full."""
-    return 2 * (book.fill[PAGES_USED] + 1) > book.pages.shape[0]
-
-
-@njit(cache=True, nogil=True, forceinline=True)
-def rows_full(book):  # type: ignore[no-untyped-def]
-    """Whether no page is free."""
-    return book.fill[PAGE_FREE] == 0 and (book.fill[PAGES_TAKEN] + 1) << PAGE_BITS > book.orders.shape[0]
+def orders_full(book, orders):  # type: ignore[no-untyped-def]
+    """Whether pages must be added before so many more orders."""
+    return book.fill[PAGES_USED] + orders > book.orders.size >> (_ROW_BITS + PAGE_BITS)
 
 
 @njit(cache=True, nogil=True)
 def move_pages(old, pages):  # type: ignore[no-untyped-def]
     """Put all entries of one table into another, which is empty and larger."""
-    for row in range(old.shape[0]):
-        if old[row, INFO] != 0:
-            entry = -1 - _find_page(pages, old[row, TAG])
-            pages[entry, TAG] = old[row, TAG]
-            pages[entry, INFO] = old[row, INFO]
+    for row in range(old.size >> _ENTRY_BITS):
+        tag = old[_field(row, TAG)]
+        if tag != 0:
+            entry = _find_entry(pages, tag, _home(pages, tag))
+            pages[_field(entry, TAG)] = tag
+            pages[_field(entry, INFO)] = old[_field(row, INFO)]

@@ -2,8 +2,9 @@
 
 The book is the live kernel's (:mod:`ingest.itch.engine`). What differs is what goes in and comes out: framed
 bytes in place of packets, and a row of columns at each change of a best in place of events. Messages are
-taken thirty at a time: first each one's order is asked for, then each is applied, so that the waits for
-memory run beside each other instead of one after the other.
+taken thirty at a time, in three passes, each some way behind the one before: the page of each one's order is
+asked for, the page is found and the order asked for, the message is applied. So the waits for memory run
+beside each other instead of one after the other.
 """
 
 from __future__ import annotations
@@ -20,20 +21,22 @@ from numpy.typing import NDArray
 
 from ingest.itch import engine
 from ingest.itch import state as st
-from ingest.itch.book import BookArrays, Books, best, best_price, levels_full, orders_full
+from ingest.itch.book import BookArrays, Books
 from ingest.itch.columns import BATCH_BYTES, FRAME_BYTES, ROWS, Framed, frame, framed_batches
 from ingest.itch.kernel import TIMESTAMP_MAX
+from ingest.itch.levels import best_price, levels_full
 from ingest.itch.messages import LAYOUTS, LENGTH_BYTES
-from ingest.itch.orders import fetch_order, fetch_page
+from ingest.itch.orders import fetch_home, fetch_order, orders_full
 from ingest.itch.wire import load16, load48, load64
 from tickloom.unowned import unowned
 
 AHEAD = 32  # messages whose orders are asked for at once
+_u = np.uint64  # of an index: spares a look whether it is negative
 _LEFT_OUT = len(LAYOUTS)  # row of a message that is not of its type's length, or of no type
 _A, _F, _E, _C, _X, _D, _U, _R, _P = (int(ROWS[ord(letter)]) for letter in "AFECXDURP")
 _LOCATE, _TIME = LAYOUTS["S"].offsets["stock_locate"], LAYOUTS["S"].offsets["timestamp"]
 _SIDE, _STOCK = LAYOUTS["A"].offsets["side"], LAYOUTS["A"].offsets["stock"]
-_DELETE = ord("D")
+_REFERENCE_BYTES = 8
 _BUY, _SELL = ord("B"), ord("S")
 #: By row: whether it names an order, and where its stock's name is (0: nowhere).
 _HAS_ORDER = np.array([letter in "AFECXDU" for letter in LAYOUTS] + [False])
@@ -87,7 +90,7 @@ class QuoteRunner:
         self.books = Books()
         self._state = st.State.fresh()
         self._framing: Counter[str] = Counter()
-        self._starts = np.empty(4 * AHEAD, dtype=np.int64)
+        self._ahead = np.empty(2 * 4 * AHEAD, dtype=np.int64)
 
     @property
     def counters(self) -> Counter[str]:
@@ -116,6 +119,9 @@ class QuoteRunner:
         """Apply what has been framed."""
         self._framing += framed.faults
         count = len(framed.rows)
+        data = framed.data
+        if len(data) < _REFERENCE_BYTES:  # what is asked for ahead is read before it is known to be there
+            data = np.resize(data, _REFERENCE_BYTES)
         out = _Out(
             np.empty(count, dtype=np.int64),
             np.empty(count, dtype=np.int64),
@@ -131,9 +137,9 @@ class QuoteRunner:
                 self._state,
                 self.books.arrays,
                 out,
-                framed.data,
+                data,
                 framed.rows,
-                self._starts,
+                self._ahead,
                 place,
                 first_number,
             )
@@ -160,17 +166,13 @@ def read_quotes(path: Path, runner: QuoteRunner, batch_bytes: int = BATCH_BYTES)
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _quote(state, book, out, place, change, number, timestamp, locate):  # type: ignore[no-untyped-def]
-    """A row, where the best of the side is not what it was before the message."""
-    key, total = best(book, change.side)
-    if key == change.best_key and total == change.best_total:
-        return
-    bid, bid_total = best_price(book, change.side & ~1)
-    ask, ask_total = best_price(book, change.side | 1)
+def _quote(state, book, out, place, side, number, timestamp, locate):  # type: ignore[no-untyped-def]
+    bid, bid_total = best_price(book, side & ~1)
+    ask, ask_total = best_price(book, side | 1)
     if bid_total > 0 and ask_total > 0 and bid >= ask:
         state.counts[st.C_LOCKED if bid == ask else st.C_CROSSED] += 1
-    row = place[_QUOTES]
-    place[_QUOTES] = row + 1
+    row = _u(place[_QUOTES])
+    place[_QUOTES] += 1
     out.number[row] = number
     out.timestamp[row] = timestamp
     out.stock_locate[row] = locate
@@ -181,19 +183,16 @@ def _quote(state, book, out, place, change, number, timestamp, locate):  # type:
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _message(state, book, out, place, data, at, row, number):  # type: ignore[no-untyped-def]
+def _message(state, book, out, place, data, at, row, number, entry):  # type: ignore[no-untyped-def]
     """Apply one message; DONE, or what must grow before it can be applied."""
     counts = state.counts
     timestamp = load48(data, at + _TIME)
     if timestamp >= TIMESTAMP_MAX:
         counts[st.C_TIMESTAMP] += 1
         return st.DONE
+    if levels_full(book):
+        return st.GROW_LEVELS
     locate = load16(data, at + _LOCATE)
-    if row in (_A, _F, _U):
-        if orders_full(book):
-            return st.GROW_ORDERS
-        if levels_full(book, 2 * locate) or levels_full(book, 2 * locate + 1):
-            return st.GROW_LEVELS
     if timestamp < state.shared[st.LATEST]:
         counts[st.C_BACKWARDS] += 1
     else:
@@ -205,44 +204,48 @@ def _message(state, book, out, place, data, at, row, number):  # type: ignore[no
             return st.DONE
         if engine.learn(state, locate, data, at + _STOCK, False) == engine.CONTRADICTED:
             return st.DONE
-        change = engine.add(state, book, locate, data, at)
+        step = engine.add(state, book, locate, data, at, entry)
     elif row in (_E, _C, _X, _D):
-        change = engine.reduce(state, book, locate, data, at, data[at])
+        step = engine.reduce(state, book, locate, data, at, data[at], entry)
     elif row == _U:
-        change = engine.replace(state, book, locate, data, at)
+        step = engine.replace(state, book, locate, data, at, entry)
     else:
         if _STOCK_AT[row]:
             engine.learn(state, locate, data, at + _STOCK_AT[row], row == _R)
         return st.DONE
-    if change.levels > 0:
-        _quote(state, book, out, place, change, number, timestamp, locate)
+    if step.levels > 0 and engine.settle(book, step).best_changed:
+        _quote(state, book, out, place, step.side, number, timestamp, locate)
     return st.DONE
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _fetch_pages(book, data, rows, first, starts, at):  # type: ignore[no-untyped-def]
+def _fetch_pages(book, data, rows, first, ahead, at):  # type: ignore[no-untyped-def]
     """Note where the next messages begin and ask for the pages of their orders; the byte behind them."""
+    named = np.int64(0)
     for number in range(first, min(first + AHEAD, rows.size)):
-        row = rows[number]
-        starts[number & (4 * AHEAD - 1)] = at
-        if _HAS_ORDER[row]:
-            message = at + LENGTH_BYTES
-            fetch_page(book, load64(data, message + engine.REFERENCE))
+        row = rows[_u(number)]
+        # A message of no order asks for the page of the one before: no branch that is taken at random.
+        named = at + LENGTH_BYTES + engine.REFERENCE if _HAS_ORDER[row] else named
+        slot = number & (4 * AHEAD - 1)
+        ahead[_u(2 * slot)] = at
+        ahead[_u(2 * slot + 1)] = fetch_home(book, load64(data, named))
         at += FRAME_BYTES[row] if row != _LEFT_OUT else LENGTH_BYTES + load16(data, at)
     return at
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _fetch_orders(book, data, rows, first, starts):  # type: ignore[no-untyped-def]
-    """Ask for the orders of messages whose pages were asked for before."""
+def _fetch_orders(book, data, rows, first, ahead):  # type: ignore[no-untyped-def]
+    """Find the pages that were asked for before, and ask for the orders."""
+    named = np.int64(0)
     for number in range(first, min(first + AHEAD, rows.size)):
-        if _HAS_ORDER[rows[number]]:
-            start = starts[number & (4 * AHEAD - 1)]
-            fetch_order(book, load64(data, start + LENGTH_BYTES + engine.REFERENCE))
+        slot = number & (4 * AHEAD - 1)
+        at = ahead[_u(2 * slot)]
+        named = at + LENGTH_BYTES + engine.REFERENCE if _HAS_ORDER[rows[_u(number)]] else named
+        ahead[_u(2 * slot + 1)] = fetch_order(book, ahead[_u(2 * slot + 1)], load64(data, named))
 
 
 @njit(cache=True, nogil=True)
-def _run(state, book, out, data, rows, starts, place, first_number):  # type: ignore[no-untyped-def]
+def _run(state, book, out, data, rows, ahead, place, first_number):  # type: ignore[no-untyped-def]
     """Go on at ``place`` until the batch is through (DONE) or an array of the books must grow."""
     state = st.State(
         unowned(state.session),
@@ -255,7 +258,8 @@ def _run(state, book, out, data, rows, starts, place, first_number):  # type: ig
         unowned(book.pages),
         unowned(book.orders),
         unowned(book.sides),
-        unowned(book.levels),
+        unowned(book.keys),
+        unowned(book.totals),
         unowned(book.fill),
     )
     out = _Out(
@@ -267,21 +271,25 @@ def _run(state, book, out, data, rows, starts, place, first_number):  # type: ig
         unowned(out.ask_price),
         unowned(out.ask_size),
     )
-    data, rows, starts, place = unowned(data), unowned(rows), unowned(starts), unowned(place)
+    data, rows, ahead, place = unowned(data), unowned(rows), unowned(ahead), unowned(place)
     done, at = place[_MESSAGE], place[_AT]
-    at = _fetch_pages(book, data, rows, done, starts, at)
-    at = _fetch_pages(book, data, rows, done + AHEAD, starts, at)
-    _fetch_orders(book, data, rows, done, starts)
+    at = _fetch_pages(book, data, rows, done, ahead, at)
+    at = _fetch_pages(book, data, rows, done + AHEAD, ahead, at)
+    _fetch_orders(book, data, rows, done, ahead)
     while done < rows.size:
-        at = _fetch_pages(book, data, rows, done + 2 * AHEAD, starts, at)
-        _fetch_orders(book, data, rows, done + AHEAD, starts)
+        if orders_full(book, AHEAD):
+            place[_MESSAGE], place[_AT] = done, ahead[2 * (done & (4 * AHEAD - 1))]
+            return st.GROW_ORDERS
+        at = _fetch_pages(book, data, rows, done + 2 * AHEAD, ahead, at)
+        _fetch_orders(book, data, rows, done + AHEAD, ahead)
         for number in range(done, min(done + AHEAD, rows.size)):
-            row = rows[number]
+            row = rows[_u(number)]
             if row == _LEFT_OUT:
                 continue
-            start = starts[number & (4 * AHEAD - 1)]
+            slot = number & (4 * AHEAD - 1)
+            start, entry = ahead[_u(2 * slot)], ahead[_u(2 * slot + 1)]
             message = start + LENGTH_BYTES
-            code = _message(state, book, out, place, data, message, row, first_number + number)
+            code = _message(state, book, out, place, data, message, row, first_number + number, entry)
             if code != st.DONE:
                 place[_MESSAGE], place[_AT] = number, start
                 return code

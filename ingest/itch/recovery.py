@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ingest.capture_batch import CaptureBatch
 from ingest.capture_format import RecordKind
-from ingest.itch.book import LENGTH, START, BookArrays
+from ingest.itch.book import Books
 from ingest.itch.glimpse import Assembler, Snapshot
 from ingest.itch.handlers import PRICE_NANOS, SHARE_NANOS
 from tickloom.events import DELTA_DTYPE, QUOTE_DTYPE, STATUS_DTYPE, Records, Side, StatusCode
@@ -29,7 +29,7 @@ FAMILIES = (
     frozenset({StatusCode.SHORT_SALE_RESTRICTED, StatusCode.SHORT_SALE_FREE}),
     frozenset({StatusCode.TRADING, StatusCode.HALTED, StatusCode.PAUSED, StatusCode.QUOTATION_ONLY}),
 )
-Levels = dict[int, int]  # key as in the pool to total
+Levels = dict[int, int]  # price(4), negative of an ask: higher is better; to total
 
 
 @dataclass
@@ -69,14 +69,12 @@ class Recovery:
         return CaptureBatch.of([(r.kind, r.ts_recv, r.payload) for batch in self._held for r in batch])
 
 
-def levels_of(arrays: BookArrays) -> dict[int, Levels]:
+def levels_of(books: Books) -> dict[int, Levels]:
     """Levels of every side that has any: side to key to total."""
-    found: dict[int, Levels] = {}
-    for side in np.flatnonzero(arrays.sides[:, LENGTH]).tolist():
-        start, length = int(arrays.sides[side, START]), int(arrays.sides[side, LENGTH])
-        keys, totals = arrays.levels[start : start + length].T.tolist()
-        found[side] = dict(zip(keys, totals, strict=True))
-    return found
+    return {
+        side: {-price if side & 1 else price: total for price, total in reversed(levels)}
+        for side, levels in books.all_levels()
+    }
 
 
 def differences(shown: dict[int, Levels], now: dict[int, Levels]) -> Iterator[tuple[int, int, int]]:

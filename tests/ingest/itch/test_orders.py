@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.itch import orders
-from ingest.itch.book import Books, orders_full
+from ingest.itch.book import Books
 
 #: Ways to number orders: as a venue does, and as nobody should.
 SCHEMES = {
@@ -24,6 +24,11 @@ def signed(reference: int) -> int:
     return reference - 2**64 if reference >= 2**63 else reference
 
 
+def held(books: Books, row: int) -> tuple[int, ...]:
+    """Shares, price and side of an order."""
+    return tuple(int(item) for item in books.arrays.orders.reshape(-1, 4)[row, :3])
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.sampled_from(sorted(SCHEMES)), min_size=1, max_size=3),
@@ -34,27 +39,31 @@ def test_orders_agree_with_a_dict(schemes: list[str], steps: list[tuple[int, int
     dict holds, from the smallest tables on; and no page is kept that holds none."""
     books = Books(orders.PAGE, 16)
     known: dict[int, tuple[int, int, int]] = {}
+    noted = 0  # an entry that was found at some time, for another order or this one
     for step, n, value in steps:
         reference = signed(SCHEMES[schemes[n % len(schemes)]](n))
-        row, entry = orders.find_order(books.arrays, reference)
+        while orders.orders_full(books.arrays, 1):
+            books.grow_orders()
+        entry = orders.find_entry(books.arrays, reference)
+        assert orders.entry_now(books.arrays, noted, reference) == entry
+        row = orders.find_order(books.arrays, entry, reference)
         assert (row >= 0) == (reference in known)
         if row >= 0:
-            assert tuple(int(item) for item in books.arrays.orders[row, :3]) == known[reference]
+            assert held(books, row) == known[reference]
         if row < 0 and step < 5:
-            while orders_full(books.arrays):
-                books.grow_orders()
-                _, entry = orders.find_order(books.arrays, reference)
             known[reference] = (value, 2**32 - value, n)
             orders.put_order(books.arrays, entry, reference, value, 2**32 - value, n)
         elif row >= 0 and step >= 4:
             orders.drop_order(books.arrays, entry, row)
             del known[reference]
+        if step & 1:
+            noted = entry
     assert books.order_count == len(known)
     pages = {(reference % 2**64) >> orders.PAGE_BITS for reference in known}
     assert books.arrays.fill[orders.PAGES_USED] == len(pages)
-    for reference, held in known.items():
-        row, _ = orders.find_order(books.arrays, reference)
-        assert tuple(int(item) for item in books.arrays.orders[row, :3]) == held
+    for reference, expected in known.items():
+        entry = orders.find_entry(books.arrays, reference)
+        assert held(books, orders.find_order(books.arrays, entry, reference)) == expected
 
 
 def test_memory_is_that_of_the_orders_that_rest() -> None:
@@ -65,11 +74,11 @@ def test_memory_is_that_of_the_orders_that_rest() -> None:
     before = 0
     for n in range(1, 5_000):
         reference = signed(n * 0x9E3779B97F4A7C15 % 2**64)
-        assert not orders_full(books.arrays)
-        _, entry = orders.find_order(books.arrays, reference)
+        assert not orders.orders_full(books.arrays, 1)
+        entry = orders.find_entry(books.arrays, reference)
         orders.put_order(books.arrays, entry, reference, 1, 1, 1)
         if before:
-            row, entry = orders.find_order(books.arrays, before)
-            orders.drop_order(books.arrays, entry, row)
+            entry = orders.find_entry(books.arrays, before)
+            orders.drop_order(books.arrays, entry, orders.find_order(books.arrays, entry, before))
         before = reference
     assert (len(books.arrays.pages), len(books.arrays.orders)) == size
