@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.itch.levels import LENGTH, MARGIN, POOL_NEXT, POOL_USED, SIDE_BITS, SIDE_LEVELS, START
-from ingest.itch.orders import FILL, ORDERS_USED, PAGE, move_pages, order_rows, page_table
+from ingest.itch.levels import LENGTH, MARGIN, POOL_NEXT, POOL_USED, SIDE_BITS, SIDE_LEVELS, STOP
+from ingest.itch.orders import FILL, PAGE, count_orders, move_pages, order_rows, page_table
 from tickloom.events import Side
 
 LOCATES = 65_536  # a stock locate has 16 bits
@@ -26,7 +26,7 @@ class BookArrays(NamedTuple):
     """What the kernels work on. A book's side is ``2 * locate + (0 bid, 1 ask)``.
 
     pages: int64 (2 * entries) and orders: uint32 (4 * rows), see :mod:`ingest.itch.orders`; sides: uint32 (4
-    * 2 * LOCATES: start, length, room of a stretch), keys: uint32 (pool) and totals: int64 (pool), see
+    * 2 * LOCATES: stop, length, room of a stretch), keys: uint32 (pool) and totals: int64 (pool), see
     :mod:`ingest.itch.levels`; fill: int64 (slots). All have one dimension: an index into two costs a product.
     """
 
@@ -51,7 +51,7 @@ class Books:
             np.zeros(levels + 2 * MARGIN, dtype=np.int64),
             np.zeros(FILL + 2, dtype=np.int64),
         )
-        self.arrays.sides[START :: 1 << SIDE_BITS] = MARGIN  # of a side without levels, too, some are read
+        self.arrays.sides[STOP :: 1 << SIDE_BITS] = MARGIN  # of a side without levels, too, some are read
         self.arrays.fill[POOL_USED], self.arrays.fill[POOL_NEXT] = MARGIN, SIDE_LEVELS
 
     def grow_orders(self) -> None:
@@ -74,7 +74,7 @@ class Books:
     @property
     def order_count(self) -> int:
         """Orders that rest in all books."""
-        return int(self.arrays.fill[ORDERS_USED])
+        return count_orders(self.arrays.pages)
 
     def side_levels(self, locate: int, side: Side) -> list[tuple[int, int]]:
         """Levels of a side, best first: (price(4), total shares)."""
@@ -89,6 +89,6 @@ class Books:
 def levels_of_side(arrays: BookArrays, side: int) -> list[tuple[int, int]]:
     """Levels of a side, best first: (price(4), total shares)."""
     span = arrays.sides[side << SIDE_BITS :]
-    start, length = int(span[START]), int(span[LENGTH])
-    keys, totals = (column[start : start + length][::-1] for column in (arrays.keys, arrays.totals))
+    stop, length = int(span[STOP]), int(span[LENGTH])
+    keys, totals = (column[stop - length : stop][::-1] for column in (arrays.keys, arrays.totals))
     return list(zip((~keys if side & 1 else keys).tolist(), totals.tolist(), strict=True))

@@ -22,7 +22,7 @@ from ingest.itch.orders import (
     SHARES,
     drop_order,
     entry_now,
-    find_entry,
+    entry_of_new,
     find_order,
     put_order,
     word,
@@ -72,6 +72,7 @@ _E_SHARES = _at("E", "shares")
 _U_SHARES, _U_PRICE = _at("U", "shares"), _at("U", "price")
 _T_D = ord("D")
 _B = ord("B")
+_u = np.uint64  # of an index: spares a look whether it is negative
 
 
 @njit(cache=True, nogil=True, forceinline=True)
@@ -87,7 +88,7 @@ def learn(state, locate, data, stock, is_directory):  # type: ignore[no-untyped-
         state.counts[st.C_LOCATE] += 1
         return CONTRADICTED
     name = np.uint64(load64(data, stock))
-    known = state.stocks[locate]
+    known = state.stocks[_u(locate)]
     if known == name:
         return KNOWN
     if known != 0:
@@ -100,20 +101,20 @@ def learn(state, locate, data, stock, is_directory):  # type: ignore[no-untyped-
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def add(state, book, locate, data, at, entry):  # type: ignore[no-untyped-def]
-    """A, F, whose side and name have been found to be sound. ``entry``: of its page, as found before."""
+def add(state, book, locate, data, at):  # type: ignore[no-untyped-def]
+    """A, F, whose side and name have been found to be sound."""
     counts = state.counts
     reference = load64(data, at + REFERENCE)
     shares = load32(data, at + _A_SHARES)
     price = load32(data, at + _A_PRICE)
-    entry = entry_now(book, entry, reference)
+    entry = entry_of_new(book, reference)
     if find_order(book, entry, reference) >= 0:
         counts[st.C_DUPLICATE_ORDER] += 1
         return _nothing(0)
     if shares == 0:
         counts[st.C_ZERO] += 1
         return _nothing(0)
-    side = 2 * locate + np.int64(data[at + _A_SIDE] != _B)
+    side = 2 * locate + np.int64(data[_u(at + _A_SIDE)] != _B)
     put_order(book, entry, reference, shares, price, side)
     zero = np.int64(0)
     return Step(np.int64(1), side, price, shares, reference, price, zero, reference)
@@ -121,7 +122,7 @@ def add(state, book, locate, data, at, entry):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, forceinline=True)
 def reduce(state, book, locate, data, at, kind, entry):  # type: ignore[no-untyped-def]
-    """E, C, X, D. More than what rests takes all that rests. ``entry``: as for :func:`add`."""
+    """E, C, X, D. More than what rests takes all that rests. ``entry``: of its page, as found before."""
     counts = state.counts
     reference = load64(data, at + REFERENCE)
     entry = entry_now(book, entry, reference)
@@ -172,7 +173,7 @@ def replace(state, book, locate, data, at, entry):  # type: ignore[no-untyped-de
     price = np.int64(book.orders[word(row, PRICE)])
     resting = np.int64(book.orders[word(row, SHARES)])
     drop_order(book, entry, row)
-    entry = find_entry(book, new)
+    entry = entry_of_new(book, new)
     if find_order(book, entry, new) >= 0:
         counts[st.C_DUPLICATE_ORDER] += 1
         shares = np.int64(0)

@@ -204,8 +204,7 @@ def on_add(state, book, out, m):  # type: ignore[no-untyped-def]
         return False
     if not learn(state, out, m, m.at + _A_STOCK, False):
         return False
-    entry = find_entry(book, load64(m.data, m.at + engine.REFERENCE))
-    return _settle(state, book, out, m, engine.add(state, book, m.locate, m.data, m.at, entry))
+    return _settle(state, book, out, m, engine.add(state, book, m.locate, m.data, m.at))
 
 
 @njit(cache=True, nogil=True, forceinline=True)

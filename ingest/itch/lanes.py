@@ -80,19 +80,11 @@ open_gap = _moved("open_gap", True)
 close_gap = _moved("close_gap", False)
 
 
-def _zeros(name: str, trailing: bool) -> Any:
-    def count(_typing_context, bits):  # type: ignore[no-untyped-def]
-        def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-            defined = ir.Constant(ir.IntType(1), 0)
-            return builder.cttz(args[0], defined) if trailing else builder.ctlz(args[0], defined)
+@intrinsic
+def leading(_typing_context, bits):  # type: ignore[no-untyped-def]
+    """Zeros in front of the highest of 64 bits that is set; 64 where none is."""
 
-        return types.int64(types.int64), codegen
+    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.ctlz(args[0], ir.Constant(ir.IntType(1), 0))
 
-    count.__name__ = name
-    return intrinsic(count)
-
-
-#: ``lowest(bits)``: number of the lowest bit that is set; 64 where none is.
-lowest = _zeros("lowest", True)
-#: ``leading(bits)``: zeros in front of the highest of 64 bits that is set.
-leading = _zeros("leading", False)
+    return types.int64(types.int64), codegen

@@ -4,9 +4,9 @@ References rise almost one by one, and most orders die young. So rows lie by ref
 consecutive ones: those who come together lie together, a new order is written beside the one before it, and
 the pages that most messages are about stay in a core's own cache. A page is found by an open hash of the
 references' upper bits (linear probing, deletion by shifting back), and is free again when its last order has
-gone. References that are far apart cost a page each, 256 bytes, and that is the most that any can: memory is
-bounded by the orders that rest, whatever their references are. Table and pages grow between kernel calls,
-never inside one.
+gone. References that are far apart cost a page each, 256 bytes and 64 of the table, and that is the most
+that any can: memory is bounded by the orders that rest, whatever their references are. Table and pages grow
+between kernel calls, never inside one.
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ _ENTRY_BITS = 1
 _HELD = 0xFF
 PAGE_BITS = 4
 PAGE = 1 << PAGE_BITS  # orders
-#: Slots of ``fill`` that are about orders: how many rest; pages in use; pages that were ever taken; the first
-#: of those that are free again (its number + 1; 0 for none), each with the next one as its first row's PRICE.
-ORDERS_USED, PAGES_USED, PAGES_TAKEN, PAGE_FREE = range(4)
-FILL = 4  # slots
+#: Slots of ``fill`` that are about orders: pages in use; pages that were ever taken; the first of those that
+#: are free again (its number + 1; 0 for none), each with the next one as its first row's PRICE; and, by their
+#: tags, the entries of the pages that were taken last: most new orders belong to one of them.
+PAGES_USED, PAGES_TAKEN, PAGE_FREE, _LAST = range(4)
+_LAST_PAGES = 4
+FILL = _LAST + _LAST_PAGES  # slots
 _ENTRIES = 4  # of the table to a page: few lookups then need a second one
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _LINE_BYTES = 64
@@ -38,18 +40,18 @@ _u = np.uint64  # of an index: spares a look whether it is negative
 
 
 def _lines(words: int, dtype: type[np.generic]) -> NDArray[np.generic]:
-    """Zeros from the beginning of a line of cache on."""
+    """Words, of any value, from the beginning of a line of cache on."""
     size = words * np.dtype(dtype).itemsize
     room = np.empty(size + _LINE_BYTES, dtype=np.uint8)  # empty: large ones then get large pages
     skip = -room.ctypes.data % _LINE_BYTES
-    table = room[skip : skip + size].view(dtype)
-    table[:] = 0
-    return table
+    return room[skip : skip + size].view(dtype)
 
 
 def page_table(pages: int) -> NDArray[np.int64]:
     """An empty table for so many pages, int64 (2 * entries); ``pages`` is a power of two."""
-    return _lines(_ENTRIES * pages << _ENTRY_BITS, np.int64)  # type: ignore[return-value]
+    table = _lines(_ENTRIES * pages << _ENTRY_BITS, np.int64)
+    table[:] = 0
+    return table  # type: ignore[return-value]
 
 
 def order_rows(pages: int) -> NDArray[np.uint32]:
@@ -121,11 +123,18 @@ def entry_now(book, entry, reference):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, forceinline=True)
+def entry_of_new(book, reference):  # type: ignore[no-untyped-def]
+    """What ``find_entry`` says, of an order that is about to come."""
+    return entry_now(book, book.fill[_LAST + (_tag(reference) & (_LAST_PAGES - 1))], reference)
+
+
+@njit(cache=True, nogil=True, forceinline=True)
 def find_order(book, entry, reference):  # type: ignore[no-untyped-def]
     """Row of an order whose page has that entry; -1 where it is not known."""
+    if book.pages[_field(entry, TAG)] == 0:
+        return np.int64(-1)
     row = (book.pages[_field(entry, INFO)] >> 8 << PAGE_BITS) + (reference & (PAGE - 1))
-    known = book.pages[_field(entry, TAG)] != 0 and book.orders[word(row, SHARES)] != 0
-    return row if known else np.int64(-1)
+    return row if book.orders[word(row, SHARES)] != 0 else np.int64(-1)
 
 
 @njit(cache=True, nogil=True)
@@ -137,7 +146,10 @@ def _take_page(pages, orders, fill, entry, tag):  # type: ignore[no-untyped-def]
     else:
         page = fill[PAGES_TAKEN]
         fill[PAGES_TAKEN] += 1
+        for row in range(page << PAGE_BITS, (page + 1) << PAGE_BITS):
+            orders[word(row, SHARES)] = 0
     fill[PAGES_USED] += 1
+    fill[_LAST + (tag & (_LAST_PAGES - 1))] = entry
     pages[_field(entry, TAG)] = tag
     pages[_field(entry, INFO)] = page << 8
 
@@ -153,14 +165,12 @@ def put_order(book, entry, reference, shares, price, side):  # type: ignore[no-u
     book.orders[word(row, SHARES)] = shares
     book.orders[word(row, PRICE)] = price
     book.orders[word(row, BOOK)] = side
-    book.fill[ORDERS_USED] += 1
 
 
 @njit(cache=True, nogil=True, forceinline=True)
 def drop_order(book, entry, row):  # type: ignore[no-untyped-def]
     """Free an order's row, and its page with the last one."""
     book.orders[word(row, SHARES)] = 0
-    book.fill[ORDERS_USED] -= 1
     info = book.pages[_field(entry, INFO)] - 1
     book.pages[_field(entry, INFO)] = info
     if info & _HELD == 0:
@@ -201,3 +211,9 @@ def move_pages(old, pages):  # type: ignore[no-untyped-def]
             entry = _find_entry(pages, tag, _home(pages, tag))
             pages[_field(entry, TAG)] = tag
             pages[_field(entry, INFO)] = old[_field(row, INFO)]
+
+
+def count_orders(pages: NDArray[np.int64]) -> int:
+    """Orders that rest."""
+    table = pages.reshape(-1, 1 << _ENTRY_BITS)
+    return int((table[table[:, TAG] != 0, INFO] & _HELD).sum())

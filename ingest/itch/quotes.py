@@ -24,25 +24,38 @@ from ingest.itch import state as st
 from ingest.itch.book import BookArrays, Books
 from ingest.itch.columns import BATCH_BYTES, FRAME_BYTES, ROWS, Framed, frame, framed_batches
 from ingest.itch.kernel import TIMESTAMP_MAX
-from ingest.itch.levels import best_price, levels_full
+from ingest.itch.levels import best_price, far_from_core, fetch_levels, levels_full
 from ingest.itch.messages import LAYOUTS, LENGTH_BYTES
 from ingest.itch.orders import fetch_home, fetch_order, orders_full
 from ingest.itch.wire import load16, load48, load64
 from tickloom.unowned import unowned
 
 AHEAD = 32  # messages whose orders are asked for at once
+_MASK = 4 * AHEAD - 1  # of a place in the rings
 _u = np.uint64  # of an index: spares a look whether it is negative
 _LEFT_OUT = len(LAYOUTS)  # row of a message that is not of its type's length, or of no type
 _A, _F, _E, _C, _X, _D, _U, _R, _P = (int(ROWS[ord(letter)]) for letter in "AFECXDURP")
 _LOCATE, _TIME = LAYOUTS["S"].offsets["stock_locate"], LAYOUTS["S"].offsets["timestamp"]
 _SIDE, _STOCK = LAYOUTS["A"].offsets["side"], LAYOUTS["A"].offsets["stock"]
-_REFERENCE_BYTES = 8
 _BUY, _SELL = ord("B"), ord("S")
-#: By row: whether it names an order, and where its stock's name is (0: nowhere).
-_HAS_ORDER = np.array([letter in "AFECXDU" for letter in LAYOUTS] + [False])
+#: By row: 1 where it names an order that rests, and where its stock's name is (0: nowhere).
+_NAMES_ORDER = np.array([int(letter in "ECXDU") for letter in LAYOUTS] + [0])
 _STOCK_AT = np.array([layout.offsets.get("stock", 0) for layout in LAYOUTS.values()] + [0])
 #: ``place``: message of the batch, its byte, quotes written.
 _MESSAGE, _AT, _QUOTES = range(3)
+
+
+class _Ahead(NamedTuple):
+    """Rings of the messages that are looked at ahead, int64 (4 * AHEAD).
+
+    starts: byte of a message's prefix; wanted: places in the rings of those whose order is to be found, each
+    AHEAD messages' from the place of their first on; entries: of their orders' pages, see
+    :func:`ingest.itch.orders.entry_now`.
+    """
+
+    starts: NDArray[np.int64]
+    wanted: NDArray[np.int64]
+    entries: NDArray[np.int64]
 
 
 class _Out(NamedTuple):
@@ -90,7 +103,7 @@ class QuoteRunner:
         self.books = Books()
         self._state = st.State.fresh()
         self._framing: Counter[str] = Counter()
-        self._ahead = np.empty(2 * 4 * AHEAD, dtype=np.int64)
+        self._ahead = _Ahead(*np.zeros((3, _MASK + 1), dtype=np.int64))
 
     @property
     def counters(self) -> Counter[str]:
@@ -119,9 +132,6 @@ class QuoteRunner:
         """Apply what has been framed."""
         self._framing += framed.faults
         count = len(framed.rows)
-        data = framed.data
-        if len(data) < _REFERENCE_BYTES:  # what is asked for ahead is read before it is known to be there
-            data = np.resize(data, _REFERENCE_BYTES)
         out = _Out(
             np.empty(count, dtype=np.int64),
             np.empty(count, dtype=np.int64),
@@ -137,7 +147,7 @@ class QuoteRunner:
                 self._state,
                 self.books.arrays,
                 out,
-                data,
+                framed.data,
                 framed.rows,
                 self._ahead,
                 place,
@@ -199,14 +209,14 @@ def _message(state, book, out, place, data, at, row, number, entry):  # type: ig
         state.shared[st.LATEST] = timestamp
     counts[st.C_DECODED] += 1
     if row in (_A, _F):
-        if data[at + _SIDE] not in (_BUY, _SELL):
+        if data[_u(at + _SIDE)] not in (_BUY, _SELL):
             counts[st.C_FIELD] += 1
             return st.DONE
         if engine.learn(state, locate, data, at + _STOCK, False) == engine.CONTRADICTED:
             return st.DONE
-        step = engine.add(state, book, locate, data, at, entry)
+        step = engine.add(state, book, locate, data, at)
     elif row in (_E, _C, _X, _D):
-        step = engine.reduce(state, book, locate, data, at, data[at], entry)
+        step = engine.reduce(state, book, locate, data, at, data[_u(at)], entry)
     elif row == _U:
         step = engine.replace(state, book, locate, data, at, entry)
     else:
@@ -220,28 +230,41 @@ def _message(state, book, out, place, data, at, row, number, entry):  # type: ig
 
 @njit(cache=True, nogil=True, forceinline=True)
 def _fetch_pages(book, data, rows, first, ahead, at):  # type: ignore[no-untyped-def]
-    """Note where the next messages begin and ask for the pages of their orders; the byte behind them."""
-    named = np.int64(0)
+    """Note where the next messages begin, and ask for the pages of the orders that they say to rest.
+
+    How many messages have one, and the byte behind all of them.
+    """
+    count = 0
     for number in range(first, min(first + AHEAD, rows.size)):
         row = rows[_u(number)]
-        # A message of no order asks for the page of the one before: no branch that is taken at random.
-        named = at + LENGTH_BYTES + engine.REFERENCE if _HAS_ORDER[row] else named
-        slot = number & (4 * AHEAD - 1)
-        ahead[_u(2 * slot)] = at
-        ahead[_u(2 * slot + 1)] = fetch_home(book, load64(data, named))
+        slot = number & _MASK
+        ahead.starts[_u(slot)] = at
+        ahead.wanted[_u((first + count) & _MASK)] = slot
+        count += _NAMES_ORDER[row]  # a branch here would be taken at random
         at += FRAME_BYTES[row] if row != _LEFT_OUT else LENGTH_BYTES + load16(data, at)
-    return at
+    for place in range(first, first + count):
+        wanted = _u(ahead.wanted[_u(place & _MASK)])
+        reference = load64(data, ahead.starts[wanted] + LENGTH_BYTES + engine.REFERENCE)
+        ahead.entries[wanted] = fetch_home(book, reference)
+    return count, at
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _fetch_orders(book, data, rows, first, ahead):  # type: ignore[no-untyped-def]
+def _fetch_orders(book, data, first, count, ahead):  # type: ignore[no-untyped-def]
     """Find the pages that were asked for before, and ask for the orders."""
-    named = np.int64(0)
+    for place in range(first, first + count):
+        wanted = _u(ahead.wanted[_u(place & _MASK)])
+        reference = load64(data, ahead.starts[wanted] + LENGTH_BYTES + engine.REFERENCE)
+        ahead.entries[wanted] = fetch_order(book, ahead.entries[wanted], reference)
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _fetch_levels(book, data, rows, first, ahead):  # type: ignore[no-untyped-def]
+    """Ask for the best levels of the books that the next messages are about."""
     for number in range(first, min(first + AHEAD, rows.size)):
-        slot = number & (4 * AHEAD - 1)
-        at = ahead[_u(2 * slot)]
-        named = at + LENGTH_BYTES + engine.REFERENCE if _HAS_ORDER[rows[_u(number)]] else named
-        ahead[_u(2 * slot + 1)] = fetch_order(book, ahead[_u(2 * slot + 1)], load64(data, named))
+        if rows[_u(number)] != _LEFT_OUT:
+            start = ahead.starts[_u(number & _MASK)]
+            fetch_levels(book, load16(data, start + LENGTH_BYTES + _LOCATE))
 
 
 @njit(cache=True, nogil=True)
@@ -271,23 +294,27 @@ def _run(state, book, out, data, rows, ahead, place, first_number):  # type: ign
         unowned(out.ask_price),
         unowned(out.ask_size),
     )
-    data, rows, ahead, place = unowned(data), unowned(rows), unowned(ahead), unowned(place)
+    ahead = _Ahead(unowned(ahead.starts), unowned(ahead.wanted), unowned(ahead.entries))
+    data, rows, place = unowned(data), unowned(rows), unowned(place)
     done, at = place[_MESSAGE], place[_AT]
-    at = _fetch_pages(book, data, rows, done, ahead, at)
-    at = _fetch_pages(book, data, rows, done + AHEAD, ahead, at)
-    _fetch_orders(book, data, rows, done, ahead)
+    soon, at = _fetch_pages(book, data, rows, done, ahead, at)
+    later, at = _fetch_pages(book, data, rows, done + AHEAD, ahead, at)
+    _fetch_orders(book, data, done, soon, ahead)
     while done < rows.size:
         if orders_full(book, AHEAD):
-            place[_MESSAGE], place[_AT] = done, ahead[2 * (done & (4 * AHEAD - 1))]
+            place[_MESSAGE], place[_AT] = done, ahead.starts[done & _MASK]
             return st.GROW_ORDERS
-        at = _fetch_pages(book, data, rows, done + 2 * AHEAD, ahead, at)
-        _fetch_orders(book, data, rows, done + AHEAD, ahead)
+        soon = later
+        later, at = _fetch_pages(book, data, rows, done + 2 * AHEAD, ahead, at)
+        _fetch_orders(book, data, done + AHEAD, soon, ahead)
+        if far_from_core(book):
+            _fetch_levels(book, data, rows, done, ahead)
         for number in range(done, min(done + AHEAD, rows.size)):
             row = rows[_u(number)]
             if row == _LEFT_OUT:
                 continue
-            slot = number & (4 * AHEAD - 1)
-            start, entry = ahead[_u(2 * slot)], ahead[_u(2 * slot + 1)]
+            slot = _u(number & _MASK)
+            start, entry = ahead.starts[slot], ahead.entries[slot]
             message = start + LENGTH_BYTES
             code = _message(state, book, out, place, data, message, row, first_number + number, entry)
             if code != st.DONE:

@@ -46,6 +46,7 @@ def test_orders_agree_with_a_dict(schemes: list[str], steps: list[tuple[int, int
             books.grow_orders()
         entry = orders.find_entry(books.arrays, reference)
         assert orders.entry_now(books.arrays, noted, reference) == entry
+        assert orders.entry_of_new(books.arrays, reference) == entry
         row = orders.find_order(books.arrays, entry, reference)
         assert (row >= 0) == (reference in known)
         if row >= 0:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.capture import CaptureBatch
+from ingest.itch import levels
 from ingest.itch import quotes as quotes_module
 from ingest.itch.decoder import ItchDecoder
 from ingest.itch.files import read_itch
@@ -146,6 +147,33 @@ def test_public_file(shared_data: SharedData) -> None:
     assert runner.books.order_count == decoder.books.order_count
     locates = np.unique(np.concatenate([quotes.columns["stock_locate"] for quotes in found]))
     assert {runner.symbols[locate].decode() for locate in locates} <= set(decoder.symbols.names)
+
+
+def test_levels_asked_for_ahead() -> None:
+    """Books too large for a core's own cache, whose levels are asked for ahead, give the same quotes; also
+    around messages of no book and of no type, in a batch that ends in the middle of a block."""
+    tape = [
+        LAYOUTS["A"].pack(
+            stock_locate=n % 7 + 1,
+            timestamp=n,
+            reference=n,
+            side="BS"[n & 1],
+            shares=n,
+            stock=f"S{n % 7}",
+            price=10_000 + (n * 7919 % 500 if n & 1 else -(n * 7919 % 500)),
+        )
+        for n in range(1, 150)
+    ]
+    tape += [LAYOUTS["S"].pack(timestamp=200, event_code="Q"), b"?"]
+    tape += [LAYOUTS["D"].pack(stock_locate=n % 7 + 1, timestamp=300, reference=n) for n in range(1, 150, 3)]
+    _, expected = live(tape)
+    runner = QuoteRunner()
+    while len(runner.books.arrays.keys) < 1 << 19:
+        runner.books.grow_levels()
+    runner.books.arrays.fill[levels.POOL_USED] = 1 << 18
+    assert levels.far_from_core(runner.books.arrays)
+    assert table([runner.run(framed(tape))]) == expected
+    assert runner.counters["unknown_type"] == 1
 
 
 def test_cut_file(tmp_path: Path) -> None:
