@@ -233,9 +233,7 @@ def _outputs(table_env: Any, job: BatchJob, partitions: int, *, alone: bool) -> 
     record = Types.ROW([binary, Types.STRING(), Types.INT(), Types.LONG()])
     flat = Types.ROW([Types.INT(), *record.get_field_types()])
     pair = Types.ROW([Types.INT(), record])
-    select = (
-        f"SELECT {_key(job, partitions)} AS shard, `raw`, `topic`, `partition`, `offset` FROM {RECORDS}"
-    )
+    select = f"SELECT {_key(job, partitions)} AS shard, `raw`, `topic`, `partition`, `offset` FROM {RECORDS}"
     rows = table_env.to_append_stream(table_env.sql_query(select), flat)
     _name_source(rows)
     # What DataStream.key_by does, but that its first step, a Python function that makes (key, value) rows
@@ -254,7 +252,8 @@ def _outputs(table_env: Any, job: BatchJob, partitions: int, *, alone: bool) -> 
     function = ShardFunction(job.factory, job.identity, job.target, topics.QUARANTINE, whole=job.whole)
     packed = keyed.process(function, Types.ROW([binary, Types.STRING()])).name("program").uid("program")
     outputs = Types.ROW_NAMED(["key", "value", "topic"], [binary, binary, Types.STRING()])
-    unpacked = packed._j_data_stream.flatMap(java_format.function(jvm, "Unpack"), outputs.get_java_type_info())
+    unpack = java_format.function(jvm, "Unpack")
+    unpacked = packed._j_data_stream.flatMap(unpack, outputs.get_java_type_info())
     return DataStream(unpacked.name("records"))
 
 

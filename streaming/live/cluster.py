@@ -80,7 +80,7 @@ class Cluster:
         return [job for job in self.rule_jobs() if job.rule == rule]
 
     def state(self, job_id: str) -> str:
-        """Flink's state of a job, as it is now: what ``/jobs/ID`` says may be as old as web.refresh-interval."""
+        """Flink's state of a job, as it is now: ``/jobs/ID`` may be as old as web.refresh-interval."""
         return str(self._get(f"/jobs/{job_id}/status")["status"])
 
     def failure(self, job_id: str) -> str:

@@ -153,7 +153,7 @@ def configuration(settings: FlinkSettings, directory: Path) -> dict[str, str | i
         "execution.checkpointing.dir": (directory / "checkpoints").as_uri(),
         "execution.checkpointing.savepoint-dir": (directory / "savepoints").as_uri(),
         "pipeline.auto-watermark-interval": f"{settings.watermark_interval_ms} ms",
-        "web.refresh-interval": "500 ms",  # REST repeats for so long what it said of a job; Flink's own is 3 s
+        "web.refresh-interval": "500 ms",  # REST repeats itself for so long about a job; Flink's own is 3 s
         "metrics.fetcher.update-interval": "1 s",  # at most, when somebody asks; Flink's 10 s is no progress
         "io.tmp.dirs": str(directory / "tmp"),
         "process.working-dir": str(directory / "work"),
