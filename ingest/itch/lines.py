@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from ingest.capture_batch import CaptureBatch
 from ingest.itch.moldudp64 import END_OF_SESSION, HEAD_BYTES, SESSION_BYTES, be16, be64
-from ingest.udp.counts import LineCounter, LineCounts
+from ingest.udp.counts import RING, LineCounter, LineCounts
 from ingest.udp.watch import LineWatch, Silence, line_name
 from tickloom.events import SEQ_PER_DAY
 
-__all__ = ["LineCounts", "LineWatch", "Lines", "Silence", "line_name"]
+__all__ = ["RING", "LineCounts", "LineWatch", "Lines", "Silence", "line_name"]
 
 
 class Lines(LineCounter):
