@@ -269,9 +269,11 @@ class CaptureWriter:
             if full
             else f"{error.strerror}. Mend that and start the ingester again"
         )
+        before = (
+            f"records 1 to {self.next_number - 1} are whole" if self.next_number > 1 else "it has none yet"
+        )
         return CaptureError(
-            f"{self.path}: record {self.next_number} could not be written: {advice}; "
-            f"records 1 to {self.next_number - 1} are whole"
+            f"{self.path}: record {self.next_number} could not be written: {advice}; {before}"
         )
 
 

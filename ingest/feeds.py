@@ -219,6 +219,28 @@ def sessions(data_dir: Path, venue: str) -> list[str]:
     return sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
 
 
+def captured_session(data_dir: Path, venue: str, session: str = "") -> str:
+    """Name of a session that was captured; empty: the venue's latest.
+
+    Raises
+    ------
+    SettingsError
+        It was not captured, or nothing of the venue was.
+    """
+    known = sessions(data_dir, venue)
+    if session in known:
+        return session
+    if session:
+        names = ", ".join(known) or "none"
+        raise SettingsError(f"{data_dir} has no session {session!r} of {venue}; captured are {names}")
+    if not known:
+        root = data_dir / "capture"
+        venues = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+        there = f"there are sessions of {', '.join(venues)}" if venues else "nor anything else"
+        raise SettingsError(f"nothing of {venue} has been captured in {root}; {there}. Name another --venue")
+    return known[-1]
+
+
 def _feed(venue: str, registry: Registry) -> Feed:
     found = registry.venues.get(venue)
     if found is None:

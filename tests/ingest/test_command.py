@@ -55,6 +55,16 @@ def test_session_that_is_not_there(tmp_path: Path) -> None:
     assert "Traceback" not in errors
 
 
+def test_latest_session_of_a_venue_without_any(tmp_path: Path) -> None:
+    """Where nothing of a venue was captured the sentence says so, and of which venues something was."""
+    (tmp_path / "capture" / "XNAS" / "20261121.A").mkdir(parents=True)
+    process = command("count", "--venue", "NOPE", "--data-dir", str(tmp_path))
+    _, errors = process.communicate()
+    assert process.returncode == 1
+    assert "nothing of NOPE has been captured in" in errors
+    assert "there are sessions of XNAS. Name another --venue" in errors
+
+
 def test_news_without_usable_sources(tmp_path: Path) -> None:
     """A mistake among the sources is a sentence that names it, before anything is fetched or captured."""
     sources = tmp_path / "news.toml"

@@ -244,15 +244,10 @@ def _into_sinks(path: Path, venue: str, settings: IngestSettings) -> None:
 
 def _path(data_dir: Path | None, venue: str, session: str) -> Path:
     from ingest.capture import session_path
-    from ingest.feeds import sessions
+    from ingest.feeds import captured_session
 
     root = data_dir or StackSettings.load().data_dir
-    known = sessions(root, venue)
-    session = session or (known[-1] if known else "")
-    if session not in known:
-        names = ", ".join(known) or "none"
-        raise SettingsError(f"{root} has no session {session!r} of {venue}; captured are {names}")
-    return session_path(root, venue, session)
+    return session_path(root, venue, captured_session(root, venue, session))
 
 
 @contextlib.contextmanager

@@ -172,15 +172,11 @@ def count(
 ) -> None:
     """Decode a capture and print how many events it holds, a table and symbol, as JSON."""
     from ingest.capture import session_path
-    from ingest.feeds import decoder_for, sessions
+    from ingest.feeds import captured_session, decoder_for
     from ingest.pipeline import count_events
 
     root = data_dir or StackSettings.load().data_dir
-    known = sessions(root, venue)
-    session = session or (known[-1] if known else "")
-    if session not in known:
-        names = ", ".join(known) or "none"
-        raise SettingsError(f"{root} has no session {session!r} of {venue}; captured are {names}")
+    session = captured_session(root, venue, session)
     decoder = decoder_for(venue, session)
     counts = count_events(session_path(root, venue, session), decoder)
     print(json.dumps(_report(decoder, counts), indent=1))
