@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from ingest.itch import engine
 from ingest.itch import state as st
 from ingest.itch.book import BookArrays, Books
-from ingest.itch.columns import BATCH_BYTES, FRAME_BYTES, ROWS, Framed, frame, framed_batches
+from ingest.itch.columns import BATCH_BYTES, framed_batches
+from ingest.itch.framing import ROWS, Framed, frame
 from ingest.itch.kernel import TIMESTAMP_MAX
 from ingest.itch.levels import best_price, far_from_core, fetch_levels, levels_full
 from ingest.itch.messages import LAYOUTS, LENGTH_BYTES
@@ -41,19 +42,17 @@ _BUY, _SELL = ord("B"), ord("S")
 #: By row: 1 where it names an order that rests, and where its stock's name is (0: nowhere).
 _NAMES_ORDER = np.array([int(letter in "ECXDU") for letter in LAYOUTS] + [0])
 _STOCK_AT = np.array([layout.offsets.get("stock", 0) for layout in LAYOUTS.values()] + [0])
-#: ``place``: message of the batch, its byte, quotes written.
-_MESSAGE, _AT, _QUOTES = range(3)
+#: ``place``: message of the batch, quotes written.
+_MESSAGE, _QUOTES = range(2)
 
 
 class _Ahead(NamedTuple):
     """Rings of the messages that are looked at ahead, int64 (4 * AHEAD).
 
-    starts: byte of a message's prefix; wanted: places in the rings of those whose order is to be found, each
-    AHEAD messages' from the place of their first on; entries: of their orders' pages, see
-    :func:`ingest.itch.orders.entry_now`.
+    wanted: those whose order is to be found, each AHEAD messages' from the place of their first on; entries:
+    of their orders' pages, see :func:`ingest.itch.orders.entry_now`.
     """
 
-    starts: NDArray[np.int64]
     wanted: NDArray[np.int64]
     entries: NDArray[np.int64]
 
@@ -103,7 +102,7 @@ class QuoteRunner:
         self.books = Books()
         self._state = st.State.fresh()
         self._framing: Counter[str] = Counter()
-        self._ahead = _Ahead(*np.zeros((3, _MASK + 1), dtype=np.int64))
+        self._ahead = _Ahead(*np.zeros((2, _MASK + 1), dtype=np.int64))
 
     @property
     def counters(self) -> Counter[str]:
@@ -141,7 +140,7 @@ class QuoteRunner:
             np.empty(count, dtype=np.uint32),
             np.empty(count, dtype=np.int64),
         )
-        place = np.zeros(3, dtype=np.int64)
+        place = np.zeros(2, dtype=np.int64)
         while (
             code := _run(
                 self._state,
@@ -149,6 +148,7 @@ class QuoteRunner:
                 out,
                 framed.data,
                 framed.rows,
+                framed.starts,
                 self._ahead,
                 place,
                 first_number,
@@ -229,46 +229,39 @@ def _message(state, book, out, place, data, at, row, number, entry):  # type: ig
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _fetch_pages(book, data, rows, first, ahead, at):  # type: ignore[no-untyped-def]
-    """Note where the next messages begin, and ask for the pages of the orders that they say to rest.
-
-    How many messages have one, and the byte behind all of them.
-    """
+def _fetch_pages(book, data, rows, starts, first, ahead):  # type: ignore[no-untyped-def]
+    """Ask for the pages of the orders that the next messages say to rest; how many messages have one."""
     count = 0
     for number in range(first, min(first + AHEAD, rows.size)):
-        row = rows[_u(number)]
-        slot = number & _MASK
-        ahead.starts[_u(slot)] = at
-        ahead.wanted[_u((first + count) & _MASK)] = slot
-        count += _NAMES_ORDER[row]  # a branch here would be taken at random
-        at += FRAME_BYTES[row] if row != _LEFT_OUT else LENGTH_BYTES + load16(data, at)
+        ahead.wanted[_u((first + count) & _MASK)] = number
+        count += _NAMES_ORDER[_u(rows[_u(number)])]  # a branch here would be taken at random
     for place in range(first, first + count):
-        wanted = _u(ahead.wanted[_u(place & _MASK)])
-        reference = load64(data, ahead.starts[wanted] + LENGTH_BYTES + engine.REFERENCE)
-        ahead.entries[wanted] = fetch_home(book, reference)
-    return count, at
+        number = ahead.wanted[_u(place & _MASK)]
+        reference = load64(data, np.int64(starts[_u(number)]) + LENGTH_BYTES + engine.REFERENCE)
+        ahead.entries[_u(number & _MASK)] = fetch_home(book, reference)
+    return count
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _fetch_orders(book, data, first, count, ahead):  # type: ignore[no-untyped-def]
+def _fetch_orders(book, data, starts, first, count, ahead):  # type: ignore[no-untyped-def]
     """Find the pages that were asked for before, and ask for the orders."""
     for place in range(first, first + count):
-        wanted = _u(ahead.wanted[_u(place & _MASK)])
-        reference = load64(data, ahead.starts[wanted] + LENGTH_BYTES + engine.REFERENCE)
-        ahead.entries[wanted] = fetch_order(book, ahead.entries[wanted], reference)
+        number = ahead.wanted[_u(place & _MASK)]
+        reference = load64(data, np.int64(starts[_u(number)]) + LENGTH_BYTES + engine.REFERENCE)
+        slot = _u(number & _MASK)
+        ahead.entries[slot] = fetch_order(book, ahead.entries[slot], reference)
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _fetch_levels(book, data, rows, first, ahead):  # type: ignore[no-untyped-def]
+def _fetch_levels(book, data, rows, starts, first):  # type: ignore[no-untyped-def]
     """Ask for the best levels of the books that the next messages are about."""
     for number in range(first, min(first + AHEAD, rows.size)):
         if rows[_u(number)] != _LEFT_OUT:
-            start = ahead.starts[_u(number & _MASK)]
-            fetch_levels(book, load16(data, start + LENGTH_BYTES + _LOCATE))
+            fetch_levels(book, load16(data, np.int64(starts[_u(number)]) + LENGTH_BYTES + _LOCATE))
 
 
 @njit(cache=True, nogil=True)
-def _run(state, book, out, data, rows, ahead, place, first_number):  # type: ignore[no-untyped-def]
+def _run(state, book, out, data, rows, starts, ahead, place, first_number):  # type: ignore[no-untyped-def]
     """Go on at ``place`` until the batch is through (DONE) or an array of the books must grow."""
     state = st.State(
         unowned(state.session),
@@ -294,31 +287,29 @@ def _run(state, book, out, data, rows, ahead, place, first_number):  # type: ign
         unowned(out.ask_price),
         unowned(out.ask_size),
     )
-    ahead = _Ahead(unowned(ahead.starts), unowned(ahead.wanted), unowned(ahead.entries))
-    data, rows, place = unowned(data), unowned(rows), unowned(place)
-    done, at = place[_MESSAGE], place[_AT]
-    soon, at = _fetch_pages(book, data, rows, done, ahead, at)
-    later, at = _fetch_pages(book, data, rows, done + AHEAD, ahead, at)
-    _fetch_orders(book, data, done, soon, ahead)
+    ahead = _Ahead(unowned(ahead.wanted), unowned(ahead.entries))
+    data, rows, starts, place = unowned(data), unowned(rows), unowned(starts), unowned(place)
+    done = place[_MESSAGE]
+    soon = _fetch_pages(book, data, rows, starts, done, ahead)
+    later = _fetch_pages(book, data, rows, starts, done + AHEAD, ahead)
+    _fetch_orders(book, data, starts, done, soon, ahead)
     while done < rows.size:
         if orders_full(book, AHEAD):
-            place[_MESSAGE], place[_AT] = done, ahead.starts[done & _MASK]
+            place[_MESSAGE] = done
             return st.GROW_ORDERS
         soon = later
-        later, at = _fetch_pages(book, data, rows, done + 2 * AHEAD, ahead, at)
-        _fetch_orders(book, data, done + AHEAD, soon, ahead)
+        later = _fetch_pages(book, data, rows, starts, done + 2 * AHEAD, ahead)
+        _fetch_orders(book, data, starts, done + AHEAD, soon, ahead)
         if far_from_core(book):
-            _fetch_levels(book, data, rows, done, ahead)
+            _fetch_levels(book, data, rows, starts, done)
         for number in range(done, min(done + AHEAD, rows.size)):
             row = rows[_u(number)]
             if row == _LEFT_OUT:
                 continue
-            slot = _u(number & _MASK)
-            start, entry = ahead.starts[slot], ahead.entries[slot]
-            message = start + LENGTH_BYTES
-            code = _message(state, book, out, place, data, message, row, first_number + number, entry)
+            at, entry = np.int64(starts[_u(number)]) + LENGTH_BYTES, ahead.entries[_u(number & _MASK)]
+            code = _message(state, book, out, place, data, at, row, first_number + number, entry)
             if code != st.DONE:
-                place[_MESSAGE], place[_AT] = number, start
+                place[_MESSAGE] = number
                 return code
         done += AHEAD
     return st.DONE

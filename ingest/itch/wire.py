@@ -49,33 +49,20 @@ def _little(bits: int) -> Any:
     return intrinsic(load)
 
 
-def _text(bits: int) -> Any:
-    def load(_typing_context, data, at):  # type: ignore[no-untyped-def]
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            # Bytes stay in their order: the last one, where padding ends, is the highest.
-            raw = _load(context, builder, signature, args, bits)
-            blanks = builder.xor(raw, ir.Constant(raw.type, int.from_bytes(b" " * (bits // 8), "little")))
-            shift = builder.and_(
-                builder.ctlz(blanks, ir.Constant(ir.IntType(1), 0)), ir.Constant(raw.type, -8)
-            )
-            mask = builder.lshr(ir.Constant(raw.type, -1), shift)
-            blank = builder.icmp_unsigned("==", blanks, ir.Constant(raw.type, 0))
-            text = builder.select(blank, ir.Constant(raw.type, 0), builder.and_(raw, mask))
-            return text if bits == 64 else builder.zext(text, ir.IntType(64))
-
-        return types.uint64(data, types.int64), codegen
-
-    load.__name__ = f"text{bits}"
-    return intrinsic(load)
+def without_blanks(builder: Any, raw: Any) -> Any:
+    """LLVM for bytes of text, their first the lowest, with zeros for the spaces behind the last letter."""
+    # Bytes stay in their order: the last one, where padding ends, is the highest.
+    blanks = builder.xor(raw, ir.Constant(raw.type, int.from_bytes(b" " * (raw.type.width // 8), "little")))
+    shift = builder.and_(builder.ctlz(blanks, ir.Constant(ir.IntType(1), 0)), ir.Constant(raw.type, -8))
+    mask = builder.lshr(ir.Constant(raw.type, -1), shift)
+    blank = builder.icmp_unsigned("==", blanks, ir.Constant(raw.type, 0))
+    return builder.select(blank, ir.Constant(raw.type, 0), builder.and_(raw, mask))
 
 
 #: ``load16(data, at)``: a big-endian unsigned integer of an array of bytes, as int64 (in two's complement).
 load16, load32, load64 = _integer(16), _integer(32), _integer(64)
 #: The same of little-endian integers.
 little16, little32, little64 = _little(16), _little(32), _little(64)
-#: ``text8(data, at)``: bytes of text without the spaces behind it, zeros in their place, as uint64 whose
-#: lowest byte is the text's first.
-text8, text16, text32, text64 = _text(8), _text(16), _text(32), _text(64)
 
 
 @njit(cache=True, nogil=True, forceinline=True)
