@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,16 +47,15 @@ class CaptureBatch:
         lines: Sequence[int] | None = None,
     ) -> CaptureBatch:
         """A batch of ``(kind, ts_recv, payload)`` that did not come from a file."""
-        offsets = np.zeros(len(records) + 1, dtype=np.int64)
-        np.cumsum([len(payload) for _, _, payload in records], out=offsets[1:])
+        kinds, times, payloads = zip(*records, strict=True) if records else ((), (), ())
         return cls(
             # writable, as what a reader gives: kernels are compiled for one kind of array, not two
-            np.frombuffer(bytearray(b"".join(payload for _, _, payload in records)), dtype=np.uint8),
-            offsets,
-            np.array([kind for kind, _, _ in records], dtype=np.uint8),
-            np.array([ts for _, ts, _ in records], dtype=np.int64),
+            np.frombuffer(bytearray(b"".join(payloads)), dtype=np.uint8),
+            np.array([0, *accumulate(map(len, payloads))], dtype=np.int64),
+            np.array(kinds, dtype=np.uint8),
+            np.array(times, dtype=np.int64),
             first_number,
-            np.array(lines if lines is not None else np.zeros(len(records)), dtype=np.uint8),
+            np.zeros(len(records), dtype=np.uint8) if lines is None else np.array(lines, dtype=np.uint8),
         )
 
     def __len__(self) -> int:

@@ -22,7 +22,7 @@ from tickloom.broker_watch import BrokerWatch
 from tickloom.clock import NS_PER_MS, Clock, SystemClock
 from tickloom.codec import TickBatch, encode
 from tickloom.errors import ClientLostError, ServiceError
-from tickloom.events import SEQ_PER_DAY, EventBlock, Records, SymbolTable
+from tickloom.events import DELTA_DTYPE, SEQ_PER_DAY, EventBlock, Records, SymbolTable, joined
 from tickloom.settings import IngestSettings, KafkaSettings
 
 QUEUE_KB_MAX = 64 * 1024  # unsent records; beyond it the sink waits, and the capture is the buffer
@@ -91,8 +91,9 @@ class KafkaSink:
         self._tails = read_tails(names, session, self._kafka)
         self._watermark = 0
         self._held.clear()
-        self._sent_ns = dict.fromkeys(self._partitions(), 0)
-        self._told = dict.fromkeys(self._partitions(), 0)
+        partitions = range(self._kafka.tick_partitions)
+        keys = [(topic, partition) for topic, _ in self._routes for partition in partitions]
+        self._sent_ns, self._told = dict.fromkeys(keys, 0), dict.fromkeys(keys, 0)
         if self._producer is None:
             self._failure = None
             self._watch = BrokerWatch(self._kafka, self._clock)
@@ -152,13 +153,6 @@ class KafkaSink:
             **self._watch.configuration(),
         }
 
-    def _partitions(self) -> list[tuple[str, int]]:
-        return [
-            (topic, partition)
-            for topic, _ in self._routes
-            for partition in range(self._kafka.tick_partitions)
-        ]
-
     def _shard_table(self, symbols: SymbolTable) -> NDArray[np.int64]:
         """Partition of each symbol's index; the table only grows."""
         if self._shards_of is not symbols:
@@ -192,9 +186,9 @@ class KafkaSink:
         if waited_ns < linger_ms * NS_PER_MS and not enough:
             return
         last = self._held[-1]
-        deltas = np.concatenate([block.deltas for block in self._held])
-        joined = EventBlock(last.venue, last.session, last.symbols, deltas=deltas)
-        self._publish_all(self._book_topic, _BOOK_TABLES, joined, self._held_behind, self._watermark)
+        deltas = joined([block.deltas for block in self._held], DELTA_DTYPE)
+        block = EventBlock(last.venue, last.session, last.symbols, deltas=deltas)
+        self._publish_all(self._book_topic, _BOOK_TABLES, block, self._held_behind, self._watermark)
         self._held.clear()
 
     def _publish_all(
@@ -215,8 +209,10 @@ class KafkaSink:
             if not len(records):
                 continue
             of = shards[records["symbol"]]
-            for partition in np.flatnonzero(np.bincount(of)):
-                found.setdefault(int(partition), {})[table] = records[of == partition]
+            for partition, count in enumerate(np.bincount(of).tolist()):
+                if count:
+                    ours = records if count == len(records) else records[of == partition]
+                    found.setdefault(partition, {})[table] = ours
         return sorted(found.items())
 
     def _publish(
@@ -229,7 +225,8 @@ class KafkaSink:
         if tail is not None and tail.last_seq:
             pieces = {table: records[records["seq"] > tail.last_seq] for table, records in pieces.items()}
         left = sum(map(len, pieces.values()))
-        self._dropped[topic].inc(total - left)
+        if total > left:
+            self._dropped[topic].inc(total - left)
         self._published[topic].inc(left)
         chunks = cut(pieces, self._settings.batch_events_max)
         for number, chunk in enumerate(chunks):
@@ -268,15 +265,16 @@ class KafkaSink:
         now_ns = self._clock.monotonic_ns()
         due_ns = now_ns - self._settings.heartbeat_ms * NS_PER_MS
         quiet_ns = now_ns - self._settings.quiet_ms * NS_PER_MS
-        nothing = EventBlock(block.venue, block.session, block.symbols)
-        for key in self._partitions():
+        for key, sent_ns in list(self._sent_ns.items()):
+            untold = key[0] == self._tick_topic and self._told[key] < watermark
+            if sent_ns > (quiet_ns if untold else due_ns) or not watermark:
+                continue
             if self._held and key[0] == self._book_topic:
                 continue  # it would say that the events which are held have gone out
-            untold = key[0] == self._tick_topic and self._told[key] < watermark
-            if self._sent_ns[key] <= (quiet_ns if untold else due_ns) and watermark:
-                tail = self._tails.get(key)
-                passed = max(last_seq, tail.last_seq if tail else 0)
-                self._send(*key, passed, passed, watermark, nothing)
+            tail = self._tails.get(key)
+            passed = max(last_seq, tail.last_seq if tail else 0)
+            nothing = EventBlock(block.venue, block.session, block.symbols)
+            self._send(*key, passed, passed, watermark, nothing)
 
     def _send(
         self, topic: str, partition: int, first_seq: int, last_seq: int, watermark: int, block: EventBlock

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import structlog
+from prometheus_client import Counter as Metric
 
 from ingest import metrics
 from ingest.capture import CaptureReader, Notification
@@ -87,6 +88,7 @@ class SinkThread(threading.Thread):
         self._interval_s = getattr(sink, "interval_ms", INTERVAL_MS) / 1_000
         self._begin()
         self._metrics = metrics.DecoderMetrics(self.decoder.venue, sink.name)
+        self._handed_on: dict[str, Metric] = {}  # table to metric
 
     def _begin(self) -> None:
         """At the capture's first record, with a decoder that has seen nothing."""
@@ -173,7 +175,10 @@ class SinkThread(threading.Thread):
         self.sink.write(block, self._watermark.value(self.decoder), self.decoder.last_seq)
         for table, records in (*block.kinds().items(), ("trust", block.trust)):
             if len(records):
-                metrics.HANDED_ON.labels(block.venue, self.sink.name, table).inc(len(records))
+                if table not in self._handed_on:
+                    labels = (self.decoder.venue, self.sink.name, table)
+                    self._handed_on[table] = metrics.HANDED_ON.labels(*labels)
+                self._handed_on[table].inc(len(records))
 
     def _observe(self, lag_ns: int) -> None:
         """Metrics, a few times a second: with a write each few ms they would be a tenth of the work."""

@@ -23,7 +23,7 @@ from ingest.clock_records import limits_from
 from ingest.decoder import Decoder
 from ingest.feeds import session_date
 from ingest.trust import TrustMachine
-from tickloom.events import EventBlock, NewsBlock, Records, TrustState, seq_base
+from tickloom.events import EventBlock, NewsBlock, TrustState, joined, seq_base
 
 
 class TrustedDecoder:
@@ -139,7 +139,7 @@ def _joined(blocks: list[EventBlock]) -> EventBlock | None:
         return blocks[0] if blocks else None
     last = blocks[-1]
     kinds = [block.kinds() for block in blocks]
-    joined: dict[str, Records] = {name: np.concatenate([each[name] for each in kinds]) for name in kinds[0]}
+    records = {name: joined([each[name] for each in kinds], first.dtype) for name, first in kinds[0].items()}
     if isinstance(last, NewsBlock):
-        return NewsBlock(last.venue, last.session, last.symbols, **joined)
-    return EventBlock(last.venue, last.session, last.symbols, *joined.values())
+        return NewsBlock(last.venue, last.session, last.symbols, **records)
+    return EventBlock(last.venue, last.session, last.symbols, *records.values())

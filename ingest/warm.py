@@ -13,6 +13,7 @@ from ingest.feeds import STREAM_FEEDS, decoder_for
 from ingest.itch.decoder import ItchDecoder
 from ingest.itch.lines import Lines
 from ingest.itch.moldudp64 import HEAD_BYTES, Tracker
+from ingest.itch.runs import Heads
 from ingest.trust import TrustMachine
 from ingest.udp.counts import LineCounter
 from tickloom.codec import TickBatch, decode, encode
@@ -63,11 +64,12 @@ def warm_up_feed(feed: str, registry: Registry) -> None:
 
 
 def warm_up_itch(registry: Registry) -> None:
-    """The ITCH decoder, the tracker of its session and the count of its lines."""
+    """The ITCH decoder, the tracker of its session, its first messages and the count of its lines."""
     batch = CaptureBatch.of([(RecordKind.DATA, 0, bytes(HEAD_BYTES))])
     ItchDecoder("", "20000101", registry).decode(batch)
     for _ in Tracker(b"").take(batch.data, batch.offsets, batch.kinds):
         pass
+    Heads(b"").look(batch)
     warm_up_lines(Lines(b""))
 
 

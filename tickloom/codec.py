@@ -30,7 +30,7 @@ from tickloom.wire import (
     SymbolBytes,
     checked_doubles,
     pack_events,
-    pack_long,
+    pack_longs,
     pack_rare,
     pack_string,
     read_columns,
@@ -232,7 +232,7 @@ def decode_columns(
 def pack_header(batch: TickBatch) -> bytes:
     """What comes before the arrays: :data:`HEADER_FIELDS`."""
     numbers = (batch.shard, batch.first_seq, batch.last_seq, batch.watermark)
-    return pack_string(batch.venue) + pack_string(batch.session) + b"".join(map(pack_long, numbers))
+    return pack_string(batch.venue) + pack_string(batch.session) + pack_longs(*numbers)
 
 
 def read_header(data: NDArray[np.uint8], symbols: SymbolTable) -> tuple[TickBatch, int]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Set
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -451,6 +451,21 @@ def pack_long(value: int) -> bytes:
     return bytes(out)
 
 
+def pack_longs(*values: int) -> bytes:
+    """One behind the other: as :func:`pack_long`, for what each record has."""
+    out = np.empty(VARINT_BYTES_MAX * len(values), dtype=np.uint8)
+    return out[: _put_longs(np.array(values, dtype=np.int64), out)].tobytes()
+
+
+@njit(cache=True, nogil=True)
+def _put_longs(values, out):  # type: ignore[no-untyped-def]  # int64 (n,), uint8 (m,) -> int64
+    pos = np.int64(0)
+    for value in values:
+        pos = put_long(out, pos, value)
+    return pos
+
+
+@lru_cache(1_024)  # of venues, sessions and symbols: each record begins with two of them
 def pack_string(text: str) -> bytes:
     raw = text.encode()
     return pack_long(len(raw)) + raw

@@ -26,6 +26,7 @@ from tickloom.events import (
     Side,
     StatusCode,
     SymbolTable,
+    joined,
     seq_base,
 )
 from tickloom.instruments import Registry
@@ -186,11 +187,11 @@ class DbnDecoder:
         used[:] = 0
 
     def _block(self) -> EventBlock:
-        joined = []
+        kinds = []
         for parts, rows in zip(self._parts, self._output.kinds(), strict=True):
-            joined.append(parts[0] if len(parts) == 1 else np.concatenate([rows[:0].copy(), *parts]))
+            kinds.append(joined(parts, rows.dtype))
             parts.clear()
-        return EventBlock(self.venue, self.session, self.symbols, *joined)
+        return EventBlock(self.venue, self.session, self.symbols, *kinds)
 
     # what is rare
 

@@ -34,6 +34,7 @@ from tickloom.events import (
     Side,
     StatusCode,
     SymbolTable,
+    joined,
     seq_base,
 )
 from tickloom.instruments import Registry
@@ -186,7 +187,7 @@ class IexDecoder:
             self.venue,
             self.session,
             self.symbols,
-            *(_join(parts, dtype) for parts, dtype in zip(self._parts, _KINDS, strict=True)),
+            *(joined(parts, dtype) for parts, dtype in zip(self._parts, _KINDS, strict=True)),
         )
 
     def _run(self, batch: CaptureBatch, place: NDArray[np.int64]) -> int:
@@ -366,9 +367,3 @@ def levels_of(decoder: IexDecoder, symbol: str, side: Side) -> list[tuple[int, i
     """A symbol's levels, best first: (price, size), in nanos."""
     levels = decoder.books.side_levels(decoder.book(symbol), side)
     return [(price * PRICE_NANOS, size * SHARE_NANOS) for price, size in levels]
-
-
-def _join(parts: list[NDArray[np.void]], dtype: np.dtype[np.void]) -> Records:
-    if len(parts) == 1:
-        return parts[0]
-    return np.concatenate(parts) if parts else np.empty(0, dtype=dtype)

@@ -44,6 +44,7 @@ from tickloom.events import (
     Records,
     StatusCode,
     SymbolTable,
+    joined,
     seq_base,
 )
 from tickloom.instruments import Registry
@@ -168,7 +169,7 @@ class ItchDecoder:
             self.venue,
             self.session,
             self.symbols,
-            *(_join(parts, dtype) for parts, dtype in zip(self._parts, _KINDS, strict=True)),
+            *(joined(parts, dtype) for parts, dtype in zip(self._parts, _KINDS, strict=True)),
         )
 
     def _run(self, batch: CaptureBatch) -> None:
@@ -427,9 +428,3 @@ def _first_timestamp(items: Sequence[Waiting | Gap]) -> int:
             timestamp = int.from_bytes(item[1][at : at + 6], "big")
             return timestamp if timestamp < TIMESTAMP_MAX else 0
     return 0
-
-
-def _join(parts: list[NDArray[np.void]], dtype: np.dtype[np.void]) -> Records:
-    if len(parts) == 1:
-        return parts[0]
-    return np.concatenate(parts) if parts else np.empty(0, dtype=dtype)

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import re
 
-import numpy as np
+from numba import njit
 
 from ingest.capture_batch import CaptureBatch
 from ingest.capture_format import RecordKind
-from ingest.itch.moldudp64 import HEAD_BYTES, SESSION_BYTES, messages, parse
+from ingest.itch.moldudp64 import HEAD_BYTES, SESSION_BYTES, be64, messages, parse
 
 HEAD_MESSAGES = 64  # remembered; a run of whose first 64 no line brings one is not noticed
 _RUN = re.compile(r"(.+)\.r(\d+)")
-_NUMBER = np.arange(SESSION_BYTES, SESSION_BYTES + 8)
+_DATA = int(RecordKind.DATA)
 
 
 def mold_name(session: str) -> str:
@@ -52,16 +52,26 @@ class Heads:
 
         What is before it is remembered: each record is to be shown once, in the order of the capture.
         """
-        starts = batch.offsets[:-1]
-        fits = (batch.kinds == RecordKind.DATA) & (np.diff(batch.offsets) >= HEAD_BYTES)
-        places = np.flatnonzero(fits)
-        numbers = batch.data[starts[places, None] + _NUMBER].view(">u8").ravel()
-        for index in places[(numbers >= 1) & (numbers <= HEAD_MESSAGES)].tolist():
+        index = -1
+        while (index := int(_next_head(batch.data, batch.offsets, batch.kinds, index + 1))) < len(batch):
             raw = batch.payload(index)
             packet = parse(raw)
             if packet is None or packet.session != self._session:
                 continue
             for number, message in enumerate(messages(raw), packet.sequence):
                 if number <= HEAD_MESSAGES and self._known.setdefault(number, message) != message:
-                    return int(index)
+                    return index
         return len(batch)
+
+
+@njit(cache=True, nogil=True)
+def _next_head(data, offsets, kinds, record):  # type: ignore[no-untyped-def]
+    """Index of the next record, from ``record`` on, that begins with one of the first messages."""
+    while record < kinds.size:
+        at = offsets[record]
+        if kinds[record] == _DATA and offsets[record + 1] - at >= HEAD_BYTES:
+            number = be64(data, at + SESSION_BYTES)
+            if 1 <= number <= HEAD_MESSAGES:
+                break
+        record += 1
+    return record

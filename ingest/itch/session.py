@@ -47,6 +47,7 @@ POLL_MS = 100
 POLL_GAP_MS = 1  # while something is missing
 SILENCE_NS = 5 * NS_PER_S  # a session that is not over but silent for so long may be followed by another
 OBSERVE_NS = NS_PER_S // 4  # between two looks at the lines' counts
+_DATA = int(RecordKind.DATA)  # once: it is asked for with each datagram
 log = structlog.get_logger("ingest.itch")
 
 
@@ -109,6 +110,8 @@ class _Ingester:
         self._clock = clock
         self._registry = Registry.load()
         self._live: _Live | None = None
+        self._received = metrics.RECEIVED.labels(settings.venue)
+        self._received_bytes = metrics.RECEIVED_BYTES.labels(settings.venue)
 
     @property
     def waiting(self) -> bool:
@@ -135,8 +138,8 @@ class _Ingester:
         """Capture what came, in whichever session it belongs to."""
         if not datagrams:
             return
-        metrics.RECEIVED.labels(self._settings.venue).inc(len(datagrams))
-        metrics.RECEIVED_BYTES.labels(self._settings.venue).inc(sum(len(raw) for _, raw, _ in datagrams))
+        self._received.inc(len(datagrams))
+        self._received_bytes.inc(sum(len(raw) for _, raw, _ in datagrams))
         start = 0
         for index, (_, raw, _) in enumerate(datagrams):
             if self._live is not None and raw[:10] == self._live.tracker.session:
@@ -267,16 +270,16 @@ class _Live:
         """
         if not datagrams:
             return []
-        records = [(RecordKind.DATA, ts, raw) for ts, raw, _ in datagrams]
+        records = [(_DATA, ts, raw) for ts, raw, _ in datagrams]
         batch = CaptureBatch.of(records, lines=[line for *_, line in datagrams])
         at = self.arbiter.restart_at(batch)
         if at and not self.tracker.sequencer.ended:
-            self._take(datagrams[:at], batch.slice(0, at))
+            self._take(datagrams[:at], batch.slice(0, at) if at < len(batch) else batch)
         return datagrams[at:]
 
     def _take(self, datagrams: list[Datagram], batch: CaptureBatch) -> None:
         times, payloads, lines = (list(column) for column in zip(*datagrams, strict=True))
-        self.writer.append_many(RecordKind.DATA, times, payloads, lines)
+        self.writer.append_many(_DATA, times, payloads, lines)
         now_ns = self._clock.monotonic_ns()
         strange, silences = self.arbiter.take(batch, now_ns)
         if strange:

@@ -78,7 +78,8 @@ class LineCounter(ABC):
             self._begin,
             self._counts,
         )
-        return [int(line) for line in np.flatnonzero(self._counts[:, PACKETS] > before)]
+        found: list[int] = (self._counts[:, PACKETS] > before).nonzero()[0].tolist()
+        return found
 
     def restart(self) -> None:
         """The venue's numbers began anew: no copy of what was there will come; what was counted stays."""

@@ -40,6 +40,8 @@ class LineWatch:
 
     def heard(self, lines: list[int], now_ns: int) -> list[Silence]:
         """Lines that were heard at ``now_ns`` (a clock that never goes back); what has changed."""
+        if self._count == 1:
+            return []  # no other that goes on
         if now_ns - max(self._heard_ns.values()) > self._silent_ns:  # all were silent: no line's fault
             others = [line for line in range(self._count) if line not in self.silent]
             self._heard_ns |= dict.fromkeys(others, now_ns)

@@ -16,7 +16,7 @@ from tickloom.events import (
     Records,
     StatusCode,
     SymbolTable,
-    empty,
+    joined,
 )
 
 # state of the feed
@@ -93,7 +93,7 @@ class Output:
             self._symbols,
             self.trades[: self.filled[TRADES_OUT]],
             self.quotes[: self.filled[QUOTES_OUT]],
-            deltas[0] if len(deltas) == 1 else np.concatenate([empty(DELTA_DTYPE), *deltas]),
+            joined(deltas, DELTA_DTYPE),
             np.array(self._statuses, dtype=STATUS_DTYPE),
             np.array(self._gaps, dtype=GAP_DTYPE),
         )

@@ -26,7 +26,7 @@ from tickloom.events import (
     SymbolTable,
     empty,
 )
-from tickloom.wire import pack_long, pack_string
+from tickloom.wire import pack_long, pack_longs, pack_string
 
 LONGS = st.integers(-(2**63) + 1, 2**63 - 1)
 NANOS = st.integers(-(2**22) * 10**9 + 1, 2**22 * 10**9 - 1) | st.just(int(prices.NO_PRICE))
@@ -176,6 +176,12 @@ def test_names_are_told_apart_by_all_their_bytes() -> None:
         raw = encode(TickBatch(0, 0, 0, 0, EventBlock("V", "s", writer, trades=records[order])))
         for found in (decode(raw, reader).block.trades, decode_columns(raw, reader).block.trades):
             assert [reader.names[index] for index in found["symbol"]] == writer.names[order]
+
+
+@given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=5))
+def test_longs_together_are_the_longs_one_by_one(values: list[int]) -> None:
+    """The kernel's varints are those of the plain definition."""
+    assert pack_longs(*values) == b"".join(map(pack_long, values))
 
 
 def test_an_empty_batch_is_a_heartbeat() -> None:

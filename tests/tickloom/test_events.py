@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from datetime import date
 
+import numpy as np
 import pytest
 
-from tickloom.events import STATUS_TEXTS, StatusCode, SymbolTable, make_seq, signal_id, source_seq
+from tickloom.events import (
+    DELTA_DTYPE,
+    STATUS_TEXTS,
+    TRADE_DTYPE,
+    EventBlock,
+    StatusCode,
+    SymbolTable,
+    joined,
+    make_seq,
+    signal_id,
+    source_seq,
+)
 
 
 def test_seq_shows_day_and_message() -> None:
@@ -44,3 +56,27 @@ def test_symbol_table_grows_and_keeps_its_indices() -> None:
     """A name keeps its index; index 0 is the venue as a whole."""
     table = SymbolTable(["B"])
     assert (table.index("A"), table.index("B"), table.index("")) == (2, 1, 0)
+
+
+def test_joined_records_are_numpy_concatenated() -> None:
+    """Part behind part, all bytes as they were; a single part is not copied, none is no record."""
+    rng = np.random.default_rng(3)
+    parts = [
+        np.frombuffer(rng.bytes(count * TRADE_DTYPE.itemsize), dtype=TRADE_DTYPE) for count in (3, 0, 1, 40)
+    ]
+    assert joined(parts, TRADE_DTYPE).tobytes() == np.concatenate(parts).tobytes()
+    assert joined(parts[:1], TRADE_DTYPE) is parts[0]
+    assert joined([], DELTA_DTYPE).dtype == DELTA_DTYPE
+    assert len(joined([], DELTA_DTYPE)) == 0
+
+
+def test_a_block_has_as_many_events_as_its_kinds() -> None:
+    """Every kind counts, and a selection keeps what its masks keep: deltas too, under their table's name."""
+    block = EventBlock("XNAS", "s", SymbolTable())
+    assert len(block) == 0
+    for number, (name, records) in enumerate(block.every_kind().items(), 1):
+        setattr(block, "deltas" if name == "book_deltas" else name, np.zeros(number, dtype=records.dtype))
+    assert len(block) == sum(range(1, 9))
+    assert len(EventBlock("XNAS", "s", SymbolTable())) == 0
+    chosen = block.select({"book_deltas": np.array([True, False, True]), "trades": np.array([False])})
+    assert (len(chosen), len(chosen.deltas)) == (2, 2)

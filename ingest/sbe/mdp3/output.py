@@ -21,6 +21,7 @@ from tickloom.events import (
     Side,
     StatusCode,
     SymbolTable,
+    joined,
 )
 
 _KERNEL_KINDS = (TRADE_DTYPE, QUOTE_DTYPE, DELTA_DTYPE)
@@ -102,8 +103,7 @@ class Output:
         """The batch's events."""
         self.drain()
         trades, quotes, deltas = (
-            parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, dtype=dtype), *parts])
-            for parts, dtype in zip(self._parts, _KERNEL_KINDS, strict=True)
+            joined(parts, dtype) for parts, dtype in zip(self._parts, _KERNEL_KINDS, strict=True)
         )
         block = EventBlock(
             self._venue,
