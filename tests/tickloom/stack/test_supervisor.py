@@ -245,7 +245,7 @@ def test_failed_preparation_is_final(settings: StackSettings) -> None:
 
 def test_start_times_out_with_what_is_missing(tmp_path: Path) -> None:
     """A service that runs but is never healthy ends the start with what its check still misses."""
-    settings = StackSettings(data_dir=tmp_path, start_timeout_s=0.5)
+    settings = StackSettings(data_dir=tmp_path, start_timeout_s=2.0)
     idle = Service(
         name="idle",
         argv=(sys.executable, "-c", "import time; time.sleep(600)"),
