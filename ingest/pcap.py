@@ -75,6 +75,21 @@ def open_sound(path: Path) -> Iterator[IO[bytes]]:
         raise DecodeError("file", f"{path} cannot be read on: {error}; get it anew") from None
 
 
+def read_until_damage(file: IO[bytes], size: int) -> tuple[bytes, Exception | None]:
+    """Up to ``size`` bytes, less at the end or before a damage; and the damage, for the caller to raise."""
+    parts: list[bytes] = []
+    while size > 0:
+        try:
+            part = cast(BufferedReader, file).read1(size)  # read() loses what came before a break
+        except DAMAGE as error:
+            return b"".join(parts), error
+        if not part:
+            break
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts), None
+
+
 def is_pcap(path: Path) -> bool:
     """Whether the file is a pcap or a pcapng, compressed or not."""
     magic = _Source(path).take(4)

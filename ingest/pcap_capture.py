@@ -45,7 +45,7 @@ def capture_pcap(
     times: list[int] = []
     payloads: list[bytes] = []
     latest_ns = 0
-    frames = _Frames(source)
+    frames = Frames(source)
     with open_writer(path, segment_mb) as writer:
         for ts_recv, payload in frames:
             latest_ns = max(latest_ns, ts_recv)
@@ -65,15 +65,20 @@ def capture_pcap(
     return packets, foreign, frames.damage
 
 
-class _Frames:
+class Frames:
     """Frames of a file up to its end, or to where it is damaged."""
 
     def __init__(self, source: Path) -> None:
-        self.damage = ""
+        self.error: DecodeError | None = None
         self._source = source
+
+    @property
+    def damage(self) -> str:
+        """Why the file could not be read to its end; empty if it could, or was not yet."""
+        return str(self.error or "")
 
     def __iter__(self) -> Iterator[tuple[int, bytes | None]]:
         try:
             yield from read_pcap(self._source)
         except DecodeError as error:
-            self.damage = str(error)
+            self.error = error

@@ -10,9 +10,8 @@ import itertools
 import zlib
 from collections.abc import Callable
 from datetime import UTC, date, datetime
-from io import BufferedReader
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
 
 import numpy as np
 
@@ -23,7 +22,7 @@ from ingest.dbn.decoder import end_record
 from ingest.dbn.kernel import TIME_MAX, whole_records
 from ingest.dbn.metadata import Head, metadata_bytes
 from ingest.feeds import DBN_SESSION, Loaded
-from ingest.pcap import DAMAGE, open_plain
+from ingest.pcap import open_plain, read_until_damage
 from tickloom.clock import NS_PER_S
 from tickloom.errors import DecodeError
 from tickloom.instruments import Registry
@@ -162,18 +161,12 @@ class _Reader:
 
     def _read(self, size: int) -> bytes:
         """Up to ``size`` bytes; less at the end, or where the file is damaged."""
-        parts = []
-        while size > 0 and not self.damage:
-            try:
-                part = cast(BufferedReader, self._file).read1(size)  # read() loses what came before a break
-            except DAMAGE as error:
-                self.damage = f"it cannot be read on: {error}"
-                break
-            if not part:
-                break
-            parts.append(part)
-            size -= len(part)
-        return b"".join(parts)
+        if self.damage:
+            return b""
+        found, error = read_until_damage(self._file, size)
+        if error is not None:
+            self.damage = f"it cannot be read on: {error}"
+        return found
 
 
 def _ts_recv(piece: bytes) -> int:

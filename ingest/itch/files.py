@@ -8,7 +8,7 @@ are numbered from 1 and packed into MoldUDP64 packets.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -19,7 +19,8 @@ from ingest.feeds import Loaded
 from ingest.itch.messages import LAYOUTS, LENGTH_BYTES, LENGTHS
 from ingest.itch.moldudp64 import HEAD, HEAD_BYTES, PACKET_BYTES_MAX, messages, pack, pack_end
 from ingest.itch.packing import Packets, pack_file
-from ingest.pcap import is_pcap, open_sound, read_pcap
+from ingest.pcap import is_pcap, open_sound
+from ingest.pcap_capture import Frames
 from tickloom.clock import NS_PER_S
 from tickloom.errors import DecodeError
 from tickloom.instruments import Registry
@@ -141,12 +142,13 @@ def load_file(
 ) -> Loaded:
     """Turn a file into a capture, from which it can be published, stored and counted.
 
-    The session is ``YYYYMMDD.FILE``, or that of a pcap's packets where they carry one.
+    The session is ``YYYYMMDD.FILE``, or that of a pcap's packets where they carry one. A file that is cut off
+    or damaged gives what is whole before that, and says so (``Loaded.damage``).
 
     Raises
     ------
     DecodeError
-        The file is damaged.
+        Nothing of the file can be read, or none of it is ITCH 5.0. Nothing is captured then.
     CaptureError
         That session has been captured already: a second copy would be numbered behind the first.
     """
@@ -154,32 +156,106 @@ def load_file(
     known = registry.venues.get(venue)
     zone = ZoneInfo(known.timezone if known else "America/New_York")
     midnight_ns = int(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp()) * NS_PER_S
-    pcap = is_pcap(source)
-    mold_session = _pcap_session(source) if pcap else ""
+    if is_pcap(source):
+        return _load_pcap(source, data_dir, venue, day, midnight_ns, segment_mb, open_writer)
+    whole = _Whole(source)
+    batches = iter(whole)
+    first = next(batches, None)  # before a capture is begun: a file that is none leaves nothing behind
+    if first is None:
+        raise whole.error or DecodeError("ITCH", f"{source} is empty; get it anew")
+    _check_messages(source, (message for payload in first.payloads for message in messages(payload)))
+    session = f"{day:%Y%m%d}.{FILE_SESSION}"
+    path = session_path(data_dir, venue, session)
+    with open_writer(path, segment_mb) as writer:
+        records = _Records(writer, midnight_ns)
+        records.packed(first)
+        for packets in batches:
+            records.packed(packets)
+        records.finish()
+    return Loaded(path, session, records.messages, records.packets, 0, str(whole.error or ""))
+
+
+def _load_pcap(
+    source: Path,
+    data_dir: Path,
+    venue: str,
+    day: date,
+    midnight_ns: int,
+    segment_mb: int,
+    open_writer: OpenWriter,
+) -> Loaded:
+    _check_messages(source, _pcap_messages(source))
+    mold_session = _pcap_session(source)
     session = f"{day:%Y%m%d}.{mold_session or FILE_SESSION}"
     path = session_path(data_dir, venue, session)
     foreign = 0
+    frames = Frames(source)
     with open_writer(path, segment_mb) as writer:
         records = _Records(writer, midnight_ns)
-        if not pcap:
-            for packets in pack_file(source, FILE_SESSION.encode()):
-                records.packed(packets)
-        else:
-            for ts_recv, payload in read_pcap(source):
-                if payload is None:
-                    foreign += 1
-                elif mold_session:
-                    records.packet(ts_recv, payload)
-                else:
-                    for message in _unnumbered(payload):
-                        records.message(message)
+        for ts_recv, payload in frames:
+            if payload is None:
+                foreign += 1
+            elif mold_session:
+                records.packet(ts_recv, payload)
+            else:
+                for message in _unnumbered(payload):
+                    records.message(message)
         records.finish()
-    return Loaded(path, session, records.messages, records.packets, foreign)
+    return Loaded(path, session, records.messages, records.packets, foreign, frames.damage)
+
+
+class _Whole:
+    """Packets of a file up to its end, or to where it is damaged."""
+
+    def __init__(self, source: Path) -> None:
+        self.error: DecodeError | None = None
+        self._source = source
+
+    def __iter__(self) -> Iterator[Packets]:
+        try:
+            yield from pack_file(self._source, FILE_SESSION.encode())
+        except DecodeError as error:
+            self.error = error
+
+
+def _check_messages(source: Path, found: Iterable[bytes]) -> None:
+    """Another venue's file is no day full of gaps: one message at least must be of ITCH 5.0.
+
+    Raises
+    ------
+    DecodeError
+        There are messages, and none has the length of its type.
+    """
+    none = True
+    for message in found:
+        none = False
+        if message and LENGTHS[message[0]] == len(message):
+            return
+    if not none:
+        raise DecodeError("ITCH", f"{source} holds no message of ITCH 5.0; is it another --venue's?")
+
+
+def _pcap_messages(source: Path) -> Iterator[bytes]:
+    """Messages of each packet, numbered or not.
+
+    Raises
+    ------
+    DecodeError
+        There is no whole frame.
+    """
+    frames = Frames(source)
+    whole = False
+    for _, payload in frames:
+        whole = True
+        if payload is not None:
+            yield from _unnumbered(payload)
+    if not whole and frames.error is not None:
+        raise frames.error
 
 
 def _pcap_session(path: Path) -> str:
     """Session of the first packet that carries one; empty where all heads are blank."""
-    for _, payload in read_pcap(path):
+    for _, payload in Frames(path):
         if payload is not None and len(payload) >= HEAD_BYTES:
             session, sequence, _ = HEAD.unpack_from(payload)
             text = session.decode("ascii", "replace").strip(" \x00")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ingest.itch.messages import LAYOUTS, LENGTH_BYTES, LENGTHS
 from ingest.itch.moldudp64 import HEAD_BYTES, PACKET_BYTES_MAX, SESSION_BYTES
-from ingest.pcap import open_sound
+from ingest.pcap import open_sound, read_until_damage
 from tickloom.errors import DecodeError
 
 READ_BYTES = 1 << 21
@@ -40,20 +40,23 @@ def pack_file(path: Path, session: bytes) -> Iterator[Packets]:
     Raises
     ------
     DecodeError
-        A length prefix of zero before an unknown type, or a file that ends inside a message.
+        A length prefix of zero before an unknown type, a file that ends inside a message, or compressed
+        bytes that are damaged. It comes behind the last whole message, so a caller may keep what came before.
     """
     name = np.frombuffer(session.ljust(SESSION_BYTES), dtype=np.uint8)
     out = np.empty(READ_BYTES + (PACKETS_MAX + 1) * HEAD_BYTES, dtype=np.uint8)
     ends, times = np.zeros(PACKETS_MAX, dtype=np.int64), np.zeros(PACKETS_MAX, dtype=np.int64)
     number, offset = 1, 0
     with open_sound(path) as file:
-        left, ended = b"", False
+        left, ended, damage = b"", False, None
         while left or not ended:
-            chunk = b"" if ended else file.read(max(READ_BYTES - len(left), 1))
-            ended = ended or not chunk
+            chunk = b""
+            if not ended:
+                chunk, damage = read_until_damage(file, max(READ_BYTES - len(left), 1))
+                ended = damage is not None or not chunk
             data = np.frombuffer(left + chunk, dtype=np.uint8)
             if not len(data):
-                return
+                break
             consumed, packets, messages = _pack(data, name, number, ended, out, ends, times)
             if messages == _NO_LENGTH:
                 at = consumed
@@ -65,10 +68,14 @@ def pack_file(path: Path, session: bytes) -> Iterator[Packets]:
                 bounds = [0, *ends[:packets].tolist()]
                 payloads = [out[bounds[at] : bounds[at + 1]].tobytes() for at in range(packets)]
                 yield Packets(payloads, times[:packets].copy(), messages)
-            elif ended:
+            elif ended and damage is None:
                 raise DecodeError("ITCH", f"{path} ends inside a message; is it cut off?", offset + consumed)
+            elif ended:
+                break
             number, offset = number + messages, offset + consumed
             left = data[consumed:].tobytes()
+        if damage is not None:
+            raise damage  # which open_sound puts into words
 
 
 @njit(cache=True, nogil=True)

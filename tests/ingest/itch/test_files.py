@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import re
 import tempfile
 from datetime import date
 from pathlib import Path
 
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
@@ -51,6 +53,52 @@ def test_file_that_ends_inside_a_message(tmp_path: Path, cut: int) -> None:
     path.write_bytes(framed(MESSAGES)[:-cut])
     with pytest.raises(DecodeError, match="ends inside a message"):
         list(read_itch(path))
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (framed(MESSAGES * 200)[:-1], r"ends inside a message; is it cut off\? at byte 20186"),
+        (gzip.compress(framed(MESSAGES * 200)[:-1]), "ends inside a message"),
+        (gzip.compress(framed(MESSAGES * 200))[:-9], "cannot be read on: .* end-of-stream"),
+        (zstandard.compress(framed(MESSAGES * 200))[:-1], "cannot be read on: it ends inside a zstd frame"),
+        (framed(MESSAGES * 200, prefix=False) + b"\0\0zz", "length prefix 0 and unknown message type b'z'"),
+        (pcap([udp_frame(pack(b"FILE", 1, MESSAGES * 200)[:9_000])] * 2)[:-1], "ends inside a frame"),
+    ],
+    ids=["plain", "gzip", "gzip cut", "zstd cut", "no length", "pcap"],
+)
+def test_what_is_whole_before_a_damage_is_loaded(tmp_path: Path, raw: bytes, said: str) -> None:
+    """A file that is cut off, or damaged further on, becomes a capture of what is whole, and the damage is
+    told: of an archive of hours that ended a byte early nothing less is lost than that."""
+    path = tmp_path / "file"
+    path.write_bytes(raw)
+    loaded = load_file(path, tmp_path, "XNAS", DAY)
+    assert re.search(said, loaded.damage)
+    trades = count_events(loaded.path, ItchDecoder("XNAS", loaded.session))["trades"]["ALFA"]
+    whole = 9_000 // sum(2 + len(message) for message in MESSAGES) if "frame" in said else 200
+    assert trades == whole
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (b"", "is empty; get it anew"),
+        (gzip.compress(b""), "is empty"),
+        (b"<html>not found</html>", "ends inside a message"),
+        (framed([b"zz", b"S" * 5] * 9), "holds no message of ITCH 5.0; is it another --venue's?"),
+        (pcap([udp_frame(b"\1\0\4\x80" + bytes(range(76)))] * 3), "holds no message of ITCH 5.0"),
+        (gzip.compress(b"x" * 99)[:9], "cannot be read on"),
+    ],
+    ids=["empty", "empty gzip", "html", "other messages", "iex", "gzip cut"],
+)
+def test_file_that_is_none_leaves_no_capture(tmp_path: Path, raw: bytes, said: str) -> None:
+    """Another venue's file would be a day of gaps alone, and the folder of a load that failed would keep the
+    right file from being loaded: both are refused before a capture is begun."""
+    path = tmp_path / "file"
+    path.write_bytes(raw)
+    with pytest.raises(DecodeError, match=re.escape(said)):
+        load_file(path, tmp_path, "XNAS", DAY)
+    assert not (tmp_path / "capture").exists()
 
 
 def test_zero_prefix_before_an_unknown_type(tmp_path: Path) -> None:
