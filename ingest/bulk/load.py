@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -72,12 +73,13 @@ def open_source(path: Path, options: Options, registry: Registry | None = None) 
         raise DecodeError("file", f"{path}: there is no such file")
     day, table = options.table.day, options.table
     if is_dbn(path):
-        venue = options.venue or _venue_of_dataset(path, registry)
+        venue = options.venue or venue_of_dataset(path, registry)
         return FeedFileSource(path, venue, day, registry)
     if not options.venue:
         known = ", ".join(sorted(name for name, one in registry.venues.items() if one.feed != "news"))
         raise SettingsError(f"{path} does not tell its venue; say it with --venue, one of {known} or another")
     whose = zlib.crc32(str(path.resolve()).encode())  # files of other folders have the same name
+    _check_csv(path)
     rejects = Rejects(options.rejects / f"{path.name}.{whose:08x}.rejects.csv")
     if is_zip(path):
         return LeanSource(path, options.venue, rejects, registry, options.exchange, table.session)
@@ -134,16 +136,46 @@ def _flush(sinks: Sequence[EventSink]) -> None:
 
 def _is_text(path: Path) -> bool:
     """Whether a file, compressed or not, begins with lines of printable text."""
-    try:
-        with open_plain(path) as file:
-            begin = file.read(SNIFF_BYTES)
-    except DAMAGE:
-        return False
+    begin = _begin(path)
     return b"," in begin and b"\n" in begin and _TEXT.issuperset(begin[: begin.rfind(b"\n")])
 
 
-def _venue_of_dataset(path: Path, registry: Registry) -> str:
-    """The registry's venue of a Databento file."""
+def _check_csv(path: Path) -> None:
+    """What a spreadsheet calls CSV and is none is told here; else a feed's decoder would refuse its bytes.
+
+    Raises
+    ------
+    DecodeError
+        It is in UTF-16, or its columns are apart by semicolons or tabs.
+    """
+    begin = _begin(path)
+    if begin[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise DecodeError("csv", f"{path} is in UTF-16; save it as CSV with the character set UTF-8")
+    header = begin.partition(b"\n")[0]
+    if b"," in header or not header or not _TEXT.issuperset(begin[: begin.rfind(b"\n") + 1]):
+        return
+    for separator, name in ((b";", "semicolons"), (b"\t", "tabs")):
+        if header.count(separator) > 1:
+            raise DecodeError("csv", f"{path} has {name} between its columns; save it with commas")
+
+
+def _begin(path: Path) -> bytes:
+    """The first bytes of a file, compressed or not, without UTF-8's byte order mark; none if damaged."""
+    try:
+        with open_plain(path) as file:
+            return file.read(SNIFF_BYTES).removeprefix(codecs.BOM_UTF8)
+    except DAMAGE:
+        return b""
+
+
+def venue_of_dataset(path: Path, registry: Registry) -> str:
+    """The registry's venue of a Databento file.
+
+    Raises
+    ------
+    SettingsError
+        The registry has none of that name: it has to be said.
+    """
     from ingest.dbn.files import dataset_of
 
     dataset = dataset_of(path)

@@ -63,6 +63,8 @@ def mapping_of(names: Sequence[str], kind: str, given: str, symbol: str, source:
                     break
     if not kind:
         kind = next((each for each, needed in REQUIRED.items() if set(needed) <= named.keys()), "")
+    if kind and kind not in REQUIRED:
+        raise SettingsError(f"--kind {kind!r}: give {' or '.join(REQUIRED)}")
     if kind not in REQUIRED:
         wanted = " or ".join(f"{each} ({', '.join(needed)})" for each, needed in REQUIRED.items())
         raise SettingsError(

@@ -6,6 +6,7 @@ came from, and loading again, whole or after a kill, changes nothing.
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -116,7 +117,7 @@ class TableSource:
     def _csv_chunks(self) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Number of the first row behind the header, and rows as text."""
         with open_sound(self._path) as file:
-            header = file.readline()
+            header = file.readline().removeprefix(codecs.BOM_UTF8)  # as Arrow does with the file itself
         try:
             names = pyarrow.csv.read_csv(pa.BufferReader(header)).column_names
             wanted = self._names(list(names))

@@ -100,6 +100,8 @@ def test_where_it_cannot(tmp_path: Path, free_port: int, tables: QuestDbSettings
     """A QuestDB that is away, a column that is not there, nowhere to load to: a sentence each, at once."""
     rows = tmp_path / "rows.csv"
     rows.write_text(f"time,symbol,price,size\n{DAY_S},ALFA,1.5,2\n")
+    bad = tmp_path / "bad.csv"
+    bad.write_text("time,symbol,price,size\nnoon,ALFA,1.5,2\n")
     port = str(free_port)
     away = command(rows, "--venue", "XNAS", TICKLOOM_QUESTDB_PG_PORT=port, TICKLOOM_QUESTDB_HTTP_PORT=port)
     out = ("--no-questdb", "--parquet", tmp_path / "out")
@@ -107,6 +109,8 @@ def test_where_it_cannot(tmp_path: Path, free_port: int, tables: QuestDbSettings
         f"QuestDB does not answer at {tables.host} (PostgreSQL wire {port}": away,
         "has no column 'px'": command(rows, "--venue", "XNAS", "--columns", "price=px", *out),
         "leaves nowhere to load to": command(rows, "--venue", "XNAS", "--no-questdb"),
+        "--kind 'trade': give trades or quotes": command(rows, "--venue", "XNAS", "--kind", "trade", *out),
+        "no row of it is an event": command(bad, "--venue", "XNAS", "--rejects", tmp_path, *out),
     }
     for sentence, process in told.items():
         _, errors = process.communicate()

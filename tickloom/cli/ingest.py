@@ -134,16 +134,23 @@ def load(
         datetime | None,
         typer.Option("--date", formats=["%Y-%m-%d"], help="The trading day of the file; DBN tells its own."),
     ] = None,
-    venue: Annotated[str, typer.Option(help="Venue as in strategies/instruments.toml.")] = "",
+    venue: Annotated[
+        str,
+        typer.Option(
+            help="Venue as in strategies/instruments.toml. Default: that of DBN's dataset, else ITCH's."
+        ),
+    ] = "",
     data_dir: Annotated[Path | None, typer.Option(help="Where captures are kept.")] = None,
     publish: Annotated[bool, typer.Option(help="Also write it to Kafka and QuestDB.")] = False,
 ) -> None:
     """Turn a file into a capture, and print what it holds as JSON."""
-    from ingest.feeds import decoder_for, load_file
+    from ingest.bulk.load import venue_of_dataset
+    from ingest.feeds import decoder_for, is_dbn, load_file
     from ingest.pipeline import count_events, load_capture
+    from tickloom.instruments import Registry
 
     settings = ItchSettings.load()
-    venue = venue or settings.venue
+    venue = venue or (venue_of_dataset(source, Registry.load()) if is_dbn(source) else settings.venue)
     root = data_dir or StackSettings.load().data_dir
     loaded = load_file(source, root, venue, day.date() if day else None)
     if loaded.damage:

@@ -127,7 +127,12 @@ def _one(
     except BaseException:
         _leave(sinks, files)
         raise
-    return _report(source, loaded, database, files)
+    report = _report(source, loaded, database, files)
+    refused = report.get("rejected", {})
+    if refused.get("rows") and not loaded.events:
+        report["error"] = f"{source.name}: no row of it is an event; {refused['file']} says why of each"
+        print(f"tickloom: {report['error']}", file=sys.stderr)
+    return report
 
 
 def _leave(sinks: Sequence[Any], files: ParquetSink | None) -> None:

@@ -65,6 +65,34 @@ class Taken:
         ]
 
 
+def test_byte_order_mark_is_no_part_of_the_header(tmp_path: Path) -> None:
+    """What spreadsheets call "CSV UTF-8" begins with one: the same events as without."""
+    path = tmp_path / "rows.csv"
+    path.write_text(TRADES)
+    plain, _ = run(path)
+    path.write_text(TRADES, encoding="utf-8-sig")
+    marked, source = run(path)
+    assert marked.rows("trades") == plain.rows("trades") != []
+    assert source.report()["format"] == "csv"
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (TRADES.encode("utf-16"), "is in UTF-16; save it"),
+        (TRADES.replace(",", ";").encode(), "has semicolons between its columns; save it with commas"),
+        (TRADES.replace(",", "\t").encode(), "has tabs between its columns"),
+    ],
+    ids=["utf-16", "semicolons", "tabs"],
+)
+def test_other_kinds_of_csv_are_told(tmp_path: Path, raw: bytes, said: str) -> None:
+    """They are not taken for a file of the venue's feed, whose decoder would say something else of them."""
+    path = tmp_path / "rows.csv"
+    path.write_bytes(raw)
+    with pytest.raises(DecodeError, match=said):
+        run(path)
+
+
 def run(path: Path, **options: Any) -> tuple[Taken, Source]:
     source = open_source(path, Options(path.parent / "rejects", "XNAS", table=TableOptions(**options)))
     sink = Taken()

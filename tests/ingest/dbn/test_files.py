@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import json
 from datetime import date
 from pathlib import Path
 
 import databento_dbn as dbn
 import pytest
 import zstandard
+from typer.testing import CliRunner
 
 from ingest.bulk.load import Options, open_source
 from ingest.bulk.tables import TableOptions
@@ -17,6 +19,7 @@ from ingest.pipeline import count_events
 from ingest.trace import find
 from tests.ingest.dbn.test_decoder import DAY, trade
 from tests.ingest.dbn_naive import encoded
+from tickloom.cli.ingest import app
 from tickloom.errors import CaptureError, DecodeError, FeedError
 
 PLAIN = encoded([trade(size=n + 1) for n in range(5_000)], "trades")
@@ -80,6 +83,16 @@ def test_what_is_no_such_file_is_refused(tmp_path: Path) -> None:
         load_file(tmp_path / "none", tmp_path, "XNAS", DAY)
     assert not (tmp_path / "capture").exists()
     assert dbn.DBN_VERSION == 3  # a newer one brings new layouts
+
+
+def test_file_command_takes_the_venue_of_the_dataset(tmp_path: Path) -> None:
+    """Without --venue a file of Nasdaq's is XNAS's, and one of CME's is not taken for that."""
+    path = tmp_path / "file"
+    for dataset, venue in (("XNAS.ITCH", "XNAS"), ("GLBX.MDP3", "XCME")):
+        path.write_bytes(PLAIN.replace(b"XNAS.ITCH", dataset.encode()))
+        done = CliRunner().invoke(app, ["file", str(path), "--data-dir", str(tmp_path)])
+        assert json.loads(done.stdout)["venue"] == venue
+        assert (tmp_path / "capture" / venue).exists()
 
 
 def test_damaged_zstd_is_a_typed_error(tmp_path: Path) -> None:
