@@ -131,6 +131,11 @@ def test_commands(data_dir: Path) -> None:
         "no session is more than 100000 days old" in command("prune", "--keep-days", "100000", *where).stdout
     )
     assert path.exists()
+    nowhere = command("replay", "--to", "127.0.0.1:99999", *where)
+    assert nowhere.returncode == 1
+    assert "give HOST:PORT" in nowhere.stderr
+    assert "Traceback" not in nowhere.stderr
+    assert "no captures of NOPE" in command("list", "--venue", "NOPE", *where).stdout
 
 
 def test_damage_is_one_sentence(data_dir: Path) -> None:

@@ -61,7 +61,7 @@ def list_sessions(
         table.add_row(one.venue, one.session, state, str(one.segments), str(one.packed), size)
     console = Console()
     if not table.row_count:
-        console.print(f"no captures in {root / 'capture'}", soft_wrap=True)
+        console.print(f"no captures {f'of {venue} ' if venue else ''}in {root / 'capture'}", soft_wrap=True)
         return
     console.print(table)
     console.print(f"{table.row_count} sessions, {total / MB:,.1f} MB")
@@ -193,7 +193,7 @@ def _over_udp(path: Path, settings: LineSettings, to: str, speed: float, stop: t
 
     where = to.split(",") if to else [str(line) for line in line_addresses(settings)]
     targets = [(host, port) for host, _, port in (each.strip().rpartition(":") for each in where)]
-    if not all(host and port.isdigit() for host, port in targets):
+    if not all(host and port.isdecimal() and 0 < int(port) < 65_536 for host, port in targets):
         raise SettingsError(f"--to {to!r}: give HOST:PORT, such as 127.0.0.1:26400")
     with _bar("sending") as bar:
         task = bar.add_task(path.name, total=None)
