@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ class Registry:
         """
         tables = read_tables(path, "It names the instruments; restore it.")
         try:
-            venues = {code: Venue(code=code, **entry) for code, entry in tables.get("venues", {}).items()}
+            venues = {code: _venue(code, entry) for code, entry in tables.get("venues", {}).items()}
             instruments = [_instrument(entry, venues) for entry in tables.get("instruments", [])]
             known = {(item.venue, item.symbol) for item in instruments}
             pairs = [_pair(entry, known) for entry in tables.get("pairs", [])]
@@ -114,6 +114,16 @@ def _aliases(key: str, names: Any, tickers: set[str]) -> tuple[str, ...]:
     if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):
         raise ValueError(f'aliases of {key!r} must be a list of names, such as ["Bitcoin"]')
     return tuple(names)
+
+
+def _venue(code: str, entry: Mapping[str, Any]) -> Venue:
+    wanted = [field.name for field in fields(Venue) if field.name != "code"]
+    missing, unknown = [key for key in wanted if key not in entry], sorted(set(entry) - set(wanted))
+    if missing or unknown:
+        said = [f"has no {', '.join(missing)}"] if missing else []
+        said += [f"has {', '.join(unknown)}, which no venue has"] if unknown else []
+        raise ValueError(f"[venues.{code}] {' and '.join(said)}")
+    return Venue(code=code, **entry)
 
 
 def _instrument(entry: dict[str, Any], venues: dict[str, Venue]) -> Instrument:

@@ -32,6 +32,7 @@ def test_shipped_registry_loads() -> None:
         (VENUE + STOCK + 'tik = "1"\n', "tik"),
         (VENUE + '[[pairs]]\nvenue="X"\nsymbol="A~B"\nleg_a="A"\nleg_b="B"\nhedge_ratio="1"\n', "leg_a A"),
         ("[venues", "not TOML"),
+        (VENUE.replace("feed", "fed"), r"\[venues\.X\] has no feed and has fed, which no venue has"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, text: str, names: str) -> None:
