@@ -146,7 +146,15 @@ def load(path: Path) -> Rule:
     RuleError
         With the line of the header that is refused.
     """
-    return parse(path.read_text(), path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a byte order mark
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise RuleError(str(path), line, "not UTF-8", "save it with the character set UTF-8") from None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise RuleError(str(path), 0, reason, "name a rule file that can be read") from None
+    return parse(text, path)
 
 
 def parse(text: str, path: Path) -> Rule:

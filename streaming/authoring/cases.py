@@ -17,7 +17,7 @@ from streaming.authoring import linter, tapes
 from streaming.authoring.cells import shown
 from streaming.authoring.tapes import SIGNALS_SUFFIX, Expectation, ExpectedSignal, TapeFile
 from streaming.rules import Rule
-from tickloom.errors import TapeError
+from tickloom.errors import SettingsError, TapeError
 from tickloom.events import EventBlock, Signal
 from tickloom.settings import FlinkSettings, KafkaSettings
 
@@ -141,7 +141,11 @@ def run(rule: Rule, case: Case, engine: Engine = compiled) -> Result:
         A signal that is of no event of the tape.
     """
     overrides = case.expectation.overrides if case.expectation else {}
-    bound = rules.bind(rule, overrides)
+    try:
+        bound = rules.bind(rule, overrides)
+    except SettingsError as error:
+        where = shown(case.expectation_path)
+        raise TapeError(where, 0, str(error).rstrip("."), "mend its line # param: key=value") from None
     linter.check(bound)
     found = [_on_rows(signal, case.tape) for signal in engine(bound, case.tape.block)]
     found.sort(key=lambda one: (one.last_row, one.first_row, one.symbol))

@@ -6,7 +6,8 @@ unknown columns and types above all, Flink's own EXPLAIN decides (``streaming.li
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import difflib
+from collections.abc import Callable, Collection, Iterator
 
 from streaming import derived, rules, sqltext
 from streaming.authoring import nulls, traps
@@ -79,10 +80,33 @@ def _outputs(rule: Rule, query: Query) -> Iterator[Finding]:
             yield _error(line, f"output column {name!r}", f"a rule gives just {', '.join(OUTPUT_COLUMNS)}")
         elif name in names:
             yield _error(line, f"output column {name!r} twice", "keep one of them")
+        elif name == "side":
+            yield from _sides(item)
         names.append(name)
     missing = [name for name in OUTPUT_COLUMNS if name not in names]
     if missing:
         yield _error(line, f"no output column {', '.join(missing)}", "select it; see the other rules")
+
+
+def _sides(item: list[Token]) -> Iterator[Finding]:
+    """A signal of another side runs and is stored, and no order ever comes of it."""
+    before = ["", *(token.upper for token in item[:-1])]
+    for previous, token in zip(before, item, strict=True):
+        given = token.text[1:-1]
+        if token.kind == "string" and previous in ("", "THEN", "ELSE") and given not in ("buy", "sell"):
+            yield _error(token.line, f"side {given!r}", "a side is 'buy' or 'sell', in small letters")
+
+
+def check_registered(rule: Rule, venues: Collection[str]) -> Iterator[Finding]:
+    """A rule over a venue that nobody captures is silent for ever; over history it may be meant."""
+    if rule.venue not in venues:
+        close = difflib.get_close_matches(rule.venue, venues, n=1)
+        fix = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(venues))}"
+        yield note(
+            rule.header_lines.get("venue", 0),
+            f"venue {rule.venue!r} is not in strategies/instruments.toml: live, nothing of it will come",
+            fix,
+        )
 
 
 def _parameters(rule: Rule, query: Query) -> Iterator[Finding]:
@@ -105,10 +129,10 @@ def _parameters(rule: Rule, query: Query) -> Iterator[Finding]:
 
 
 def _views(rule: Rule, query: Query) -> Iterator[Finding]:
+    from streaming.tables import VIEWS
+
     if not views_used(query):
-        yield _error(
-            query.from_line, "the rule reads none of the views", "see the views in streaming/tables.py"
-        )
+        yield _error(query.from_line, "the rule reads none of the views", f"they are {', '.join(VIEWS)}")
 
 
 def _one_topic(rule: Rule, query: Query) -> Iterator[Finding]:

@@ -212,6 +212,20 @@ def test_bad_override_is_explained(overrides: rules.Overrides, message: str, of_
         rules.version_of(of_all_types, overrides)
 
 
+def test_text_of_other_character_sets(probe: Probe, probe_text: str) -> None:
+    """A byte order mark is none of the rule; bytes that are no UTF-8 are refused with their line."""
+    path = probe(probe_text).path
+    plain = rules.load(path)
+    path.write_bytes(b"\xef\xbb\xbf" + probe_text.encode())
+    assert rules.load(path) == plain
+    path.write_bytes(probe_text.replace("venue:", "venue\xe9:").encode("latin-1"))
+    with pytest.raises(RuleError, match=r"not UTF-8\. Fix: save it") as refused:
+        rules.load(path)
+    assert "venue" in probe_text.splitlines()[refused.value.line - 1]
+    with pytest.raises(RuleError, match="Is a directory"):
+        rules.load(path.parent)
+
+
 def test_unknown_rule_names_the_nearest() -> None:
     """A misspelt rule is answered with the one that was meant."""
     with pytest.raises(RuleError, match="did you mean 'pair_spread'"):

@@ -101,6 +101,13 @@ TRAPS = {
     "union": ("\n)\n", "\n) UNION ALL SELECT 1\n", 16, "UNION"),
     "insert": ("SELECT symbol", "INSERT INTO signals SELECT symbol", 7, "one SELECT"),
     "second statement": ("\n)\n", "\n); SELECT 1\n", 16, "second statement"),
+    "side": ("'buy' AS side", "'long' AS side", 7, "side 'long'"),
+    "side of a case": (
+        "'buy' AS side",
+        "CASE WHEN 'no side' = 'x' THEN 'buy' ELSE 'SELL' END AS side",
+        7,
+        "side 'SELL'",
+    ),
     "open bracket": ("\n)\n", "\n", 8, "never closed"),
     "open text": ("'buy'", "'buy", 7, "never closed"),
 }
@@ -117,6 +124,22 @@ def test_trap_is_refused_with_its_line(name: str, probe: Probe, probe_text: str)
     assert [(finding.line, finding.fix != "") for finding in errors if reason in finding.reason] == [
         (line, True)
     ]
+
+
+def test_text_in_a_condition_is_no_side(probe: Probe, probe_text: str) -> None:
+    """Only what the expression gives is looked at, not what it compares with."""
+    text = probe_text.replace("'buy' AS side", "CASE WHEN 'up' = 'up' THEN 'buy' ELSE 'sell' END AS side")
+    assert not [found for found in linter.lint(probe(text)) if "side" in found.reason]
+
+
+def test_venue_that_nobody_captures_gets_a_note(probe: Probe, probe_text: str) -> None:
+    """A misspelt venue plans and runs and is silent: said at its line, with the one that was meant."""
+    rule = probe(probe_text.replace("venue: XNAS", "venue: XNSA"))
+    (found,) = linter.check_registered(rule, {"XNAS", "BINANCE"})
+    line = (found.line, rule.path.read_text().splitlines()[found.line - 1])
+    assert (found.severity, *line) == ("note", found.line, "-- venue: XNSA")
+    assert found.fix == "did you mean 'XNAS'?"
+    assert not list(linter.check_registered(probe(probe_text), {"XNAS"}))
 
 
 def test_rule_in_order_has_no_findings(probe: Probe, probe_text: str) -> None:

@@ -311,7 +311,7 @@ def test_parameters_of_a_case(rising: Rule) -> None:
     assert cases.run(rising, case).differences == []
     path.write_text(f"# param: size=1\n{EXPECTED_HEAD}")
     (case,) = cases.find(rising)
-    with pytest.raises(Exception, match="no parameter 'size'"):
+    with pytest.raises(TapeError, match=r"rises\.signals\.csv: rule .* has no parameter 'size'"):
         cases.run(rising, case)
 
 

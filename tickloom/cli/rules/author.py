@@ -77,10 +77,11 @@ def check(name: Name, param: Params = None) -> None:
     from streaming import rules
     from streaming.authoring import linter
     from streaming.live import jobs
+    from tickloom.instruments import Registry
     from tickloom.settings import FlinkSettings, KafkaSettings
 
     rule = rules.bind(rules.find(name), overrides_of(param))
-    for finding in linter.lint(rule):
+    for finding in [*linter.check_registered(rule, Registry.load().venues), *linter.lint(rule)]:
         print(f"{rule.file}:{finding.line}: {finding.severity}: {finding.reason}. Fix: {finding.fix}")
     linter.check(rule)
     jobs.explain(rule, FlinkSettings.load(), KafkaSettings.load())
