@@ -62,6 +62,15 @@ def make_matcher(rule: Rule, overrides: Overrides | None = None) -> RuleMatcher:
     return matcher
 
 
+def is_compiled(rule: Rule) -> bool:
+    """Whether the compiled engine takes a rule."""
+    try:
+        make_matcher(rule)
+    except RuleError:
+        return False
+    return True
+
+
 def views_read(rule: Rule) -> list[str]:
     """Names of the harness's views that a rule may read.
 

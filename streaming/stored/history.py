@@ -8,6 +8,7 @@ no server. What rules read of computed views (``streaming.derived``) is computed
 from __future__ import annotations
 
 import json
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -46,6 +47,7 @@ __all__ = [
 WATERMARK_INTERVAL_MS = 50
 RESTARTS_MAX = 3
 TIMEOUT_S = 3_600.0
+_NULL = re.compile(r"EnforcerException: Column '(\w+)' is NOT NULL")
 STATE_POLL_S = 0.1
 PROGRESS_POLL_S = 1.0
 
@@ -202,8 +204,8 @@ def run(
     narrow = kafka.model_copy(update={"tick_partitions": flink.parallelism})
     cluster = Cluster(flink)
     jobs: dict[str, str] = {}
+    topics.ensure_topics([*read], narrow)  # no broker: said at once, there is nothing to tidy up
     try:
-        topics.ensure_topics([*read], narrow)
         topics.ensure_topics([signals], kafka)
         ends = publish_all(blocks, read, narrow, {rule.venue for rule in wanted})
         for rule in wanted:
@@ -229,6 +231,14 @@ def _checked(wanted: Sequence[Rule], overrides: Mapping[str, str] | None) -> lis
     return bound
 
 
+def _why(failure: str) -> str:
+    """A job's failure as its user can act on it: Flink's own advice about a NULL is to drop the signal."""
+    column = _NULL.search(failure)
+    if column is None:
+        return failure
+    return f"a signal has no {column[1]}. Let the pattern or a WHERE behind it see to it that nothing is NULL"
+
+
 def _wait(cluster: Cluster, jobs: Mapping[str, str], timeout_s: float, on_time: OnTime | None) -> None:
     """Return when all jobs have finished.
 
@@ -245,7 +255,7 @@ def _wait(cluster: Cluster, jobs: Mapping[str, str], timeout_s: float, on_time: 
             if state == "FINISHED":
                 del running[name]
             elif state in ENDED:
-                raise ServiceError(f"rule {name} over history is {state}: {cluster.failure(job_id)}")
+                raise ServiceError(f"rule {name} over history is {state}: {_why(cluster.failure(job_id))}")
         now = clock.monotonic_ns()
         if now - began > timeout_s * NS_PER_S:
             raise ServiceTimeout(
@@ -352,5 +362,5 @@ def _tidy(cluster: Cluster, jobs: Mapping[str, str], used: Sequence[str], kafka:
         admin = AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0})
         for future in admin.delete_topics(list(used), operation_timeout=KAFKA_TIMEOUT_S).values():
             future.exception(timeout=KAFKA_TIMEOUT_S)
-    except (ServiceError, KafkaException, RuleError):
+    except (ServiceError, KafkaException, RuleError, TimeoutError):  # no broker: a future waits in vain
         pass

@@ -100,6 +100,11 @@ class Report:
         return not self.differences
 
     @property
+    def raised_none(self) -> bool:
+        """Whether the reference has no signal at all."""
+        return not self.identical and all(one.reference is None for one in self.differences)
+
+    @property
     def outcomes(self) -> dict[str, int]:
         """Number of signals, or pairs of them, of each outcome."""
         found = Counter(one.outcome.value for one in self.differences)

@@ -89,11 +89,7 @@ def other_engine(rule: Rule, live: Engine | None) -> Engine:
         )
     if live == "compiled":
         return "flink"
-    try:
-        engines.make_matcher(rule)
-    except RuleError:
-        return "flink"
-    return "compiled"
+    return "compiled" if engines.is_compiled(rule) else "flink"
 
 
 def prove(

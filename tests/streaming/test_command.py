@@ -5,18 +5,20 @@ from __future__ import annotations
 import csv
 import shutil
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 
 import pyarrow.parquet
 import pytest
 from typer.testing import CliRunner
 
+from storage.parquet_sink import ParquetSink
 from streaming import rules
 from streaming.rules import Rule
 from streaming.stored import history
 from streaming.tape import Tape
 from tickloom.cli.rules import app
-from tickloom.errors import RuleError, SettingsError
+from tickloom.errors import RuleError, ServiceError, SettingsError
 from tickloom.settings import FlinkSettings, KafkaSettings, QuestDbSettings
 
 runner = CliRunner()
@@ -49,6 +51,52 @@ def test_bad_arguments_are_explained() -> None:
         done = runner.invoke(app, words)
         assert isinstance(done.exception, SettingsError), words
         assert message in str(done.exception)
+
+
+def test_place_of_the_result_is_looked_at_before_the_run(tmp_path: Path) -> None:
+    """A run of minutes is not lost because its --out has no folder, or is one."""
+    for out, message in ((tmp_path / "none" / "x.csv", "there is no folder"), (tmp_path, "is a folder")):
+        for words in (
+            ["run", "trade_burst", "--source", "none"],
+            ["parity", "trade_burst", "--date", "2026-01-01"],
+        ):
+            done = runner.invoke(app, [*words, "--out", str(out)])
+            assert isinstance(done.exception, SettingsError)
+            assert message in str(done.exception)
+
+
+def test_run_over_nothing_says_so(fresh: Path, tmp_path: Path) -> None:
+    """No signal of no event is not the silence of a rule."""
+    tape = Tape()
+    tape.trade("UP", 0, 100, 1, "buy")
+    sink = ParquetSink(tmp_path / "stored")
+    sink.write(tape.block(), int(tape.block().trades["ts_event"][0]), 1)
+    sink.close()
+    words = ["run", str(fresh), "--engine", "compiled", "--source", str(next(tmp_path.glob("stored/*/*")))]
+    done = runner.invoke(app, words)
+    assert "nothing of" not in done.output
+    done = runner.invoke(app, [*words, "--from", "2015-01-01", "--to", "2015-01-02"])
+    assert "nothing of XNAS is stored there from 2015-01-01 00:00:00 to 2015-01-02" in done.output
+
+
+def test_no_broker_is_one_sentence(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Kafka has gone away, cleaning up behind a run waits in vain, and must not hide why it failed."""
+
+    class Deaf:
+        def __init__(self, _settings: object) -> None: ...
+
+        def delete_topics(self, names: list[str], **_options: object) -> dict[str, Future[None]]:
+            return {name: Future() for name in names}
+
+    def away(names: list[str], _kafka: object) -> None:
+        if any(name.endswith(".signals") for name in names):
+            raise ServiceError("Kafka does not answer")
+
+    monkeypatch.setattr(history, "AdminClient", Deaf)
+    monkeypatch.setattr(history, "KAFKA_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(history.topics, "ensure_topics", away)
+    with pytest.raises(ServiceError, match="Kafka does not answer"):
+        history.run([rules.find(str(fresh))], [], FlinkSettings.load(), KafkaSettings.load())
 
 
 @pytest.fixture

@@ -183,6 +183,16 @@ def test_other_venues_are_refused(flink: FlinkSettings, kafka: KafkaSettings, pr
         history.run([probe()], [tape.block()], flink, kafka)
 
 
+def test_null_on_flink_is_told_as_the_compiled_engine_does() -> None:
+    """Flink's own advice is to drop such signals in silence; any other failure is passed on as it is."""
+    said = (
+        "org.apache.flink.table.runtime.operators.sink.constraint.EnforcerException: Column 'ref_price' is "
+        "NOT NULL, however, a null value is being written into it. You can set job configuration"
+    )
+    assert history._why(said).startswith("a signal has no ref_price. Let the pattern or a WHERE")
+    assert history._why("java.lang.NumberFormatException: x") == "java.lang.NumberFormatException: x"
+
+
 def test_signals_are_distinct_and_in_order() -> None:
     """Delivered twice is one signal; the order is that of the match's last row."""
     make = history.signal_from_json

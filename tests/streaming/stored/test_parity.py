@@ -19,6 +19,7 @@ from streaming.stored import causes, history, parity, proof, proven
 from streaming.stored.parity import Cause, Difference, Outcome
 from streaming.stored.proof import Identity
 from streaming.tape import START_NS, Tape
+from tickloom.cli.rules.parity import show
 from tickloom.clock import NS_PER_MS, NS_PER_S
 from tickloom.errors import RuleError, SettingsError
 from tickloom.events import GAP_DTYPE, EventBlock, Signal, make_seq, signal_id
@@ -325,6 +326,17 @@ class TestProof:
         assert (report["agrees"], report["causes"]) == (False, {"unexplained": 2})
         assert report["differences"][0]["replay"]["last_seq"] == seq(2)
         assert report["differences"][0]["reference"] is None
+
+    def test_day_on_which_nothing_was_raised_live(
+        self, probe: Probe, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Was the rule running at all? That is asked before each signal is called missing."""
+        tape = rising(0, 10, 20)
+        show(self.prove(probe(), tape, Identity({}, [], "flink")))
+        assert "nothing was raised live that day" in capsys.readouterr().out
+        raised = history.run_compiled([probe()], [tape.block()])["probe"]
+        show(self.prove(probe(), tape, Identity({}, raised, "flink")))
+        assert "nothing was raised" not in capsys.readouterr().out
 
 
 def test_python_job_has_no_second_engine(probe: Probe) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from msgspec import structs
 from rich.table import Table
 
 from tickloom.cli.rules import Name, Params, app, console, overrides_of
-from tickloom.cli.times import time_ns
+from tickloom.cli.times import time_ns, utc
 from tickloom.clock import NS_PER_S, SystemClock
 from tickloom.errors import SettingsError
 
@@ -62,7 +63,7 @@ def run(
     out: Annotated[Path | None, typer.Option(help="File to write; needed for parquet.")] = None,
 ) -> None:
     """Run a rule over stored history: the same signals, with the same ids, as live."""
-    from streaming import rules
+    from streaming import engines, rules
     from streaming.authoring import linter
     from streaming.compiled import warm
     from streaming.live import jobs
@@ -72,6 +73,7 @@ def run(
 
     if form is Format.parquet and out is None:
         raise SettingsError("parquet is no text: give --out FILE")
+    check_out(out)
     rule = rules.bind(rules.find(name), overrides_of(param))
     linter.check(rule)
     chosen = engine.value if engine else jobs.default_engine(rule)
@@ -104,12 +106,36 @@ def run(
         f"{figures(blocks.events, seconds)}",
         file=sys.stderr,
     )
-    if engine is None and chosen == "flink":
+    if not blocks.events:
+        print(
+            f"nothing of {rule.venue} is stored there from {utc(from_ns)} to {utc(to_ns)} UTC; "
+            "see the venue in the rule's header, --from and --to",
+            file=sys.stderr,
+        )
+    elif engine is None and chosen == "flink" and engines.is_compiled(rule):
         print(
             f"`tickloom rules parity {rule.name} --date D` proves the compiled engine, the faster one, for "
             "this rule; --engine compiled takes it unproven",
             file=sys.stderr,
         )
+
+
+def check_out(out: Path | None) -> None:
+    """Before a run of minutes, not behind it: what it finds can be written there.
+
+    Raises
+    ------
+    SettingsError
+        It cannot.
+    """
+    if out is None:
+        return
+    if out.is_dir():
+        raise SettingsError(f"--out {out} is a folder; name a file in it")
+    if not out.parent.is_dir():
+        raise SettingsError(f"--out {out}: there is no folder {out.parent}; make it, or name another one")
+    if not os.access(out if out.exists() else out.parent, os.W_OK):
+        raise SettingsError(f"--out {out} may not be written; name another file")
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import typer
 from rich.table import Table
 
 from tickloom.cli.rules import Name, Params, app, console, overrides_of
-from tickloom.cli.rules.history import QUESTDB, EngineName, Source, opened, rule_events, time_text
+from tickloom.cli.rules.history import QUESTDB, EngineName, Source, check_out, opened, rule_events, time_text
 from tickloom.cli.times import day_of
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def parity(
     """Replay a stored day and compare it signal by signal; exit code 0 only when all are identical."""
     from streaming import rules
 
+    check_out(out)
     rule = rules.find(name)
     reports = _reports(rule, day_of(day), against, engine, source, param)
     text = json.dumps([report.as_dict() for report in reports], indent=1)
@@ -121,6 +122,11 @@ def show(report: Report) -> None:
         f"[bold]{report.rule} v{report.version}[/] on {report.venue}, {report.date}: "
         f"{report.reference}{live} against {report.replay} over {report.events:,} events\n{counts}"
     )
+    if report.reference == "live" and report.raised_none:
+        console.print(
+            "nothing was raised live that day: did the rule run (`tickloom rules status`)? --against flink "
+            "compares the engines over the stored day instead"
+        )
     if report.agrees:
         return
     causes = ", ".join(f"{number:,} {cause}" for cause, number in report.causes.items())
