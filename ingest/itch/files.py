@@ -17,7 +17,16 @@ from ingest.capture import RecordKind, session_path, usable_session
 from ingest.capture_target import OpenWriter, RecordWriter, new_capture
 from ingest.feeds import Loaded
 from ingest.itch.messages import LAYOUTS, LENGTH_BYTES, LENGTHS
-from ingest.itch.moldudp64 import HEAD, HEAD_BYTES, PACKET_BYTES_MAX, messages, pack, pack_end
+from ingest.itch.moldudp64 import (
+    END_OF_SESSION,
+    HEAD,
+    HEAD_BYTES,
+    PACKET_BYTES_MAX,
+    messages,
+    pack,
+    pack_end,
+    parse,
+)
 from ingest.itch.packing import Packets, pack_file
 from ingest.pcap import is_pcap, open_sound
 from ingest.pcap_capture import Frames
@@ -236,7 +245,7 @@ def _check_messages(source: Path, found: Iterable[bytes]) -> None:
 
 
 def _pcap_messages(source: Path) -> Iterator[bytes]:
-    """Messages of each packet, numbered or not.
+    """Messages of each packet, numbered or not; an empty one of a datagram that is no MoldUDP64 packet.
 
     Raises
     ------
@@ -248,6 +257,9 @@ def _pcap_messages(source: Path) -> Iterator[bytes]:
     for _, payload in frames:
         whole = True
         if payload is not None:
+            packet = parse(_numbered(payload))
+            if packet is None or packet.whole < packet.count != END_OF_SESSION:
+                yield b""
             yield from _unnumbered(payload)
     if not whole and frames.error is not None:
         raise frames.error
@@ -266,4 +278,8 @@ def _pcap_session(path: Path) -> str:
 
 def _unnumbered(payload: bytes) -> list[bytes]:
     """Messages of a packet whose sequence number is zero."""
-    return messages(payload[:10] + (1).to_bytes(8, "big") + payload[18:])
+    return messages(_numbered(payload))
+
+
+def _numbered(payload: bytes) -> bytes:
+    return payload[:10] + (1).to_bytes(8, "big") + payload[18:]

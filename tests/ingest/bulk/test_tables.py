@@ -218,7 +218,7 @@ def test_mapping_is_said_or_clear() -> None:
         ("price=px", "", "", "no column 'px'"),
         ("cost=price", "", "", "give FIELD=COLUMN"),
         ("price=price,price=size", "", "", "names price twice"),
-        ("", "bars", "", "it is not clear"),
+        ("", "bars", "", "--kind 'bars': give trades or quotes"),
     ):
         with pytest.raises(SettingsError, match=reason):
             mapping_of(names, kind, given, symbol, "f")

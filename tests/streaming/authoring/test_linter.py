@@ -182,7 +182,9 @@ def test_within_gets_a_note(probe: Probe, probe_text: str) -> None:
 def test_comments_and_texts_are_no_sql(probe: Probe, probe_text: str) -> None:
     """A keyword in a comment or in a text is no trap."""
     text = probe_text.replace(
-        "'buy' AS side", "'PREV( UNION ; ' AS side -- SUBSET PREV(x)\n/* CURRENT_TIMESTAMP */"
+        "'buy' AS side",
+        "CASE 'PREV( UNION ; ' WHEN 'x' THEN 'buy' ELSE 'sell' END AS side "
+        "-- SUBSET PREV(x)\n/* CURRENT_TIMESTAMP */",
     )
     assert linter.lint(probe(text)) == []
 
