@@ -79,7 +79,8 @@ def _spawn(libc: ctypes.CDLL, command: list[str], niceness: int) -> int:
             os._exit(1)
         os.nice(niceness)
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE):
+        # SIGTERM, too: the supervisor may have inherited that it is ignored, and a stop would only wait
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
         os.execvp(command[0], command)
     except OSError as error:

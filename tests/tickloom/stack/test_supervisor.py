@@ -163,6 +163,18 @@ def test_service_that_ignores_sigterm_is_killed_after_the_time_it_has(tmp_path: 
     assert stack.status()[0].detail == "signal SIGKILL"
 
 
+def test_service_is_stopped_by_sigterm_also_if_its_supervisor_ignores_it(settings: StackSettings) -> None:
+    """What a process ignores its children ignore. A service has the default, and ends before the SIGKILL."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with Stack([web_server("a")], settings) as stack:
+            pid = stack.pid("a")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert gone(pid)
+    assert stack.status()[0].detail == "signal SIGTERM"
+
+
 def test_stopped_service_stays_stopped_until_started(settings: StackSettings) -> None:
     """stop_service is not a crash: nothing launches it again but start_service."""
     with Stack([web_server("a"), web_server("b", "a")], settings) as stack:
