@@ -8,6 +8,7 @@ them. A test that kills servers makes a ``Stack`` of its own (see tests/tickloom
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -33,6 +34,13 @@ SERVER_START_S = 180.0  # on a busy machine
 # no test asks how long something takes: others use the machine, too
 settings.register_profile("tickloom", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tickloom")
+
+
+def pytest_configure() -> None:
+    """A shell that runs the suite in the background has it ignore Ctrl-C. So would every process that a test
+    starts; and Dagster, which gives SIGTERM the action of SIGINT, would have servers ignore their stop."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
