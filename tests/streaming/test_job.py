@@ -198,8 +198,12 @@ class TestOnFlink:
             assert one.signal_id == signal_id("large", version, "T", one.first_seq, one.last_seq)
         assert [one.ts_event for one in found] == tape.block().trades["ts_event"][1:].tolist()
 
-    def test_python_error_is_named(self, job: Write, flink: FlinkSettings, kafka: KafkaSettings) -> None:
-        """A function that fails stops the run with the Python error, not with a Java stack trace."""
+    def test_python_error_is_named(
+        self, job: Write, flink: FlinkSettings, kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A function that fails again after a restart stops the run with the Python error, not with a Java
+        stack trace."""
+        monkeypatch.setattr(history, "RESTARTS_MAX", 1)  # each starts the Python workers anew
         broken = LARGE.replace("from pyflink.table", "from pyflink.common import Types\nfrom pyflink.table")
         broken = broken.partition("    trades = ")[0] + (
             "    rows = context.stream('trades', ('price',))\n"
