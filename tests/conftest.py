@@ -30,6 +30,7 @@ PROJECT = Path(__file__).parent.parent
 SHARED_DATA = PROJECT.parent / "shared" / "data"
 Settings = TypeVar("Settings", QuestDbSettings, KafkaSettings, FlinkSettings)
 SERVER_START_S = 180.0  # on a busy machine
+SERVERS = {"questdb", "kafka", "flink"}  # fixtures
 
 # no test asks how long something takes: others use the machine, too
 settings.register_profile("tickloom", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -41,6 +42,14 @@ def pytest_configure() -> None:
     starts; and Dagster, which gives SIGTERM the action of SIGINT, would have servers ignore their stop."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m is looked at
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What runs servers is serial: two workers would start them twice, on cores that one set fills."""
+    for item in items:
+        if item.get_closest_marker("slow") or SERVERS & set(getattr(item, "fixturenames", ())):
+            item.add_marker("serial")
 
 
 @pytest.fixture(scope="session", autouse=True)

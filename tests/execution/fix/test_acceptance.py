@@ -10,6 +10,8 @@ import pytest
 
 from tests.execution.fix.acceptance import play_all
 
+pytestmark = pytest.mark.serial  # the cases time heartbeats
+
 FOLDER = Path(__file__).parents[4] / "shared" / "data" / "fix" / "acceptance_fix44"
 CASES = sorted(path.stem for path in FOLDER.glob("*.def")) or ["none found"]
 
