@@ -265,9 +265,9 @@ class CaptureWriter:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         advice = (
             "the disk is full. Free space (sealed captures under this directory's parents can be "
-            "archived) and start the ingester again"
+            "archived) and start again"
             if full
-            else f"{error.strerror}. Mend that and start the ingester again"
+            else f"{error.strerror}. Mend that and start again"
         )
         before = (
             f"records 1 to {self.next_number - 1} are whole" if self.next_number > 1 else "it has none yet"

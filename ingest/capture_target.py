@@ -29,8 +29,28 @@ class RecordWriter(Protocol):
 OpenWriter = Callable[[Path, int], RecordWriter]
 
 
+class _NewCapture(CaptureWriter):
+    """What a file becomes. One that failed goes: the file is still there, and is loaded again when the disk
+    has room, say."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            super().__exit__(kind, error, trace)
+        except BaseException:
+            self._remove()
+            raise
+        if error is not None:
+            self._remove()
+
+    def _remove(self) -> None:
+        for segment in segments(self.path):
+            segment.unlink(missing_ok=True)
+
+
 def new_capture(path: Path, segment_mb: int) -> RecordWriter:
-    """A capture that is begun.
+    """A capture that is begun; leaving it by an exception takes it away again.
 
     Raises
     ------
@@ -39,4 +59,4 @@ def new_capture(path: Path, segment_mb: int) -> RecordWriter:
     """
     if segments(path):
         raise CaptureError(f"{path} holds a capture already; move it away, or load into another data_dir")
-    return CaptureWriter(path, segment_mb)
+    return _NewCapture(path, segment_mb)

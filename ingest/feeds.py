@@ -236,8 +236,11 @@ def captured_session(data_dir: Path, venue: str, session: str = "") -> str:
     if not known:
         root = data_dir / "capture"
         venues = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
-        there = f"there are sessions of {', '.join(venues)}" if venues else "nor anything else"
-        raise SettingsError(f"nothing of {venue} has been captured in {root}; {there}. Name another --venue")
+        if venues:
+            advice = f"there are sessions of {', '.join(venues)}. Name another --venue"
+        else:
+            advice = "nor anything else. Is stack.data_dir another one, or has no ingester run yet?"
+        raise SettingsError(f"nothing of {venue} has been captured in {root}; {advice}")
     return known[-1]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
+import os
 import re
 import tempfile
 from datetime import date
@@ -164,6 +166,31 @@ def test_other_captures_are_refused(tmp_path: Path, raw: bytes, said: str) -> No
     path.write_bytes(raw)
     with pytest.raises(DecodeError, match=said):
         load_file(path, tmp_path, "XNAS", DAY)
+
+
+def test_load_that_fails_can_be_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is full in the middle leaves no half capture in the way of the same command."""
+    path = tmp_path / "file"
+    path.write_bytes(framed(MESSAGES * 2_000))
+    monkeypatch.setattr(packing, "READ_BYTES", 4_096)
+    written = 0
+    writev = os.writev
+
+    def write_some(fd: int, parts: list[bytes]) -> int:
+        nonlocal written
+        if written > 50_000:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written += sum(map(len, parts))
+        return writev(fd, parts)
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "writev", write_some)
+        with pytest.raises(CaptureError, match=r"the disk is full\. Free space .* and start again"):
+            load_file(path, tmp_path, "XNAS", DAY)
+    assert written > 50_000
+    loaded = load_file(path, tmp_path, "XNAS", DAY)
+    assert (loaded.messages, loaded.damage) == (2_000 * len(MESSAGES), "")
+    assert count_events(loaded.path, ItchDecoder("XNAS", loaded.session))["trades"]["ALFA"] == 2_000
 
 
 @settings(max_examples=25, deadline=None)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ingest.capture import CaptureBatch, RecordKind
-from ingest.itch.files import read_pcap
+from ingest.pcap import read_pcap
 from ingest.sbe import ColumnDecoder, ObjectDecoder
 from ingest.sbe.mdp3.decoder import Mdp3Decoder
 from ingest.sbe.mdp3.packets import frames_of, pack, parse
