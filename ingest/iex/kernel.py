@@ -168,7 +168,7 @@ def _open_segment(state, data, at, stop, place, limits):  # type: ignore[no-unty
         return st.DONE
     if shared[st.PROTOCOL] == 0 and protocol in (tp.TOPS_1_6, tp.DEEP_1_0):
         shared[st.PROTOCOL], shared[st.CHANNEL], shared[st.SESSION] = protocol, channel, session
-    if protocol != shared[st.PROTOCOL] or channel != shared[st.CHANNEL]:
+    if shared[st.PROTOCOL] == 0 or protocol != shared[st.PROTOCOL] or channel != shared[st.CHANNEL]:
         counts[st.C_PROTOCOL] += 1
         return st.DONE
     if session != shared[st.SESSION]:

@@ -263,6 +263,18 @@ def test_bad_datagrams_are_counted_and_passed_over() -> None:
     assert len(block.gaps) == 0
 
 
+def test_a_segment_of_no_protocol_begins_nothing() -> None:
+    """Before the first segment that is ours, one whose protocol and channel are 0 is foreign, whatever its
+    session; it was taken for a restart, again and again."""
+    venue = Venue()
+    for protocol, channel in ((0, 0), (0, 1), (0x8002, 0)):
+        first = pack([], 1, venue.now, session=venue.session + 1, protocol=protocol, channel=channel)
+        decoder, block = decode([(0, 5, first), venue.send(venue.trade(1))])
+        assert decoder.counters == {"foreign_protocol": 1, "decoded": 1}
+        assert rows(block, "trades", "venue_id") == [(1,)]
+        venue.restart()
+
+
 def random_day(seed: int) -> list[Record]:
     """Levels, trades and statuses of a few symbols, with holes, doubles, swaps, restarts and a cut."""
     rng = random.Random(seed)
