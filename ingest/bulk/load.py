@@ -152,7 +152,8 @@ def _check_csv(path: Path) -> None:
     if begin[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise DecodeError("csv", f"{path} is in UTF-16; save it as CSV with the character set UTF-8")
     header = begin.partition(b"\n")[0]
-    if b"," in header or not header or not _TEXT.issuperset(begin[: begin.rfind(b"\n") + 1]):
+    lines = begin.rpartition(b"\n")[0]  # the last may be cut in a character
+    if b"," in header or not lines or not _TEXT.issuperset(lines):
         return
     for separator, name in ((b";", "semicolons"), (b"\t", "tabs")):
         if header.count(separator) > 1:
