@@ -22,14 +22,21 @@ from tickloom.broker_watch import BrokerWatch
 from tickloom.clock import NS_PER_MS, Clock, SystemClock
 from tickloom.codec import TickBatch, encode
 from tickloom.errors import ClientLostError, ServiceError
-from tickloom.events import DELTA_DTYPE, SEQ_PER_DAY, EventBlock, Records, SymbolTable, joined
+from tickloom.events import (
+    DELTA_DTYPE,
+    FIELD_OF_TABLE,
+    SEQ_PER_DAY,
+    EventBlock,
+    Records,
+    SymbolTable,
+    joined,
+)
 from tickloom.settings import IngestSettings, KafkaSettings
 
 QUEUE_KB_MAX = 64 * 1024  # unsent records; beyond it the sink waits, and the capture is the buffer
 QUEUE_RECORDS_MAX = 50_000
 _TICK_TABLES = ("trades", "quotes", "statuses", "gaps")
 _BOOK_TABLES = ("book_deltas",)
-_FIELD = {"book_deltas": "deltas"}  # table to EventBlock field, where they differ
 
 Pieces = dict[str, Records]
 
@@ -241,7 +248,7 @@ class KafkaSink:
                     block.venue,
                     block.session,
                     block.symbols,
-                    **{_FIELD.get(table, table): records for table, records in chunk.items()},
+                    **{FIELD_OF_TABLE.get(table, table): records for table, records in chunk.items()},
                 ),
             )
 

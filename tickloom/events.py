@@ -240,7 +240,8 @@ def joined(parts: Sequence[Records], dtype: np.dtype[np.void]) -> Records:
     return out
 
 
-_FIELD = {"book_deltas": "deltas"}  # table to field of a block, where they differ
+#: Table to field of a block, where they differ.
+FIELD_OF_TABLE = {"book_deltas": "deltas"}
 # All blocks share them: live there are a thousand blocks a second, with two kinds of eight in each.
 _TRADES, _QUOTES, _DELTAS, _STATUSES, _GAPS, _SPREADS, _NEWS, _TRUST = map(
     empty,
@@ -303,7 +304,7 @@ class EventBlock:
             self.venue,
             self.session,
             self.symbols,
-            **{_FIELD.get(name, name): records for name, records in chosen.items()},
+            **{FIELD_OF_TABLE.get(name, name): records for name, records in chosen.items()},
         )
 
 
