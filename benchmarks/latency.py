@@ -9,7 +9,10 @@ A signal's latency is from the kernel's time stamp of the datagram with the last
 make them travel too. Everything runs on this machine at once: generator, ingester (which captures, and
 writes to Kafka only), broker, Flink with one job, consumer. Event time is real time. The baseline beside
 each figure is a record sent and received by this process through the same broker at the same time.
-``cpu_s`` is what the TaskManager and its Python took per second of the run.
+``cpu_s`` is what the TaskManager and its Python took per second of the run. On a virtual machine the host
+takes cores away for moments, and the tail is made of those: ``stolen`` is the share of all cores' time that
+it took, ``calm`` the same percentile over the signals with no such moment in the second before them, and
+``calm_share`` how many of the signals these are.
 """
 
 from __future__ import annotations
@@ -54,6 +57,8 @@ QUIET_S = 2.2  # before the opening there are few messages
 # 6 s the compiled engine's median over the next 10 s is 80 ms, behind 40 s it is 7 ms.
 WARM_UP_S = 40.0
 ECHO_S = 0.02
+CALM_NS = 1_000_000_000
+CALM_SHARE = 0.01
 ECHO = "latency.echo"
 RULE = """\
 -- rule: latency
@@ -79,7 +84,9 @@ class Run:
     """What one run of one engine found. Latencies in ms."""
 
     latencies: list[float] = field(default_factory=list)
+    calm: list[float] = field(default_factory=list)
     echoes: list[float] = field(default_factory=list)
+    stolen: float = 0.0
     ticks_s: float = 0.0
     cpu: float = 0.0
 
@@ -113,6 +120,33 @@ class Watcher(threading.Thread):
     def stop(self) -> None:
         self._stopping.set()
         self.join()
+
+
+class Steal(threading.Thread):
+    """Notes how much of the cores' time the host gave to other guests, four times a second."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self._samples: list[tuple[int, float]] = [(time.time_ns(), _stolen_s())]
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        while not self._stopping.wait(0.25):
+            self._samples.append((time.time_ns(), _stolen_s()))
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self.join()
+
+    def share(self, from_ns: int, to_ns: int) -> float:
+        """Of all cores' time between the two, 0 to 1."""
+        at, stolen = np.array(self._samples).T
+        first, last = np.interp([from_ns, to_ns], at, stolen)
+        return float((last - first) / ((to_ns - from_ns) / 1e9 * (psutil.cpu_count() or 1)))
+
+
+def _stolen_s() -> float:
+    return float(getattr(psutil.cpu_times(), "steal", 0.0))  # no such thing outside Linux
 
 
 def _end(consumer: Any, topic: str, partition: int) -> int:
@@ -173,7 +207,9 @@ def measure(engine: Any, rate: int, seconds: float, day: date, configuration: St
     with process(ingest, environment):
         _wait_port(configuration.itch.metrics_port)
         watcher = Watcher([topics.SIGNALS, ECHO], kafka)
+        steal = Steal()
         watcher.start()
+        steal.start()
         duration_s = QUIET_S + WARM_UP_S + seconds
         with process(play, environment, INTENSITIES[rate], duration_s, day) as player:
             _wait_ticks(ticks, kafka)
@@ -185,6 +221,7 @@ def measure(engine: Any, rate: int, seconds: float, day: date, configuration: St
             player.join(30)
         time.sleep(1.0)
         watcher.stop()
+        steal.stop()
     cluster = Cluster(flink)
     assert cluster.state(job.job_id) == "RUNNING", cluster.failure(job.job_id)
     cluster.cancel(job.job_id)
@@ -194,12 +231,15 @@ def measure(engine: Any, rate: int, seconds: float, day: date, configuration: St
         sent_ns = received.get(json.loads(value)["last_seq"])
         if sent_ns is not None:
             found.latencies.append((at_ns - sent_ns) / 1e6)
+            if steal.share(sent_ns - CALM_NS, at_ns) < CALM_SHARE:
+                found.calm.append(found.latencies[-1])
     if not found.latencies:
         raised = len(watcher.seen[topics.SIGNALS])
         raise SystemExit(
             f"{engine}@{rate}: of {len(received)} trades no signal came in time, of others {raised}: "
             "the machine is too busy"
         )
+    found.stolen = steal.share(began_ns, ended_ns)
     found.echoes = [(at_ns - int(value)) / 1e6 for at_ns, value in watcher.seen[ECHO]]
     return found
 
@@ -278,6 +318,7 @@ def _taskmanager_cpu() -> float:
 
 
 def report(engine: str, rate: int, found: list[Run]) -> None:
+    calm = [latency for one in found for latency in one.calm]
     for percentile in (50, 99):
         values = [float(np.percentile(one.latencies, percentile)) for one in found]
         echoes = [float(np.percentile(one.echoes, percentile)) for one in found]
@@ -287,6 +328,9 @@ def report(engine: str, rate: int, found: list[Run]) -> None:
             "value": round(value, 2),
             "unit": "ms",
             "cpu_s": round(statistics.median(one.cpu for one in found), 3),
+            "stolen": round(statistics.median(one.stolen for one in found), 3),
+            "calm": round(float(np.percentile(calm, percentile)), 2) if calm else None,
+            "calm_share": round(len(calm) / sum(len(one.latencies) for one in found), 2),
             "runs": len(found),
             "signals": sum(len(one.latencies) for one in found),
             "ticks_s": round(statistics.median(one.ticks_s for one in found)),
