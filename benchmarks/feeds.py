@@ -8,7 +8,8 @@ does it that has passed them on. ``value`` is messages over the median of the ru
 over the median of their CPU time: on a machine that others use the fairer one. ``compile_s`` is what a
 first call took more than a later one. The baseline, on the first messages of the same file, is a struct of
 each type and a list of tuples a type; of the book, beside it, dicts of orders and of levels. Where cargo is
-on the PATH, the Rust crate itchy decodes the same file; else the line says so.
+on the PATH, the Rust crate itchy decodes the same file, in turn with ours; else the line says so.
+``to_itchy`` is the median, over the turns, of its time over ours.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ import shutil
 import statistics
 import struct
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from benchmarks._itch_file import itch_file
@@ -43,18 +44,17 @@ ITCHY = "0.3.4"
 _CARGO = (
     f'[package]\nname = "feed"\nversion = "0.1.0"\nedition = "2021"\n[dependencies]\nitchy = "={ITCHY}"\n'
 )
-_RUST = """use std::time::Instant;
-fn main() {
+# It decodes the file once for each line that it gets.
+_RUST = """fn main() {
     let bytes = std::fs::read(std::env::args().nth(1).unwrap()).unwrap();
-    for _ in 0..std::env::args().nth(2).unwrap().parse::<u32>().unwrap() {
-        let start = Instant::now();
+    for _ in std::io::stdin().lines() {
         let (mut count, mut sum) = (0u64, 0u64);
         for message in itchy::MessageStream::from_reader(&bytes[..]) {
             let message = message.unwrap();
             count += 1;
             sum = sum.wrapping_add(message.timestamp).wrapping_add(message.tag as u64);
         }
-        println!("{} {} {}", count, start.elapsed().as_secs_f64(), sum);
+        println!("{} {}", count, sum);
     }
 }
 """
@@ -149,16 +149,12 @@ class StructReader:
             self.quotes.append((int.from_bytes(fields[3], "big"), fields[1], side, after))
 
 
-def timed(runs: int, work: Callable[[], object]) -> tuple[float, float]:
-    """Median seconds of wall and of CPU time."""
-    walls, cpus = [], []
-    for _ in range(runs):
-        gc.collect()
-        wall, cpu = time.perf_counter(), time.process_time()
-        work()
-        cpus.append(time.process_time() - cpu)
-        walls.append(time.perf_counter() - wall)
-    return statistics.median(walls), statistics.median(cpus)
+def timed(work: Callable[[], object]) -> tuple[float, float]:
+    """Seconds of wall and of CPU time."""
+    gc.collect()
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - wall, time.process_time() - cpu
 
 
 def line(metric: str, messages: int, took: tuple[float, float], runs: int, **more: Any) -> None:
@@ -180,12 +176,15 @@ def line(metric: str, messages: int, took: tuple[float, float], runs: int, **mor
     )
 
 
-def by_itchy(data: NDArray[np.uint8], runs: int) -> dict[str, Any]:
-    """Messages per second of the Rust crate over the same bytes, or why there are none."""
-    if shutil.which("cargo") is None:
-        return {"itchy": None, "itchy_why": "no cargo on the PATH"}
-    with tempfile.TemporaryDirectory() as directory:
-        folder = Path(directory)
+class Itchy:
+    """The Rust crate over the same bytes, in a process of its own; without cargo ``why`` says so."""
+
+    def __init__(self, data: NDArray[np.uint8], folder: Path) -> None:
+        self._program: subprocess.Popen[str] | None = None
+        self.why = ""
+        if shutil.which("cargo") is None:
+            self.why = "no cargo on the PATH"
+            return
         (folder / "src").mkdir()
         (folder / "Cargo.toml").write_text(_CARGO)
         (folder / "src" / "main.rs").write_text(_RUST)
@@ -193,13 +192,48 @@ def by_itchy(data: NDArray[np.uint8], runs: int) -> dict[str, Any]:
         build = ["cargo", "build", "--release", "--quiet"]
         done = subprocess.run(build, cwd=folder, capture_output=True, text=True)
         if done.returncode:
-            return {"itchy": None, "itchy_why": done.stderr.strip().splitlines()[-1]}
-        program = folder / "target" / "release" / "feed"
-        done = subprocess.run([program, folder / "file", str(runs)], capture_output=True, text=True)
-        if done.returncode:
-            return {"itchy": None, "itchy_why": done.stderr.strip().splitlines()[-1]}
-    rates = [int(count) / float(took) for count, took, _ in map(str.split, done.stdout.splitlines())]
-    return {"itchy": round(statistics.median(rates)), "itchy_version": ITCHY}
+            self.why = done.stderr.strip().splitlines()[-1]
+            return
+        command = [str(folder / "target" / "release" / "feed"), str(folder / "file")]
+        pipe = subprocess.PIPE
+        self._program = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
+
+    def decode(self) -> tuple[int, float, float]:
+        """Messages, and seconds of wall and of CPU time; zeros where there is none."""
+        if self._program is None:
+            return 0, 0.0, 0.0
+        assert self._program.stdin
+        assert self._program.stdout
+        watched = psutil.Process(self._program.pid)
+        wall, cpu = time.perf_counter(), sum(watched.cpu_times()[:2])
+        print(file=self._program.stdin, flush=True)
+        messages = int(self._program.stdout.readline().split()[0])
+        return messages, time.perf_counter() - wall, sum(watched.cpu_times()[:2]) - cpu
+
+    def close(self) -> None:
+        if self._program is not None:
+            self._program.communicate()
+
+
+def in_turn(
+    work: Callable[[], object], itchy: Itchy, runs: int
+) -> tuple[tuple[float, float], dict[str, Any]]:
+    """Medians of ours, and of itchy's what a line says; each of ours has one of itchy's beside it."""
+    itchy.decode()
+    ours, theirs = [], []
+    for _ in range(runs):
+        theirs.append(itchy.decode())
+        ours.append(timed(work))
+    wall, cpu = (statistics.median(column) for column in zip(*ours, strict=True))
+    if itchy.why:
+        return (wall, cpu), {"itchy": None, "itchy_why": itchy.why}
+    messages = theirs[0][0]
+    return (wall, cpu), {
+        "itchy": round(messages / statistics.median(took for _, took, _ in theirs)),
+        "itchy_cpu": round(messages * runs / sum(took for _, _, took in theirs)),
+        "itchy_version": ITCHY,
+        "to_itchy": round(statistics.median(t[1] / o[0] for o, t in zip(ours, theirs, strict=True)), 2),
+    }
 
 
 def main() -> None:
@@ -214,28 +248,43 @@ def main() -> None:
     else:
         data = itch_file(arguments.messages)
     shown = {"input": str(arguments.itch.name) if arguments.itch else "generated", "load": os.getloadavg()[0]}
+    with tempfile.TemporaryDirectory() as directory:
+        itchy = Itchy(data, Path(directory))
+        for metric, work, books in (("decode", decode_all, False), ("book", book_all, True)):
+            measure(metric, work, books, data, itchy, arguments.runs, shown)
+        itchy.close()
+
+
+def measure(
+    metric: str,
+    work: Callable[[NDArray[np.uint8]], int],
+    books: bool,
+    data: NDArray[np.uint8],
+    itchy: Itchy,
+    runs: int,
+    shown: dict[str, Any],
+) -> None:
+    """Print a metric's line."""
     part = data.tobytes() if len(data) < 1 << 24 else data[: 1 << 24].tobytes()
-    runs = arguments.runs
-    for metric, work, books in (("decode", decode_all, False), ("book", book_all, True)):
-        first = timed(1, lambda work=work: work(data[: 1 << 16]))[0]
-        compile_s = first - timed(1, lambda work=work: work(data[: 1 << 16]))[0]
-        messages = decode_all(data)
-        plain = timed(1, lambda books=books: StructReader().read(part, books, BASELINE_MESSAGES))
-        count = StructReader().read(part, False, BASELINE_MESSAGES)
-        took = timed(runs, lambda work=work: work(data))
-        more = {"best_quotes": book_all(data)} if books else by_itchy(data, runs)
-        line(
-            f"feeds.itch.{metric}",
-            messages,
-            took,
-            runs,
-            compile_s=round(compile_s, 2),
-            baseline="struct.unpack" + (", dicts of orders and levels" if books else ", tuples"),
-            ratio=round(messages / took[1] * plain[1] / count, 1),
-            **shown,
-            **more,
-        )
+    first = timed(lambda: work(data[: 1 << 16]))[0]
+    compile_s = first - timed(lambda: work(data[: 1 << 16]))[0]
+    messages = decode_all(data)
+    plain = timed(lambda: StructReader().read(part, books, BASELINE_MESSAGES))
+    count = StructReader().read(part, False, BASELINE_MESSAGES)
+    took, beside = in_turn(lambda: work(data), itchy, runs)
+    line(
+        f"feeds.itch.{metric}",
+        messages,
+        took,
+        runs,
+        compile_s=round(compile_s, 2),
+        baseline="struct.unpack" + (", dicts of orders and levels" if books else ", tuples"),
+        ratio=round(messages / took[1] * plain[1] / count, 1),
+        **shown,
+        **beside,
+        **({"best_quotes": book_all(data)} if books else {}),
+    )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
