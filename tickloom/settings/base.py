@@ -41,7 +41,7 @@ class ProcessSettings(BaseSettings):
 
     section: ClassVar[str] = ""
     model_config = SettingsConfigDict(
-        extra="forbid", frozen=True, validate_default=True, enable_decoding=False
+        extra="forbid", frozen=True, validate_default=True, enable_decoding=False, defer_build=True
     )
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
