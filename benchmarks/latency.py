@@ -1,6 +1,7 @@
 """From the socket to the signal: both engines at 1,000, 5,000 and 20,000 ticks/s, over the whole way.
 
-python -m benchmarks.latency [--engines flink,compiled] [--rates 1000,5000,20000] [--seconds 30] [--runs 1]
+python -m benchmarks.latency [--engines flink,compiled] [--rates 1000,5000,20000] [--warm-up 180]
+    [--seconds 30] [--runs 1]
 
     synthetic ITCH in MoldUDP64 ─▶ ingester ─▶ Kafka ticks ─▶ rule ─▶ Kafka signals ─▶ a consumer here
 
@@ -53,9 +54,10 @@ INTENSITIES = {1_000: 1.17, 5_000: 8.8, 20_000: 38.0}
 VENUE = "XNAS"
 FIRST_DAY = date(2024, 1, 1)  # each run has a day of its own, so that event time only goes on
 QUIET_S = 2.2  # before the opening there are few messages
-# Of ticks that are not counted. While the JVM compiles, it takes half a core from all that runs here: with
-# 6 s the compiled engine's median over the next 10 s is 80 ms, behind 40 s it is 7 ms.
-WARM_UP_S = 40.0
+# Of ticks that are not counted: while the JVMs compile, they take half a core and more from all that runs
+# here. With 6 s the compiled engine's median over the next 10 s is 80 ms; behind 40 s it is 7 ms, with 0.38
+# of a core still compiling; behind 240 s that is 0.05.
+WARM_UP_S = 180.0
 ECHO_S = 0.02
 CALM_NS = 1_000_000_000
 CALM_SHARE = 0.01
@@ -189,7 +191,9 @@ def process(target: Any, *arguments: Any) -> Iterator[Any]:
         child.join(20)
 
 
-def measure(engine: Any, rate: int, seconds: float, day: date, configuration: StackConfiguration) -> Run:
+def measure(
+    engine: Any, rate: int, warm_up_s: float, seconds: float, day: date, configuration: StackConfiguration
+) -> Run:
     """One session through one engine."""
     flink, kafka = configuration.flink, configuration.kafka
     folder = configuration.stack.data_dir / f"{engine}{rate}{day}"
@@ -210,10 +214,10 @@ def measure(engine: Any, rate: int, seconds: float, day: date, configuration: St
         steal = Steal()
         watcher.start()
         steal.start()
-        duration_s = QUIET_S + WARM_UP_S + seconds
+        duration_s = QUIET_S + warm_up_s + seconds
         with process(play, environment, INTENSITIES[rate], duration_s, day) as player:
             _wait_ticks(ticks, kafka)
-            time.sleep(QUIET_S + WARM_UP_S)
+            time.sleep(QUIET_S + warm_up_s)
             began_ns, cpu = time.time_ns(), _taskmanager_cpu()
             _echo(seconds - 1.0, kafka)
             found.cpu = (_taskmanager_cpu() - cpu) / (seconds - 1.0)
@@ -345,6 +349,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--engines", default="flink,compiled")
     parser.add_argument("--rates", default=",".join(map(str, INTENSITIES)))
+    parser.add_argument("--warm-up", type=float, default=WARM_UP_S, help="seconds")
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--runs", type=int, default=1)
     options = parser.parse_args()
@@ -363,7 +368,9 @@ def main() -> None:
                     found = []
                     for _ in range(options.runs):
                         day += timedelta(days=1)
-                        found.append(measure(engine, rate, options.seconds, day, configuration))
+                        found.append(
+                            measure(engine, rate, options.warm_up, options.seconds, day, configuration)
+                        )
                     report(engine, rate, found)
 
 
