@@ -10,9 +10,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
-from streaming import derived, engines, rules, tables
+from streaming import derived, engines, rules, sqltext, tables
 from streaming.live.gateway import flink_errors, shared_parts, table_environment
-from streaming.rules import MATCH_TIME, Rule
+from streaming.rules import MATCH_TIME, PATTERN, Rule
 from tickloom import topics
 from tickloom.errors import RuleError
 from tickloom.settings import FlinkSettings, KafkaSettings
@@ -117,10 +117,34 @@ def _statements(
         table_env.execute_sql(tables.quarantine_ddl(topics.QUARANTINE, kafka))
         statements.add_insert_sql(tables.insert_quarantined(job.tick_topic))
     for number, select in enumerate(engines.flink_selects(table_env, rule, overrides)):
-        view = f"matches_{number}"
-        table_env.create_temporary_view(view, table_env.sql_query(select))
+        view, matches = f"matches_{number}", table_env.sql_query(select)
+        _check_numbers(rule, matches)
+        table_env.create_temporary_view(view, matches)
         statements.add_insert_sql(tables.insert_signals(view, rule.name, version, rule.venue, MATCH_TIME))
     return statements
+
+
+def _check_numbers(rule: Rule, matches: Any) -> None:
+    """The INSERT casts these columns to DOUBLE: Flink would take text, and fail when a signal comes."""
+    from pyflink.table.types import NumericType
+
+    schema = matches.get_resolved_schema()
+    for name, kind in zip(schema.get_column_names(), schema.get_column_data_types(), strict=True):
+        if name in ("strength", "ref_price") and not isinstance(kind, NumericType):
+            raise RuleError(
+                rule.file,
+                _line_of_output(rule, name),
+                f"{name} is {type(kind).__name__.removesuffix('Type').upper()}, no number",
+                "give a number, or write CAST(... AS DOUBLE) if the text is one",
+            )
+
+
+def _line_of_output(rule: Rule, name: str) -> int:
+    """Where a rule gives an output column; 0 where its kind has no SELECT of the usual form."""
+    if rule.kind != PATTERN:
+        return 0
+    query = sqltext.parse(rule.text, rule.file)
+    return next((item[0].line for item in query.select_items if query.output_name(item) == name), 0)
 
 
 def _create_views(table_env: Any, wanted: Sequence[str], venue: str, quarantined_topic: str = "") -> None:

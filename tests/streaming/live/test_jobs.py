@@ -195,6 +195,7 @@ def test_no_cluster_is_said(
         ("A.price > 0", "A.price > > 0", 15, r"Encountered|syntax"),
         ("A.price > 0", "A.price > 'much' || 1 AND", 15, "."),
         ("B.price > A.price", "NO_SUCH(B.price) > A.price", 15, "NO_SUCH"),
+        ("price AS ref_price", "symbol AS ref_price", 7, "ref_price is VARCHAR, no number"),
     ],
 )
 def test_flinks_own_refusal_has_the_files_line(
