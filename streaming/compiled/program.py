@@ -7,14 +7,17 @@ clock's full resolution.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from streaming import derived, engines
 from streaming.compiled.matcher import Matcher
+from streaming.compiled.records import json_number
 from streaming.compiled.warm import warm_up
 from streaming.engines import RuleMatcher
 from streaming.rules import Rule
@@ -114,11 +117,17 @@ def signal_records(signals: Sequence[Signal], ts_signal_ns: int) -> list[tuple[b
     stamp = b"%d}" % ts_signal_ns
     found = []
     for one in signals:
-        unstamped = _encode(one)
+        unstamped = _encode(one if math.isfinite(one.strength + one.ref_price) else _spelt(one))
         if unstamped[-_STAMP_LENGTH:] != _NO_STAMP:
             raise ValueError(f"signal {one.signal_id} has the stamp {one.ts_signal} already")
         found.append((one.symbol.encode(), unstamped[:-2] + stamp))
     return found
+
+
+def _spelt(one: Signal) -> dict[str, Any]:
+    """A signal with a number that JSON has no word for."""
+    numbers = {"strength": json_number(one.strength), "ref_price": json_number(one.ref_price)}
+    return structs.asdict(one) | numbers
 
 
 def by_symbol(matcher: Any) -> bool:

@@ -8,6 +8,7 @@ more; here it takes one.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
@@ -26,6 +27,13 @@ Array = NDArray[Any]
 _DIGITS_MAX = 20  # of an int64, with its sign
 _ID_BYTES = 64
 _encode = msgspec.json.Encoder().encode
+
+
+def json_number(value: float) -> float | str:
+    """A number as Flink writes it: JSON has no word for one without bounds or for none, so they are texts."""
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 class RecordWriter:
@@ -53,7 +61,10 @@ class RecordWriter:
         self._know(texts)
         if venue != self._venue:
             self._venue, self._pieces = venue, _joined(self._fixed(venue))
-        numbers = _bytes(_encode(floats.reshape(-1).tolist()))
+        values: list[float | str] = floats.reshape(-1).tolist()
+        if not np.isfinite(floats).all():
+            values = [json_number(value) for value in floats.reshape(-1).tolist()]
+        numbers = _bytes(_encode(values))
         raw = _write(ints, numbers, ts_signal_ns, self._head, *self._pieces, *self._arrays)
         return Packed(raw.tobytes(), len(ints))
 

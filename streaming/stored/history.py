@@ -310,6 +310,9 @@ def read_signals(topic: str, kafka: KafkaSettings) -> list[Signal]:
 def signal_from_json(raw: bytes) -> Signal:
     """A record of the topic ``signals`` as a Signal."""
     values = json.loads(raw)
+    for name in ("strength", "ref_price"):
+        if isinstance(values.get(name), str):  # Infinity, NaN
+            values[name] = float(values[name])
     try:
         return Signal(**{name: values[name] for name in Signal.__struct_fields__})
     except KeyError as error:

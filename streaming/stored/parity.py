@@ -174,7 +174,7 @@ def compare(reference: Iterable[Signal], replay: Iterable[Signal]) -> tuple[int,
 def same_values(one: Signal, other: Signal) -> bool:
     """Whether two signals of the same id say the same."""
     return (one.side, one.venue, one.ts_event) == (other.side, other.venue, other.ts_event) and all(
-        math.isclose(a, b, rel_tol=TOLERANCE)
+        math.isclose(a, b, rel_tol=TOLERANCE) or (math.isnan(a) and math.isnan(b))
         for a, b in ((one.strength, other.strength), (one.ref_price, other.ref_price))
     )
 

@@ -75,6 +75,21 @@ def test_whole_numbers_at_their_limits(number: int) -> None:
     assert list(found) == written_one_by_one(rule, "1", [row], "XNAS")
 
 
+def test_numbers_without_bounds_are_texts() -> None:
+    """As Flink's JSON has them; beside them a number stays one."""
+    rule, texts = rule_named("bounds"), Texts(["A"])
+    numbers = [(math.inf, math.nan), (1.5, -math.inf), (2.5, 3.5)]
+    rows = [(number, number, 0, *pair, "A", "buy") for number, pair in enumerate(numbers)]
+    ints = np.array([[0, 0, 1, texts["A"], texts["buy"], n, n, 0] for n in range(len(numbers))], np.int64)
+    found = list(RecordWriter(rule, "1").write(ints, np.array(numbers), texts, "XNAS", NOW_NS))
+    assert found == written_one_by_one(rule, "1", rows, "XNAS")
+    assert [value.partition(b'"strength":')[2].partition(b',"first')[0] for _, value in found] == [
+        b'"Infinity","ref_price":"NaN"',
+        b'1.5,"ref_price":"-Infinity"',
+        b'2.5,"ref_price":3.5',
+    ]
+
+
 def test_identity_is_that_of_every_engine() -> None:
     """The record reads back as the Signal, with the id that tickloom.events gives."""
     from streaming.stored import history

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 import uuid
@@ -14,12 +15,13 @@ from confluent_kafka import Producer
 from msgspec import structs
 
 from streaming import derived, rules
+from streaming.authoring import cases
 from streaming.live import jobs, quarantine
 from streaming.live.cluster import Cluster
 from streaming.live.origin import Engine
 from streaming.live.quarantine import Quarantined
 from streaming.rules import Rule
-from streaming.stored import history, replay
+from streaming.stored import history, parity, replay
 from streaming.tape import Tape
 from tickloom import topics
 from tickloom.clock import NS_PER_DAY, NS_PER_MS
@@ -207,6 +209,21 @@ def test_flinks_own_refusal_has_the_files_line(
         jobs.explain(probe(probe_text.replace(old, new)), flink, KafkaSettings.load())
     assert caught.value.line == line
     assert str(caught.value).startswith(str(Path(caught.value.path)))
+
+
+def test_numbers_without_bounds_are_the_same_on_both_engines(
+    probe: Probe, probe_text: str, flink: FlinkSettings, kafka: KafkaSettings
+) -> None:
+    """A division by zero is a signal of a strength that is infinite, or of a price that is none."""
+    text = probe_text.replace("rise AS strength", "rise / (price - price) AS strength")
+    rule = probe(text.replace("price AS ref_price", "(price - price) / (price - price) AS ref_price"))
+    block = _rises(rule, 1_000).block()
+    on_flink = history.run([rule], [block], flink, kafka)[rule.name]
+    for found in (on_flink, cases.compiled(rules.bind(rule), block)):
+        assert [one.symbol for one in found] == [f"R{number}" for number in range(5)]
+        assert {one.strength for one in found} == {math.inf}
+        assert all(math.isnan(one.ref_price) for one in found)
+    assert all(map(parity.same_values, on_flink, cases.compiled(rules.bind(rule), block)))
 
 
 def test_shipped_rules_are_planned(flink: FlinkSettings) -> None:
