@@ -2,8 +2,9 @@
 
 A folder has one file a kind (``trades.parquet``, ``quotes.parquet`` ...), with the columns of the table
 of that name and rows in the order of ``ts``: what ``tickloom sql "SELECT * FROM trades WHERE ..." --out
-trades.parquet`` writes. A file is read from front to end in batches, row groups outside of the wanted
-time not at all, so memory is bounded; what it claims is checked on the way.
+trades.parquet`` writes; or it has such folders, a session each (:mod:`storage.parquet_sessions`). Files are
+read from front to end in batches, row groups outside of the wanted time not at all, so memory is bounded;
+what they claim is checked on the way.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from storage.columns import LAYOUTS, TS_MAX, Kind, Layout, format_ts, to_frame
+from storage.parquet_sessions import JoinedTape, common_names, session_folders
 from storage.replay import CHUNK_ROWS, replay
 from tickloom.errors import StorageError
 from tickloom.events import EventBlock
@@ -27,6 +29,7 @@ SUFFIX = ".parquet"
 BATCH_ROWS = 65_536
 _TIMES = ("ts", "ts_recv")
 _TIMESTAMP = pa.timestamp("ns", "UTC")
+_NO_ROWS = (0, 0)
 _NEVER_NULL = ("ts", "ts_recv", "venue", "seq")
 
 
@@ -41,17 +44,37 @@ class ParquetReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._files: dict[str, _File] = {}
-        if path.is_dir():
-            self._files = {
-                kind: _File(file, kind) for kind in LAYOUTS if (file := path / f"{kind}{SUFFIX}").exists()
-            }
-            if not self._files:
-                names = ", ".join(f"{kind}{SUFFIX}" for kind in LAYOUTS)
-                raise StorageError(f"{path} has none of {names}; is it the right folder?")
-        else:
+        self._files: dict[str, list[_File]] = {}
+        if not path.is_dir():
             single = _File(path, None)
-            self._files[single.layout.table] = single
+            self._files[single.layout.table] = [single]
+            return
+        names = [f"{kind}{SUFFIX}" for kind in LAYOUTS]
+        folders = session_folders(path, names)
+        if not folders:
+            raise StorageError(
+                f"{path} has none of {', '.join(names)}, nor folders that have; is it the right one?"
+            )
+        for kind, name in zip(LAYOUTS, names, strict=True):
+            found = [_File(file, kind) for folder in folders if (file := folder / name).exists()]
+            if found:
+                self._files[kind] = found
+        if len(folders) > 1:
+            self._name_together()
+
+    def _name_together(self) -> None:
+        """Sessions that overlap are played under one name: else each row of one would end the other's."""
+        spans: dict[Path, tuple[int, int]] = {}
+        for file in self._every_file():
+            if span := file.time_range():
+                before = spans.get(file.path.parent, span)
+                spans[file.path.parent] = min(before[0], span[0]), max(before[1], span[1])
+        named = common_names(spans)
+        for file in self._every_file():
+            file.session = named.get(file.path.parent, "")
+
+    def _every_file(self) -> list[_File]:
+        return [file for files in self._files.values() for file in files]
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -60,7 +83,7 @@ class ParquetReader:
 
     def time_range(self) -> tuple[int, int] | None:
         """Earliest and latest ``ts`` of all files, ns; None where they are empty."""
-        found = [span for file in self._files.values() if (span := file.time_range())]
+        found = [span for file in self._every_file() if (span := file.time_range())]
         return (min(begin for begin, _ in found), max(end for _, end in found)) if found else None
 
     def read_events(
@@ -81,7 +104,14 @@ class ParquetReader:
             A file is out of order, has a time or price that cannot be, or only other venues.
         """
         tapes = {
-            kind: _Tape(self._files[kind], venue, from_ns, to_ns) for kind in kinds if kind in self._files
+            kind: JoinedTape(
+                [
+                    ((file.time_range() or _NO_ROWS)[0], _Tape(file, venue, from_ns, to_ns))
+                    for file in self._files[kind]
+                ]
+            )
+            for kind in kinds
+            if kind in self._files
         }
 
         def load(kind: str, since_ns: int, limit: int) -> pa.Table:
@@ -94,17 +124,20 @@ class ParquetReader:
 
 
 class _File:
-    """A file whose schema has been checked. kind: None where its columns say it."""
+    """A file whose schema has been checked. kind: None where its columns say it.
+
+    session: a name that takes the place of the rows' own; empty: none does.
+    """
 
     def __init__(self, path: Path, kind: str | None) -> None:
-        self.path = path
+        self.path, self.session = path, ""
         try:
-            self.parquet = pa.parquet.ParquetFile(path)
+            with pa.parquet.ParquetFile(path) as file:  # closed again: there may be years of them
+                self.metadata, self.schema = file.metadata, file.schema_arrow
         except FileNotFoundError:
             raise StorageError(f"{path}: there is no such file") from None
         except (pa.ArrowInvalid, OSError) as error:
             raise StorageError(f"{path} cannot be read as Parquet: {error}") from None
-        self.schema: pa.Schema = self.parquet.schema_arrow
         self.layout = LAYOUTS[kind or _kind_of(path, set(self.schema.names))]
         self._check_columns()
 
@@ -132,7 +165,7 @@ class _File:
 
     def time_range(self) -> tuple[int, int] | None:
         """First and last ts, of a file in order."""
-        groups = [group for group in self._groups() if self.parquet.metadata.row_group(group).num_rows]
+        groups = [group for group in self._groups() if self.metadata.row_group(group).num_rows]
         if not groups:
             return None
         first, last = (self._span(group) or self._read_span(group) for group in (groups[0], groups[-1]))
@@ -146,17 +179,16 @@ class _File:
             if (span := self._span(group)) is None or (span[1] >= from_ns and span[0] < to_ns)
         ]
         if groups:
-            yield from self.parquet.iter_batches(
-                BATCH_ROWS, row_groups=groups, columns=columns_of(self.layout)
-            )
+            with pa.parquet.ParquetFile(self.path, metadata=self.metadata) as file:
+                yield from file.iter_batches(BATCH_ROWS, row_groups=groups, columns=columns_of(self.layout))
 
     def _groups(self) -> range:
-        return range(self.parquet.metadata.num_row_groups)
+        return range(self.metadata.num_row_groups)
 
     def _span(self, group: int) -> tuple[int, int] | None:
         """First and last ts of a row group as its statistics have them; QuestDB's own files have none."""
-        metadata = self.parquet.metadata.row_group(group)
-        column = self.parquet.schema_arrow.names.index("ts")
+        metadata = self.metadata.row_group(group)
+        column = self.schema.names.index("ts")
         statistics = metadata.column(column).statistics
         if statistics is None or not statistics.has_min_max:
             return None
@@ -165,7 +197,8 @@ class _File:
 
     def _read_span(self, group: int) -> tuple[int, int]:
         """First and last ts of a row group that has rows."""
-        ts = _times(self.parquet.read_row_group(group, ["ts"]).cast(pa.schema([("ts", _TIMESTAMP)])))
+        with pa.parquet.ParquetFile(self.path, metadata=self.metadata) as file:
+            ts = _times(file.read_row_group(group, ["ts"]).cast(pa.schema([("ts", _TIMESTAMP)])))
         return int(ts[0]), int(ts[-1])
 
 
@@ -225,6 +258,9 @@ class _Tape:
         if not pc.all(own).as_py() and table.num_rows:
             self.other_venues |= set(pc.unique(table["venue"]).to_pylist()) - {self._venue}
             table = table.filter(own)
+        if self._file.session:
+            name = pa.repeat(self._file.session, table.num_rows)
+            table = table.set_column(table.schema.get_field_index("session"), "session", name)
         self.rows += table.num_rows
         self._kept.append(table)
         self._kept_rows += table.num_rows

@@ -30,6 +30,7 @@ from tickloom.settings import FlinkSettings, KafkaSettings
 pytestmark = pytest.mark.slow
 
 VENUE = "XTST"
+BACKLOG_TIMEOUT_S = 420.0  # 5,600,000 quotes: two minutes of a core that has nothing else to do
 START_NS = 1_732_199_400_000_000_000
 LEGS = [f"S{number:02}" for number in range(12)]
 PAIRS = PairSet(
@@ -76,13 +77,13 @@ def _publish(block: EventBlock, rows: slice, end_ns: int, kafka: KafkaSettings) 
     assert producer.flush(30) == 0
 
 
-def _read(kafka: KafkaSettings, until_ns: int) -> tuple[SymbolTable, Records]:
+def _read(kafka: KafkaSettings, until_ns: int, timeout_s: float = 180) -> tuple[SymbolTable, Records]:
     """All spreads on the topic, once every partition has reached ``until_ns``."""
     symbols, parts = SymbolTable(), []
     consumer = Consumer({"bootstrap.servers": kafka.bootstrap, "group.id": "test", "log_level": 0})
     consumer.assign([TopicPartition(topics.spreads(VENUE), n, 0) for n in range(kafka.tick_partitions)])
     marks = dict.fromkeys(range(kafka.tick_partitions), -1)
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + timeout_s
     while min(marks.values()) < until_ns:
         assert time.monotonic() < deadline, marks
         message = consumer.poll(1.0)
@@ -143,6 +144,7 @@ def test_job_stopped_recalibrated_and_gone_on_is_what_history_computes(
     assert {int(row["calibration"]) for row in found} == {PAIRS.version, RECALIBRATED.version}
 
 
+@pytest.mark.timeout(BACKLOG_TIMEOUT_S + 180)
 def test_partitions_of_a_backlog_are_read_in_step(
     flink: FlinkSettings, kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,6 +189,6 @@ def test_partitions_of_a_backlog_are_read_in_step(
     cluster.wait_running(job_id, 120)
     monkeypatch.setattr(sys.modules[__name__], "VENUE", venue)
     try:
-        _read(kafka, START_NS + (seconds - 1) * NS_PER_S)
+        _read(kafka, START_NS + (seconds - 1) * NS_PER_S, BACKLOG_TIMEOUT_S)
     finally:
         assert cluster.failure(job_id) == ""

@@ -40,7 +40,10 @@ class EngineName(StrEnum):
 
 
 Source = Annotated[
-    str, typer.Option(help="questdb, or a Parquet file or folder of trades.parquet, quotes.parquet ...")
+    str,
+    typer.Option(
+        help="questdb, a Parquet file, a folder of trades.parquet, quotes.parquet ..., or of such folders."
+    ),
 ]
 
 
