@@ -40,7 +40,7 @@ def run_demo(data_dir: Path, *arguments: str) -> dict[str, Any]:
 def test_synthetic_session_ends_reconciled(tmp_path: Path) -> None:
     """A minute of the synthetic session: counts agree in three places, every rule fires, orders are filled
     over FIX and OUCH, nothing is left open, what was breached is flat, and the reconciliation is clean."""
-    report = run_demo(tmp_path / "demo", "--duration-s", "60", "--speed", "2")
+    report = run_demo(tmp_path / "demo", "--duration-s", "60", "--speed", "1")
     for venue in ("XNAS", "BINANCE"):
         counts = report["feeds"][venue]
         assert counts["captured"] == counts["kafka"] == counts["questdb"] > 10_000
