@@ -19,6 +19,7 @@ from streaming.compiled import modules
 from streaming.compiled.columns import EVENT_TIME, Texts, extract
 from streaming.compiled.outputs import Signals, pack_state, unpack_state
 from streaming.compiled.tree import Kind
+from streaming.compiled.waiting import Waiting
 from streaming.parameters import interval_ms
 from streaming.rules import OUTPUT_COLUMNS
 from tickloom.clock import NS_PER_MS
@@ -160,27 +161,18 @@ class _Lane:
         self._keys: dict[tuple[int, ...], int] = {}
         self._lookup = np.zeros(0, np.int32)  # of a plain text key: code to number of key, or -1
         self._state = self._arrays(0)
-        self._pending: dict[str, Array] = {}
+        self._waiting = Waiting("times")  # rows that the watermark has not passed
         self._passed_ms = _BEGINNING
         self.late_rows = 0
 
     def push(self, inputs: Mapping[str, Mapping[str, Array]], watermark_ms: int) -> list[tuple[Array, ...]]:
         """What fires up to the watermark, Flink's: up to and with it, nothing more will come."""
-        parts = [
-            part
-            for role in self._plan.roles
-            for number, branch in enumerate(role.branches)
-            if branch.view in inputs and (part := self._rows(role, number, inputs[branch.view]))
-        ]
-        if self._pending:
-            parts.append(self._pending)
+        for role in self._plan.roles:
+            for number, branch in enumerate(role.branches):
+                if branch.view in inputs and (rows := self._rows(role, number, inputs[branch.view])):
+                    self._waiting.put(rows)
         self._passed_ms = max(self._passed_ms, watermark_ms)
-        rows = {name: np.concatenate([part[name] for part in parts]) for name in _ROWS} if parts else {}
-        if rows:
-            waiting = rows["times"] > self._passed_ms
-            self._pending = {name: values[waiting] for name, values in rows.items()} if waiting.any() else {}
-            rows = {name: values[~waiting] for name, values in rows.items()} if self._pending else rows
-        return self._advance(rows)
+        return self._advance(self._waiting.due(self._passed_ms))
 
     def _rows(self, role: Role, number: int, given: Mapping[str, Array]) -> dict[str, Array]:
         """A branch's rows that are not late."""
@@ -297,7 +289,7 @@ class _Lane:
         return {
             "keys": list(self._keys),
             "arrays": [_packed(values[:count]) for values in self._state],
-            "pending": {name: _packed(values) for name, values in self._pending.items()},
+            "pending": {name: _packed(values) for name, values in self._waiting.all().items()},
             "passed_ms": self._passed_ms,
             "late_rows": self.late_rows,
         }
@@ -311,7 +303,7 @@ class _Lane:
             for (text,), number in self._keys.items():
                 self._lookup[text] = number
         self._state = tuple(_unpacked(packed) for packed in saved["arrays"])
-        self._pending = {name: _unpacked(packed) for name, packed in saved["pending"].items()}
+        self._waiting.restore({name: _unpacked(packed) for name, packed in saved["pending"].items()})
         self._passed_ms, self.late_rows = saved["passed_ms"], saved["late_rows"]
 
 

@@ -21,6 +21,7 @@ from streaming.compiled.kernel import (
 from streaming.compiled.plan import CompiledRule, Plan
 from streaming.compiled.slots import Slots
 from streaming.compiled.tree import Column, Kind
+from streaming.compiled.waiting import Waiting
 from streaming.parameters import interval_ms
 from tickloom.errors import RuleError
 
@@ -28,7 +29,7 @@ Array = NDArray[Any]
 #: Partial matches of one key, and ended matches that wait for them; beyond it the rule is wrong.
 PARTIAL_MATCHES_MAX = 1 << 22
 _WORK_ROWS = 256
-_BEGINNING, _END = -(1 << 62), 1 << 62  # before and behind all times, in ms
+_BEGINNING = -(1 << 62)  # before all times, in ms
 _DTYPES = {Kind.DOUBLE: np.float64, Kind.BIGINT: np.int64, Kind.TIME: np.int64, Kind.STRING: np.int32}
 
 
@@ -63,8 +64,7 @@ class Lane:
         self._inputs = [prelude_inputs(self.plan, number) for number in range(len(self.plan.branches))]
         self.late_rows = 0
         self.passed_ms = _BEGINNING
-        self.waiting: list[dict[str, Array]] = []  # rows that the watermark has not passed
-        self._waiting_from = _END  # time of the first of them
+        self._waiting = Waiting(EVENT_TIME)  # rows that the watermark has not passed
         self.keys: dict[tuple[int, ...], int] = {}
         self.seen = np.zeros(0, np.int64)
         self.pm_off, self.dq_off = np.zeros(1, np.int64), np.zeros(1, np.int64)
@@ -83,11 +83,10 @@ class Lane:
         if rows:
             rows = self._drop_late(rows)
         if rows:
-            self.waiting.append(rows)
-            self._waiting_from = min(self._waiting_from, int(rows[EVENT_TIME].min()))
+            self._waiting.put(rows)
         self.passed_ms = max(self.passed_ms, watermark_ms)
         # rows are put together only when some are due: a watermark may be rare
-        rows = self._due() if self.waiting and self._waiting_from <= self.passed_ms else {}
+        rows = self._due() if self._waiting.first <= self.passed_ms else {}
         if not rows and not len(self.dq_i):
             return NOTHING
         return self._match(rows)
@@ -146,20 +145,7 @@ class Lane:
 
     def _due(self) -> dict[str, Array]:
         """Rows that the watermark has passed, in order; the others go on waiting."""
-        rows = self._sorted(self._joined())
-        times = rows[EVENT_TIME]
-        count = int(np.searchsorted(times, self.passed_ms, side="right"))
-        self.waiting, self._waiting_from = [], _END
-        if count < len(times):
-            self.waiting = [{name: values[count:].copy() for name, values in rows.items()}]
-            self._waiting_from = int(times[count])
-        return {name: values[:count] for name, values in rows.items()}
-
-    def _joined(self) -> dict[str, Array]:
-        """All rows that wait."""
-        if len(self.waiting) < 2:
-            return self.waiting[0] if self.waiting else {}
-        return {name: np.concatenate([rows[name] for rows in self.waiting]) for name in self.waiting[0]}
+        return self._sorted(self._waiting.due(self.passed_ms))
 
     def _sorted(self, rows: dict[str, Array]) -> dict[str, Array]:
         times, keys = rows[EVENT_TIME], [rows[name] for name in self.plan.order]
@@ -293,7 +279,7 @@ class Lane:
             "passed_ms": self.passed_ms,
             "keys": list(self.keys),
             "arrays": {name: _packed(values) for name, values in arrays.items()},
-            "waiting": {name: _packed(values) for name, values in self._joined().items()},
+            "waiting": {name: _packed(values) for name, values in self._waiting.all().items()},
         }
 
     def load(self, saved: dict[str, Any]) -> None:
@@ -302,9 +288,7 @@ class Lane:
         self.keys = {tuple(key): number for number, key in enumerate(saved["keys"])}
         for name, packed in saved["arrays"].items():
             setattr(self, name, _unpacked(packed))
-        rows = {name: _unpacked(packed) for name, packed in saved["waiting"].items()}
-        self.waiting = [rows] if rows else []
-        self._waiting_from = int(rows[EVENT_TIME].min()) if rows else _END
+        self._waiting.restore({name: _unpacked(packed) for name, packed in saved["waiting"].items()})
 
 
 def _packed(values: Array) -> tuple[str, tuple[int, ...], bytes]:
