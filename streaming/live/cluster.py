@@ -16,7 +16,7 @@ from tickloom.clock import NS_PER_MS, Clock, SystemClock
 from tickloom.errors import ServiceError, ServiceTimeout
 from tickloom.settings import FlinkSettings
 
-REQUEST_TIMEOUT_S = 10.0
+REQUEST_TIMEOUT_S = 30.0  # a busy machine has taken ten for an answer
 POLL_S = 0.1
 ENDED = ("FINISHED", "CANCELED", "FAILED", "SUSPENDED")
 _JOB_NAME = re.compile(r"rule: (?P<rule>\S+) v(?P<version>\S+)(?: \((?P<engine>[a-z]+)\))?")

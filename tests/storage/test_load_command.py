@@ -114,7 +114,7 @@ def test_where_it_cannot(tmp_path: Path, free_port: int, tables: QuestDbSettings
     }
     for sentence, process in told.items():
         _, errors = process.communicate()
-        assert process.returncode == 1
+        assert process.returncode == 1, errors
         assert sentence in errors
         assert "Traceback" not in errors
     assert not list(tmp_path.glob("out/**/*.parquet*"))
