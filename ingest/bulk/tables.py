@@ -119,7 +119,11 @@ class TableSource:
         with open_sound(self._path) as file:
             header = file.readline().removeprefix(codecs.BOM_UTF8)  # as Arrow does with the file itself
         try:
-            names = pyarrow.csv.read_csv(pa.BufferReader(header)).column_names
+            # In memory of Arrow's own: a thread of its reads ahead, and if the last to let go of Python's is
+            # that thread, while the process ends over what is wrong here, it takes the process down.
+            own = pa.BufferOutputStream()
+            own.write(header)
+            names = pyarrow.csv.read_csv(pa.BufferReader(own.getvalue())).column_names
             wanted = self._names(list(names))
             reader = pyarrow.csv.open_csv(
                 open_plain(self._path),
