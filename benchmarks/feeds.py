@@ -207,7 +207,10 @@ class Itchy:
         watched = psutil.Process(self._program.pid)
         wall, cpu = time.perf_counter(), sum(watched.cpu_times()[:2])
         print(file=self._program.stdin, flush=True)
-        messages = int(self._program.stdout.readline().split()[0])
+        answer = self._program.stdout.readline()
+        if not answer:
+            raise SystemExit("itchy ended on this file; what it says is above")
+        messages = int(answer.split()[0])
         return messages, time.perf_counter() - wall, sum(watched.cpu_times()[:2]) - cpu
 
     def close(self) -> None:
@@ -230,7 +233,8 @@ def in_turn(
     messages = theirs[0][0]
     return (wall, cpu), {
         "itchy": round(messages / statistics.median(took for _, took, _ in theirs)),
-        "itchy_cpu": round(messages * runs / sum(took for _, _, took in theirs)),
+        # of a file too small for the clock of CPU time there is none
+        "itchy_cpu": round(messages * runs / spent) if (spent := sum(cpu for *_, cpu in theirs)) else None,
         "itchy_version": ITCHY,
         "to_itchy": round(statistics.median(t[1] / o[0] for o, t in zip(ours, theirs, strict=True)), 2),
     }

@@ -61,10 +61,9 @@ class RecordWriter:
         self._know(texts)
         if venue != self._venue:
             self._venue, self._pieces = venue, _joined(self._fixed(venue))
-        values: list[float | str] = floats.reshape(-1).tolist()
-        if not np.isfinite(floats).all():
-            values = [json_number(value) for value in floats.reshape(-1).tolist()]
-        numbers = _bytes(_encode(values))
+        values = floats.reshape(-1).tolist()
+        finite = bool(np.isfinite(floats).all())
+        numbers = _bytes(_encode(values if finite else [json_number(value) for value in values]))
         raw = _write(ints, numbers, ts_signal_ns, self._head, *self._pieces, *self._arrays)
         return Packed(raw.tobytes(), len(ints))
 

@@ -30,7 +30,7 @@ from tickloom.settings import FlinkSettings, KafkaSettings
 pytestmark = pytest.mark.slow
 
 VENUE = "XTST"
-BACKLOG_TIMEOUT_S = 420.0  # 5,600,000 quotes: two minutes of a core that has nothing else to do
+BACKLOG_TIMEOUT_S = 420.0  # 5,600,000 quotes: the whole test took 73 s, and 255 s on a busy machine
 START_NS = 1_732_199_400_000_000_000
 LEGS = [f"S{number:02}" for number in range(12)]
 PAIRS = PairSet(
