@@ -23,7 +23,6 @@ What came late, behind a watermark that has passed, is dropped and counted.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
@@ -35,6 +34,7 @@ from strategies.features.spread_kernel import MOVE_DTYPE
 from strategies.features.spread_state import RunningState
 from strategies.pairs import frozen
 from strategies.pairs.frozen import PairSet
+from streaming.waiting import Rows, Waiting
 from tickloom.clock import NS_PER_MS
 from tickloom.errors import FeedError
 from tickloom.events import SPREAD_DTYPE, EventBlock, Records, StatusCode, SymbolTable
@@ -42,7 +42,6 @@ from tickloom.prices import NO_PRICE, to_double
 
 #: Moves above the watermark: 40 s of 50,000 quotes/s, 100 MB. More, and a partition has stopped.
 PENDING_MOVES_MAX = 2_000_000
-PIECE_MOVES = 4_096  # that wait together, of a snapshot's: about a batch
 SLICE_MOVES = 50_000  # worked on at once; bounds what a step of history takes
 
 _KINDS = {
@@ -62,6 +61,7 @@ _VENUE_KINDS = {
     StatusCode.MARKET_OPEN: kernel.VENUE_OPEN,
     StatusCode.TRADING: kernel.VENUE_OPEN,
 }
+_TIME, _WHOLE = "ts_event", "move"  # columns of the moves that wait
 _NOT_OURS, _VENUE = -2, -1  # in place of a leg's index
 END_NS = 2**63 - 1  # a watermark behind every event
 
@@ -99,9 +99,7 @@ class Spreads:
         self.symbols = SymbolTable([pair.symbol for pair in pair_set.pairs])
         self.state = RunningState(pair_set)
         self.late_rows = 0
-        # (first time, which of those pushed, moves): a heap, so that a step costs what is due, not what waits
-        self._pending: list[tuple[int, int, Records]] = []
-        self._pending_rows = self._pushed = 0
+        self._pending = Waiting(_TIME)
         self._passed_ns = -1  # whole milliseconds
         self._sessions = SymbolTable()
         self._legs_of: SymbolTable | None = None
@@ -131,10 +129,10 @@ class Spreads:
         if not in_time.all():
             self.late_rows += int(np.count_nonzero(~in_time & (moves["kind"] == kernel.QUOTE)))
             moves = moves[in_time]
-        self._keep(moves)
-        if self._pending_rows > self._pending_max:
+        self._pending.put(_rows(moves))
+        if len(self._pending) > self._pending_max:
             raise FeedError(
-                f"{self._pending_rows:,} quotes of {block.venue} wait for a watermark above "
+                f"{len(self._pending):,} quotes of {block.venue} wait for a watermark above "
                 f"{self._passed_ns} ns: a partition of its ticks has neither events nor heartbeats, or is "
                 "read far behind the others. Is its ingester running?"
             )
@@ -151,9 +149,7 @@ class Spreads:
         if passed_ns <= self._passed_ns:
             return []
         self._passed_ns = passed_ns
-        if not self._pending_rows:
-            return []
-        moves = self._due(passed_ns)
+        moves = _moves_of(self._pending.due(passed_ns - 1))
         moves = moves[np.lexsort((moves["leg"], moves["kind"], moves["seq"], moves["ts_event"]))]
         return [block for part in _slices(moves) for block in self._compute(part)]
 
@@ -163,7 +159,7 @@ class Spreads:
 
     def snapshot(self) -> bytes:
         """The state, quotes that wait for the watermark included."""
-        pending = _joined([moves for _, _, moves in sorted(self._pending)])
+        pending = _moves_of(self._pending.all())
         return self.state.pack(pending, self._sessions.names, self._passed_ns, self.late_rows)
 
     def restore(self, raw: bytes) -> None:
@@ -179,30 +175,7 @@ class Spreads:
         """
         pending, sessions, self._passed_ns, self.late_rows = self.state.unpack(raw)
         self._sessions = SymbolTable(sessions[1:])
-        self._pending, self._pending_rows = [], 0
-        pending = pending[np.argsort(pending["ts_event"], kind="stable")]
-        for start in range(0, len(pending), PIECE_MOVES):
-            self._keep(pending[start : start + PIECE_MOVES])
-
-    def _keep(self, moves: Records) -> None:
-        """Have moves wait for the watermark; in the order of their times they are cheapest to take apart."""
-        if len(moves):
-            self._pushed += 1
-            heapq.heappush(self._pending, (int(moves["ts_event"].min()), self._pushed, moves))
-            self._pending_rows += len(moves)
-
-    def _due(self, passed_ns: int) -> Records:
-        """Take out the moves before a time."""
-        found = []
-        while self._pending and self._pending[0][0] < passed_ns:
-            _, _, moves = heapq.heappop(self._pending)
-            self._pending_rows -= len(moves)
-            due = moves["ts_event"] < passed_ns
-            if not due.all():
-                self._keep(moves[~due])
-                moves = moves[due]
-            found.append(moves)
-        return _joined(found)
+        self._pending.restore(_rows(pending))
 
     def _moves(self, block: EventBlock) -> Records:
         """What of a block moves a leg, or the venue, as MOVE_DTYPE."""
@@ -225,7 +198,9 @@ class Spreads:
             leg = legs[block.gaps["symbol"]]
             kinds = np.where(leg == _VENUE, kernel.VENUE_GAP, kernel.LOST).astype(np.int8)
             parts.append(_state_moves(block.gaps, leg, kinds, session))
-        return _joined(parts)
+        if len(parts) == 1:
+            return parts[0]
+        return np.concatenate(parts) if parts else np.empty(0, dtype=MOVE_DTYPE)
 
     def _leg_indices(self, symbols: SymbolTable) -> NDArray[np.int32]:
         """Leg of each index of a table, which only grows."""
@@ -304,10 +279,13 @@ def history(blocks: Iterable[EventBlock], venue: str) -> Iterator[EventBlock]:
     return over(blocks, frozen.find(venue))
 
 
-def _joined(parts: list[Records]) -> Records:
-    if len(parts) == 1:
-        return parts[0]
-    return np.concatenate(parts) if parts else np.empty(0, dtype=MOVE_DTYPE)
+def _rows(moves: Records) -> Rows:
+    """Moves as what waits: whole, beside their times."""
+    return {_TIME: moves[_TIME], _WHOLE: moves}
+
+
+def _moves_of(rows: Rows) -> Records:
+    return rows[_WHOLE] if rows else np.empty(0, dtype=MOVE_DTYPE)
 
 
 def _quote_moves(quotes: Records, leg: NDArray[np.int32], session: int) -> Records:

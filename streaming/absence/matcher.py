@@ -19,9 +19,9 @@ from streaming.compiled import modules
 from streaming.compiled.columns import EVENT_TIME, Texts, extract
 from streaming.compiled.outputs import Signals, pack_state, unpack_state
 from streaming.compiled.tree import Kind
-from streaming.compiled.waiting import Waiting
 from streaming.parameters import interval_ms
 from streaming.rules import OUTPUT_COLUMNS
+from streaming.waiting import Waiting
 from tickloom.clock import NS_PER_MS
 from tickloom.errors import RuleError
 from tickloom.events import EventBlock, Signal, SymbolTable

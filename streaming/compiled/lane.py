@@ -21,8 +21,8 @@ from streaming.compiled.kernel import (
 from streaming.compiled.plan import CompiledRule, Plan
 from streaming.compiled.slots import Slots
 from streaming.compiled.tree import Column, Kind
-from streaming.compiled.waiting import Waiting
 from streaming.parameters import interval_ms
+from streaming.waiting import Waiting
 from tickloom.errors import RuleError
 
 Array = NDArray[Any]

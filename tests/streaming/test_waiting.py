@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streaming.compiled.waiting import END, PIECE_ROWS, Rows, Waiting
+from streaming.waiting import END, PIECE_ROWS, Rows, Waiting
 
 TIMES = st.lists(st.integers(-5, 30), max_size=8)
 
@@ -46,6 +46,7 @@ def test_it_is_a_list_that_is_looked_through(steps: list[tuple[list[int], int]],
         assert by_time(found) == by_time([one for one in naive if one[0] <= until])
         naive = [one for one in naive if one[0] > until]
         assert by_time(pairs(waiting.all())) == by_time(naive)
+        assert len(waiting) == len(naive)
 
 
 def test_what_is_not_due_is_not_touched() -> None:

@@ -31,7 +31,11 @@ class Waiting:
     def __init__(self, time: str) -> None:
         self._time = time
         self._pieces: list[tuple[int, int, Rows]] = []  # first time, place in the order of arrival, rows
-        self._arrived = 0
+        self._arrived = self._rows = 0
+
+    def __len__(self) -> int:
+        """Rows that wait."""
+        return self._rows
 
     @property
     def first(self) -> int:
@@ -48,6 +52,7 @@ class Waiting:
         found: list[tuple[int, Rows]] = []
         while self.first <= until:
             _, place, rows = heapq.heappop(self._pieces)
+            self._rows -= len(rows[self._time])
             passed = rows[self._time] <= until
             if not passed.all():
                 self._put(place, {name: values[~passed] for name, values in rows.items()})
@@ -62,6 +67,7 @@ class Waiting:
     def restore(self, rows: Rows) -> None:
         """Have just these rows wait, which :meth:`all` gave."""
         self._pieces.clear()
+        self._rows = 0
         if not rows:
             return
         # by time, so that a step takes few pieces apart; stable, so that equal times stay as they arrived
@@ -71,6 +77,7 @@ class Waiting:
 
     def _put(self, place: int, rows: Rows) -> None:
         if len(rows[self._time]):
+            self._rows += len(rows[self._time])
             heapq.heappush(self._pieces, (int(rows[self._time].min()), place, rows))
 
 
