@@ -56,6 +56,15 @@ class LevelBooks:
         """Forget all levels of an instrument."""
         self.counts[instrument] = 0
 
+    def cut(self, instrument: int, depth: int) -> None:
+        """Keep the best ``depth`` levels of each side."""
+        for side in (BIDS, ASKS):
+            over = int(self.counts[instrument, side]) - depth
+            if over > 0:
+                for column in (self.keys, self.sizes):
+                    column[instrument, side, :depth] = column[instrument, side, over : over + depth].copy()
+                self.counts[instrument, side] = depth
+
     def copy_from(self, instrument: int, other: LevelBooks, theirs: int) -> None:
         """Take over another book as it is."""
         self.grow(int(other.counts[theirs].max()))

@@ -13,12 +13,17 @@ the numbers, a checksum that differs, a crossed book, an update that cannot be r
 connection lose it (BOOK_LOST, and a gap event); updates then count ``updates_unsynced`` until the next
 snapshot, which the session has to ask for: :attr:`StreamDecoder.unsynced` says of which instruments. The
 others go on.
+
+Depth. A venue that keeps its subscribers informed of the best levels only says no more of a level that falls
+behind them, so it goes. How many they are stands in each message, or in the answer to the subscription, which
+is captured, too; where neither is there (a capture that begins later), it is the smallest number on offer
+that the snapshot fits in.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,6 +74,7 @@ _KIND_COUNTERS = {
     Kind.MALFORMED: "malformed",
     Kind.REFUSED: "refused_price",
     Kind.DECLINED: "declined",
+    Kind.ACCEPTED: "accepted",
 }
 _READ = (Kind.SNAPSHOT, Kind.UPDATE, Kind.TICKER, Kind.TRADES)
 _BOOK = (Kind.SNAPSHOT, Kind.UPDATE)
@@ -88,12 +94,18 @@ class Wire:
         Whose rule its books' checksums follow.
     chained_trades : bool
         Its trade ids, of each instrument, have no holes.
+    aliases : callable, optional
+        Makes, of its names of the instruments, the others that it has for them and the position of each.
+    depths : tuple of int
+        Levels of a side that a book can be subscribed to, rising; empty: all of them.
     """
 
     program: Program
     reader: Callable[[Sequence[str]], Reader]
     checksum: Checksum = Checksum.NONE
     chained_trades: bool = False
+    aliases: Callable[[Sequence[str]], Mapping[str, int]] | None = None
+    depths: tuple[int, ...] = ()
 
 
 class StreamDecoder:
@@ -142,13 +154,14 @@ class StreamDecoder:
         self._books_kept = books
         self._seq_base = seq_base(session_date(session))
         self._names = [item.venue_symbol for item in instruments]
-        self._index = {name: position for position, name in enumerate(self._names)}
+        aliases = wire.aliases(self._names) if wire.aliases else {}
+        self._index = {name: position for position, name in enumerate(self._names)} | dict(aliases)
         self.symbols = SymbolTable([item.symbol for item in instruments])
         self._symbol = np.array([self.symbols.index(item.symbol) for item in instruments], dtype=np.int32)
-        self._scanner = Scanner(wire.program, wire.reader(self._names), self._names)
+        self._scanner = Scanner(wire.program, wire.reader(self._names), self._names, aliases)
         self._state = FeedState(len(instruments))
         self._output = Output(venue, session, self.symbols)
-        self._links = Links(self._names)
+        self._links = Links(self._names, aliases)
 
     @property
     def end_ns(self) -> int:
@@ -180,7 +193,8 @@ class StreamDecoder:
         traded = int(entries[scanned.rows[:, KIND] == Kind.TRADES].sum())
         changed = int(entries[scanned.rows[:, KIND] == Kind.UPDATE].sum())
         # a level makes one delta, and may push another one out of the subscribed depth
-        cut = scanned.rows[:, DEPTH].any() or self._state.instruments[:, pas.DEPTH_KEPT].any()
+        kept = self._state.instruments[:, pas.DEPTH_KEPT]
+        cut = self._wire.depths or scanned.rows[:, DEPTH].any() or kept.any()
         self._output.begin(traded, kinds[Kind.TICKER], changed * (2 if cut else 1), self._seq(base, 0))
         record = 0
         while record < len(batch):
@@ -248,6 +262,9 @@ class StreamDecoder:
             self._control(batch.payload(at))
         elif scanned.rows[at, KIND] == Kind.SNAPSHOT:
             self._snapshot(number, at, scanned)
+        elif scanned.rows[at, KIND] == Kind.ACCEPTED:
+            row = scanned.rows[at]
+            self._state.instruments[row[INSTRUMENT], pas.DEPTH_ACCEPTED] = row[DEPTH]
         elif message is not None and message.kind in (Kind.MALFORMED, Kind.REFUSED):
             self._gap(message.instrument, number, number, GapReason.MALFORMED)
             if message.instrument >= 0 and message.about in _BOOK:
@@ -274,11 +291,14 @@ class StreamDecoder:
         sides, prices = scanned.side[low:high][::-1].copy(), scanned.price[low:high][::-1].copy()
         sizes = scanned.size[low:high][::-1].copy()
         self.counters["levels_dropped"] += state.books.apply(which, sides, prices, sizes)
+        depth = self._depth(which, int(row[DEPTH]))
+        if depth:
+            state.books.cut(which, depth)
         venue_id = max(int(row[FINAL_ID]), 0)
         sides, prices, sizes = state.books.difference(which, old, 0)
         self._output.put_deltas(int(self._symbol[which]), sides, prices, sizes, venue_id)
         mine = state.instruments[which]
-        mine[pas.BOOK_ID], mine[pas.DEPTH_KEPT] = row[FINAL_ID], row[DEPTH]
+        mine[pas.BOOK_ID], mine[pas.DEPTH_KEPT] = row[FINAL_ID], depth
         mine[pas.PRICE_PLACES], mine[pas.SIZE_PLACES] = row[PRICE_DECIMALS], row[SIZE_DECIMALS]
         wrong = self._wrong_snapshot(which, scanned, at)
         if wrong is not None:
@@ -287,6 +307,12 @@ class StreamDecoder:
             mine[pas.SYNCED] = 1
             self.counters["books_synced"] += 1
             self._output.put_status(int(self._symbol[which]), StatusCode.BOOK_SYNCED)
+
+    def _depth(self, which: int, said: int) -> int:
+        """Levels of a side that the venue tells of from a snapshot on; 0: all. ``said``: in the snapshot."""
+        known = said or int(self._state.instruments[which, pas.DEPTH_ACCEPTED])
+        found = int(self._state.books.counts[which].max())
+        return known or next((depth for depth in self._wire.depths if depth >= found), 0)
 
     def _wrong_snapshot(self, which: int, scanned: Scanned, at: int) -> Stop | None:
         row, state, books = scanned.rows[at], self._state, self._state.books
@@ -352,6 +378,7 @@ class StreamDecoder:
             self._gap(which, 0, 0, GapReason.DISCONNECT)
         for which in instruments:
             self._lose_book(which)
+        self._state.instruments[instruments, pas.DEPTH_ACCEPTED] = 0
 
     def _gap(self, which: int, first: int, last: int, reason: GapReason) -> None:
         self.counters["gaps"] += 1

@@ -7,7 +7,7 @@ an only connection, which has all of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -73,10 +73,13 @@ class Links:
     ----------
     names : sequence of str
         The venue's names of its instruments; they are told by their positions.
+    aliases : mapping, optional
+        Other names of them, each with its position: the registry had them when a capture was made.
     """
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self._index = {name: position for position, name in enumerate(names)}
+    def __init__(self, names: Sequence[str], aliases: Mapping[str, int] | None = None) -> None:
+        self._names = names
+        self._index = {name: position for position, name in enumerate(names)} | dict(aliases or {})
         self._open: dict[int, list[int]] = {}
         self._ended: set[int] = set()
         self.followed: set[int] = set()  # instruments that an open connection has
@@ -88,7 +91,7 @@ class Links:
             return Turn(odd="malformed")
         turn = Turn()
         if said.event == CONTROL_OPEN:
-            names = self._index if said.symbols is None else said.symbols
+            names = self._names if said.symbols is None else said.symbols
             mine = [self._index[name] for name in names if name in self._index]
             # its own, and any with its instruments: the ingester was killed, nobody wrote that they closed
             gone = [

@@ -45,6 +45,7 @@ class Kind(IntEnum):
     MALFORMED = 7  # no JSON, or a message of ours with something missing or wrong in it
     REFUSED = 8  # a price or size that does not travel exactly
     DECLINED = 9  # the venue says no to a request
+    ACCEPTED = 10  # the venue says yes to a book, and to what depth
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -17,10 +17,18 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class TypedReader:
-    """Base of the readers. ``symbols``: the venue's names, in the order of the session."""
+    """Base of the readers.
 
-    def __init__(self, symbols: Sequence[str]) -> None:
-        self._index = {symbol: position for position, symbol in enumerate(symbols)}
+    Parameters
+    ----------
+    symbols : sequence of str
+        The venue's names, in the order of the session.
+    aliases : mapping, optional
+        Names that the venue has for them elsewhere, each with the position of its instrument.
+    """
+
+    def __init__(self, symbols: Sequence[str], aliases: Mapping[str, int] | None = None) -> None:
+        self._index = {symbol: position for position, symbol in enumerate(symbols)} | dict(aliases or {})
 
     def checked(self, about: Kind, symbol: str, build: Callable[[int], Message]) -> Message:
         """What ``build`` makes for the instrument's index, or what is wrong with it."""

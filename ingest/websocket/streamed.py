@@ -52,7 +52,7 @@ class Stop(IntEnum):
 
 
 # state of an instrument
-SYNCED, BOOK_ID, TRADE_ID, DEPTH_KEPT, PRICE_PLACES, SIZE_PLACES = 0, 1, 2, 3, 4, 5
+SYNCED, BOOK_ID, TRADE_ID, DEPTH_KEPT, PRICE_PLACES, SIZE_PLACES, DEPTH_ACCEPTED = 0, 1, 2, 3, 4, 5, 6
 # state of the feed, behind CLOCK and FIRST_CLOCK: records by which source numbers moved up
 SHIFT = 2
 # counters
@@ -70,15 +70,16 @@ class FeedState:
 
     Attributes
     ----------
-    instruments : int64, shape (instruments, 6)
+    instruments : int64, shape (instruments, 7)
         SYNCED, BOOK_ID (of the last book message, -1: none), TRADE_ID (-1: none), DEPTH_KEPT (levels of a
-        side, 0: all), and the decimals with which the venue writes prices and sizes.
+        side, 0: all), the decimals with which the venue writes prices and sizes, and DEPTH_ACCEPTED (of the
+        subscription, where the venue says it in its answer; 0: it has not).
     feed : int64, shape (3,)
         CLOCK: the latest venue time seen on any channel, ns; FIRST_CLOCK: the first one; 0: none yet; SHIFT.
     """
 
     def __init__(self, instruments: int) -> None:
-        self.instruments: NDArray[np.int64] = np.zeros((instruments, 6), dtype=np.int64)
+        self.instruments: NDArray[np.int64] = np.zeros((instruments, 7), dtype=np.int64)
         self.instruments[:, [BOOK_ID, TRADE_ID]] = -1
         self.feed: NDArray[np.int64] = np.zeros(3, dtype=np.int64)
         self.counts: NDArray[np.int64] = np.zeros(len(COUNTER_NAMES), dtype=np.int64)

@@ -2,7 +2,8 @@
 
 A template is a message as the venue sends it, literally, with ``<name>`` where a value stands:
 
-- ``<symbol>``: the venue's name of the instrument, up to the next quote; ``<same>``: the same text once more;
+- ``<symbol>``: the venue's name of the instrument, up to the next quote (in an array, of all its elements);
+  ``<same>``: the same text once more;
 - ``<id>``: integer, number of the message; ``<next_id>``: and the one before must have been one less;
   ``<previous>``: integer, may be negative, number that the message before must have had;
 - ``<checksum>``: integer, of the book; ``<signed_checksum>``: and may be negative;
@@ -12,7 +13,8 @@ A template is a message as the venue sends it, literally, with ``<name>`` where 
   ``<maker>``: of the resting order, so the aggressor's is the other;
 - ``<time_ms>``, ``<time_us>`` (integers), ``<time_s>`` (decimal seconds), ``<time_iso>`` (ISO 8601 with Z):
   of the entry, and of the message, the latest where there are several; ``<at_ms>``: of the message, for sure;
-- ``<n>``, ``<s>``, ``<any>``: not used: integer; text up to the next quote; text, integer, true or false;
+- ``<n>``, ``<d>``, ``<s>``, ``<any>``: not used: integer; decimal, that may be negative; text up to the next
+  quote; text, integer, true or false;
 - ``<each>``: a JSON array, of which one element follows, up to ``<end>``; each element is an entry, whose
   side ``<each buy>`` and ``<each sell>`` give;
 - ``<entry>``: what was read so far is an entry (where there is no array);
@@ -65,6 +67,7 @@ class Op(IntEnum):
     TIME = 16  # ns a unit; ABSOLUTE: of the message, whatever came before
     TIME_S = 17
     TIME_ISO = 18
+    SKIP_DECIMAL = 19
 
 
 _INTEGERS = {
@@ -84,6 +87,7 @@ _PLAIN = {
     "side": Op.SIDE,
     "time_s": Op.TIME_S,
     "time_iso": Op.TIME_ISO,
+    "d": Op.SKIP_DECIMAL,
     "s": Op.SKIP_TEXT,
     "any": Op.SKIP_ANY,
     "entry": Op.ENTRY,

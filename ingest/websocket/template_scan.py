@@ -8,7 +8,7 @@ from ``__pycache__``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numba import njit
@@ -36,7 +36,7 @@ from ingest.websocket.message import (
 from ingest.websocket.numbers import BEYOND
 from ingest.websocket.template import ABSOLUTE, NEXT_ID, QUOTED, Op, Program
 from ingest.websocket.tokens import CLOSE, COMMA, OPEN, QUOTE, integer, skip
-from ingest.websocket.values import literal, number, side_text, signed, text_end, time_value
+from ingest.websocket.values import decimal_end, literal, number, side_text, signed, text_end, time_value
 from tickloom.events import Side
 from tickloom.prices import NO_PRICE
 
@@ -51,7 +51,7 @@ _END, _ENTRY, _IF, _SKIP_TEXT, _SKIP_ANY = (
 _INTEGER, _DECIMAL, _PRICE, _SIZE, _TRADE_ID, _TIME = (
     int(Op.INTEGER), int(Op.DECIMAL), int(Op.PRICE), int(Op.SIZE), int(Op.TRADE_ID), int(Op.TIME),
 )  # fmt: skip
-_FIRST_NUMBER = int(Op.INTEGER)
+_FIRST_NUMBER, _SKIP_DECIMAL = int(Op.INTEGER), int(Op.SKIP_DECIMAL)
 _UNREAD, _TICKER, _TRADES, _IGNORED = (
     int(Kind.UNREAD), int(Kind.TICKER), int(Kind.TRADES), int(Kind.IGNORED),
 )  # fmt: skip
@@ -71,11 +71,22 @@ class Scanner:
         Takes what has none of them.
     symbols : sequence of str
         The venue's names, in the order of the session.
+    aliases : mapping, optional
+        Names that the venue has for them elsewhere, each with the position of its instrument.
     """
 
-    def __init__(self, program: Program, reader: Reader, symbols: Sequence[str]) -> None:
+    def __init__(
+        self,
+        program: Program,
+        reader: Reader,
+        symbols: Sequence[str],
+        aliases: Mapping[str, int] | None = None,
+    ) -> None:
         self._program, self._reader = program, reader
-        names = [symbol.encode() for symbol in symbols]
+        others = aliases or {}
+        self._instruments = np.array([*range(len(symbols)), *others.values()], dtype=np.int64)
+        self._has_aliases = bool(others)
+        names = [symbol.encode() for symbol in (*symbols, *others)]
         self._names = np.frombuffer(bytearray(b"".join(names) or b"\0"), dtype=np.uint8)
         self._offsets = np.zeros(len(names) + 1, dtype=np.int64)
         np.cumsum([len(name) for name in names], out=self._offsets[1:])
@@ -100,6 +111,9 @@ class Scanner:
             self._names, self._offsets, self._table,
             scanned.rows, scanned.price, scanned.size, scanned.side, scanned.ts, scanned.trade_id,
         )  # fmt: skip
+        if self._has_aliases:
+            found = scanned.rows[:, INSTRUMENT]
+            found[:] = np.where(found >= 0, self._instruments[found], -1)
         slow: dict[int, Message] = {}
         unread = wanted & (scanned.rows[:, KIND] == _UNREAD)
         for row in np.flatnonzero(unread).tolist() if unread.any() else ():
@@ -149,6 +163,8 @@ def _put_integer(rows, record, column, value):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def _complete(kind, row, low, high, price, size):  # type: ignore[no-untyped-def]
     """Whether all is in range; sets what an empty side of a ticker looks like."""
+    if kind != _IGNORED and row[INSTRUMENT] < 0:  # it stands in an array without an element
+        return False
     if kind == _TICKER:
         for column in range(VALUE, VALUE + 4, 2):
             if row[column] == 0:
@@ -210,6 +226,8 @@ def _scan(  # type: ignore[no-untyped-def]
                         _put_integer(rows, record, first, value)
                     elif code == _TRADE_ID:
                         entry_id, pos = integer(data, pos, end)
+                    elif code == _SKIP_DECIMAL:
+                        pos = decimal_end(data, pos, end)
                     else:
                         entry_ts, pos = time_value(code, first, data, pos, end)
                         if entry_ts > rows[record, TS_EVENT] or (code == _TIME and second & ABSOLUTE):
@@ -237,8 +255,9 @@ def _scan(  # type: ignore[no-untyped-def]
                     pos = symbol_end
                     if pos >= 0:
                         which = _instrument(data, symbol_at, symbol_end, names, name_offsets, table)
+                        if which < 0 or (rows[record, INSTRUMENT] >= 0 and rows[record, INSTRUMENT] != which):
+                            pos = -1
                         rows[record, INSTRUMENT] = which
-                        pos = -1 if which < 0 else pos
                 elif code == _SAME:
                     pos = literal(data, pos, end, data, symbol_at, symbol_end - symbol_at)
                     pos = -1 if pos >= end or data[pos] != QUOTE else pos

@@ -12,7 +12,7 @@ from numba import njit
 
 from tickloom.prices import NANOS
 
-QUOTE, COMMA, POINT = ord('"'), ord(","), ord(".")
+QUOTE, COMMA, POINT, MINUS = ord('"'), ord(","), ord("."), ord("-")
 OPEN, CLOSE = ord("["), ord("]")
 TRUE = np.frombuffer(b"true", dtype=np.uint8)
 FALSE = np.frombuffer(b"false", dtype=np.uint8)

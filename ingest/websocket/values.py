@@ -13,7 +13,7 @@ from numba import njit
 from ingest.websocket.message import TS_MAX
 from ingest.websocket.numbers import BEYOND, WHOLE_MAX
 from ingest.websocket.template import SIGNED, Op
-from ingest.websocket.tokens import POINT, QUOTE, integer
+from ingest.websocket.tokens import MINUS, POINT, QUOTE, integer
 from tickloom.clock import NS_PER_MS
 from tickloom.events import Side
 from tickloom.prices import NANOS
@@ -55,6 +55,21 @@ def number(data, pos, end):  # type: ignore[no-untyped-def]
     if value > _SURVIVES_MAX and np.int64(np.rint(np.float64(value) / NANOS * NANOS)) != value:
         return np.int64(0), 0, -1
     return value, decimals, pos
+
+
+@njit(cache=True, nogil=True)
+def decimal_end(data, pos, end):  # type: ignore[no-untyped-def]
+    """Behind a plain decimal without quotes that may be negative; -1: leave it."""
+    if pos < end and data[pos] == MINUS:
+        pos += 1
+    _, pos = integer(data, pos, end)
+    if pos < 0 or pos >= end or data[pos] != POINT:
+        return pos
+    point = pos
+    pos += 1
+    while pos < end and 48 <= data[pos] <= 57:
+        pos += 1
+    return pos if pos > point + 1 else -1
 
 
 @njit(cache=True, nogil=True)
@@ -170,7 +185,7 @@ def side_text(data, pos, end):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def signed(data, pos, end, flags):  # type: ignore[no-untyped-def]
     """An integer: (value, position behind)."""
-    if flags & SIGNED and pos < end and data[pos] == 45:
+    if flags & SIGNED and pos < end and data[pos] == MINUS:
         value, pos = integer(data, pos + 1, end)
         return -value, pos
     return integer(data, pos, end)
