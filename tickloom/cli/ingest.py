@@ -74,7 +74,7 @@ def binance() -> None:
 
 @app.command()
 def kraken() -> None:
-    """Capture and publish Kraken (websocket API v1), until SIGTERM or Ctrl-C."""
+    """Capture and publish Kraken (websocket API v2, or v1), until SIGTERM or Ctrl-C."""
     from ingest.websocket.kraken.session import run
 
     _follow("kraken", KrakenSettings.load(), run)

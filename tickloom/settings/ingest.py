@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field
 
@@ -160,13 +161,19 @@ class StreamSettings(WebsocketSettings):
 
 
 class KrakenSettings(StreamSettings):
-    """The Kraken ingester, websocket API v1."""
+    """The Kraken ingester. Its address says what is spoken there, as it does at the venue: websocket API v2
+    where the path ends with /v2, v1 elsewhere."""
 
     section: ClassVar[str] = "kraken"
     venue: str = "KRAKEN"
     instruments: tuple[str, ...] = ("BTC-CHF", "ETH-CHF")
-    websocket_url: str = "wss://ws.kraken.com"
+    websocket_url: str = "wss://ws.kraken.com/v2"
     metrics_port: Port = 9406
+
+    @property
+    def api_version(self) -> Literal[1, 2]:
+        """Of the websocket API at ``websocket_url``."""
+        return 2 if urlsplit(self.websocket_url).path.rstrip("/").endswith("/v2") else 1
 
 
 class OkxSettings(StreamSettings):

@@ -74,6 +74,9 @@ class Visit:
             for request in self.wire.requests(text):
                 self._venue.requests.append(request)
                 if request.op != "ping":
+                    answer = self.wire.accepted(request)
+                    if answer:
+                        await self.send(answer)
                     self.asked.put_nowait(request)
                 elif self.answers_pings and self.wire.pong:
                     await self.send(self.wire.pong)
@@ -100,7 +103,7 @@ class LocalVenue:
 
     @property
     def url(self) -> str:
-        return f"ws://127.0.0.1:{self._port}"
+        return f"ws://127.0.0.1:{self._port}{self.wire.path}"
 
     def __enter__(self) -> Self:
         self._thread.start()

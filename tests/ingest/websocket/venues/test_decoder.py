@@ -18,7 +18,7 @@ from tickloom.prices import NO_PRICE, nanos_of
 BIDS, ASKS = [("99.5", "1"), ("99", "2")], [("100.5", "3"), ("101", "4")]
 
 
-@pytest.fixture(params=WIRES, ids=[kind.venue for kind in WIRES])
+@pytest.fixture(params=WIRES, ids=[kind.__name__ for kind in WIRES])
 def wire(request: pytest.FixtureRequest) -> Wire:
     """A venue, fresh."""
     made: Wire = request.param()

@@ -54,7 +54,7 @@ class Kept:
         return [StatusCode(int(one["status"])) for one in self.of("statuses") if one["symbol"] == symbol]
 
 
-@pytest.fixture(params=WIRES, ids=[kind.venue for kind in WIRES])
+@pytest.fixture(params=WIRES, ids=[kind.__name__ for kind in WIRES])
 def wire(request: pytest.FixtureRequest) -> Wire:
     """A venue, fresh."""
     made: Wire = request.param()
@@ -287,7 +287,7 @@ def test_session_whose_numbers_are_used_up_ends(settings: Any, monkeypatch: pyte
             session.run(chosen, lambda: [Kept()], threading.Event())
 
 
-@pytest.mark.parametrize("kind", WIRES, ids=[kind.venue for kind in WIRES])
+@pytest.mark.parametrize("kind", WIRES, ids=[kind.__name__ for kind in WIRES])
 def test_command_of_each_venue(kind: type[Wire], settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """``tickloom ingest VENUE`` runs that venue's session with that venue's settings."""
     name = kind.venue.lower()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 Levels = Sequence[tuple[str, str]]
@@ -40,6 +41,7 @@ class Wire:
     symbols: tuple[str, str]
     book_channel: str
     pong: bytes | None = None
+    path = ""  # of its address
 
     def __init__(self) -> None:
         self.books: dict[str, tuple[dict[str, str], dict[str, str]]] = {}
@@ -81,6 +83,10 @@ class Wire:
     def declined(self, request: Request) -> bytes:
         raise NotImplementedError
 
+    def accepted(self, request: Request) -> bytes | None:
+        """The answer to a subscription, where it says more than yes."""
+        return None
+
     def requests(self, text: str) -> list[Request]:
         """What a client's message asks for."""
         raise NotImplementedError
@@ -89,6 +95,7 @@ class Wire:
 class Kraken(Wire):
     venue, symbols, book_channel = "KRAKEN", ("ETH/CHF", "XBT/CHF"), "book"
     pong = b'{"event":"pong"}'
+    depth = 100
 
     def _levels(self, levels: Levels, at: int) -> list[list[str]]:
         seconds = f"{(MS + at) / 1_000:.6f}"
@@ -136,6 +143,62 @@ class Kraken(Wire):
         if asked["event"] == "ping":
             return [Request("ping", "", "")]
         return [Request(asked["event"], asked["subscription"]["name"], pair) for pair in asked["pair"]]
+
+
+class KrakenV2(Kraken):
+    """The books of ``Kraken``. ``symbols`` are the registry's, which are v1's; v2's are on the wire."""
+
+    path = "/v2"
+    pong = b'{"method":"pong","time_in":"2026-04-28T09:30:59.1Z","time_out":"2026-04-28T09:30:59.2Z"}'
+
+    def _data(self, channel: str, kind: str, symbol: str, after: str) -> bytes:
+        """Numbers stand in ``after`` as text: json would print them otherwise than the venue."""
+        named = symbol.replace("XBT", "BTC")
+        return f'{{"channel":"{channel}","type":"{kind}","data":[{{"symbol":"{named}",{after}}}]}}'.encode()
+
+    def _sides(self, bids: Levels, asks: Levels) -> str:
+        texts = [
+            ",".join(f'{{"price":{price},"qty":{size}}}' for price, size, _ in self._levels(levels, 0))
+            for levels in (bids, asks)
+        ]
+        return f'"bids":[{texts[0]}],"asks":[{texts[1]}]'
+
+    def _timestamp(self, at: int) -> str:
+        moment = datetime.fromtimestamp((MS + at) // 1_000, UTC)
+        return f'"timestamp":"{moment:%Y-%m-%dT%H:%M:%S}.{(MS + at) % 1_000:03d}000Z"'
+
+    def snapshot(self, symbol: str, bids: Levels, asks: Levels, *, at: int = 0) -> bytes:
+        self.apply(symbol, bids, asks, fresh=True)
+        after = f'{self._sides(bids, asks)},"checksum":{self._checksum(symbol)},{self._timestamp(at)}'
+        return self._data("book", "snapshot", symbol, after)
+
+    def _update(self, symbol: str, bids: Levels, asks: Levels, at: int, checksum: str) -> bytes:
+        after = f'{self._sides(bids, asks)},"checksum":{checksum},{self._timestamp(at)}'
+        return self._data("book", "update", symbol, after)
+
+    def trade(self, symbol: str, trade_id: int, price: str, size: str, side: str, *, at: int = 0) -> bytes:
+        after = f'"side":"{side}","price":{price},"qty":{size},"ord_type":"limit","trade_id":{trade_id}'
+        return self._data("trade", "update", symbol, f"{after},{self._timestamp(at)}")
+
+    def accepted(self, request: Request) -> bytes | None:
+        result: dict[str, Any] = {"channel": request.channel}
+        if request.channel == "book":
+            result["depth"] = self.depth
+        result |= {"snapshot": True, "symbol": request.symbol.replace("XBT", "BTC")}
+        return compact({"method": request.op, "result": result, "success": True})
+
+    def declined(self, request: Request) -> bytes:
+        named = request.symbol.replace("XBT", "BTC")
+        error = {"error": f"Currency pair not supported {named}", "method": "subscribe", "success": False}
+        return compact({**error, "symbol": named})
+
+    def requests(self, text: str) -> list[Request]:
+        asked = json.loads(text)
+        if asked["method"] == "ping":
+            return [Request("ping", "", "")]
+        params = asked["params"]
+        named = [symbol.replace("BTC", "XBT") for symbol in params["symbol"]]
+        return [Request(asked["method"], params["channel"], symbol) for symbol in named]
 
 
 class Okx(Wire):
@@ -259,4 +322,4 @@ class Bybit(Wire):
         return [Request(asked["op"], *arg.rsplit(".", 1)) for arg in asked["args"]]
 
 
-WIRES: list[type[Wire]] = [Kraken, Okx, Coinbase, Bybit]
+WIRES: list[type[Wire]] = [Kraken, KrakenV2, Okx, Coinbase, Bybit]
