@@ -22,6 +22,7 @@ from ingest.websocket.okx.decoder import OkxDecoder
 from tests.fuzz.real import real
 from tests.fuzz.target import Arena, Target, check_block, cut
 from tests.ingest.websocket.conftest import Wire as BinanceWire
+from tests.ingest.websocket.kraken.conversion import Conversion
 from tests.ingest.websocket.venues import wires
 from tickloom.instruments import Registry
 
@@ -30,7 +31,7 @@ _REGISTRY = Registry.load()
 CONNECTION_MESSAGES = 400  # and then a new one is open
 _STREAM_KINDS = (
     "snapshots", "updates", "tickers", "trade_messages", "ignored", "unknown_type", "malformed",
-    "refused_price", "declined",
+    "refused_price", "declined", "accepted",
 )  # fmt: skip
 _BINANCE_KINDS = (
     "depth", "tickers", "trades", "ignored", "unknown_type", "malformed", "refused_price", "snapshots",
@@ -113,7 +114,18 @@ class _Stream(_Websocket):
 
 
 class Kraken(_Stream):
+    """Both versions of the websocket API, which one decoder reads."""
+
     name, wire, make = "kraken", wires.Kraken, KrakenDecoder
+
+    def seeds(self) -> list[list[bytes]]:
+        v1 = super().seeds()
+        records = [(int(RecordKind.DATA), 0, payload) for payload in v1[-1]] if len(v1) > 1 else []
+        converted = [payload for _, _, payload in Conversion().records(records)]
+        wire = wires.KrakenV2()
+        answers = [wire.accepted(wires.Request("subscribe", "book", pair)) for pair in wire.symbols]
+        v2 = [[*filter(None, answers), *genuine(wire, 2)], converted]
+        return [*v1, *filter(None, v2)]
 
 
 class Okx(_Stream):

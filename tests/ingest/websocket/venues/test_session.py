@@ -17,7 +17,7 @@ from ingest.websocket import session as shared
 from ingest.websocket.coinbase import session
 from ingest.websocket.links import control_event
 from tests.ingest.websocket.venues.local_venue import LocalVenue, Visit
-from tests.ingest.websocket.venues.wires import WIRES, Coinbase, Kraken, Request, Wire
+from tests.ingest.websocket.venues.wires import WIRES, Coinbase, Kraken, KrakenV2, Request, Wire
 from tickloom.cli import ingest as ingest_commands
 from tickloom.errors import CaptureError, SettingsError
 from tickloom.events import EventBlock, GapReason, StatusCode
@@ -233,9 +233,10 @@ def test_silent_connection_is_left(wire: Wire, settings: Any, tmp_path: Path, be
     assert control_events(wire, tmp_path)[:3] == ["open", "close", "open"]
 
 
-def test_quiet_connection_that_answers_pings_stays(settings: Any) -> None:
+@pytest.mark.parametrize("kind", [Kraken, KrakenV2])
+def test_quiet_connection_that_answers_pings_stays(kind: type[Wire], settings: Any) -> None:
     """A venue without news is no dead venue: its answers to pings are signs of life."""
-    wire = Kraken()
+    wire = kind()
 
     async def script(visit: Visit) -> None:
         await visit.subscribed()
