@@ -198,6 +198,19 @@ def test_kraken_levels_beyond_the_depth_go() -> None:
 ASKS_HIGH = [("300", "1")]
 
 
+def test_kraken_snapshot_beyond_the_depth_is_cut() -> None:
+    """A snapshot of more levels than its channel has is cut at once: a batch has room for two deltas a level
+    of an update, so the next update could not let all the others go."""
+    wire = Kraken()
+    bids = [(f"{300 - at}", "1") for at in range(160)]
+    decoder, _ = decode(wire, [wire.snapshot("ETH/CHF", bids, [("400", "1")])])
+    assert len(decoder.book_levels("ETH/CHF", Side.BUY)) == 100
+    update = (int(RecordKind.DATA), MS, wire.update("ETH/CHF", [("300", "2")], [], at=1))
+    block = decoder.decode(CaptureBatch.of([update], 3))
+    assert block.deltas["size"].tolist() == [nanos_of("2")]
+    assert decoder.is_synced("ETH/CHF")
+
+
 def test_okx_checksum_alone_finds_a_wrong_book() -> None:
     """Numbers in order and a checksum that differs: lost. A checksum of 0 says nothing."""
     wire = Okx()
