@@ -32,6 +32,10 @@ class Decoder(Protocol):
         The venue said that the session is over.
     tells_books : bool, optional
         It says of every book when it is whole (BOOK_SYNCED) and when not (BOOK_LOST); absent: it does not.
+    builds_books : bool, optional
+        Its quotes are of books that it builds of orders or levels, so a message that is missing may leave
+        them wrong for long (:mod:`ingest.proof`). Absent: a quote is what the venue says, and is right by
+        itself. May be known only when something was decoded.
     holes : list of ingest.trust.Hole, optional
         Of the batch that was decoded last: messages that are missing and may still come, or have come.
     """

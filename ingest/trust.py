@@ -6,8 +6,10 @@ all came, ``broken`` while messages are missing or the connection is lost. What 
 
 Broken, where the decoder says itself which books are wrong (``tells_books``): before BOOK_SYNCED, and from
 BOOK_LOST to BOOK_SYNCED; the gap of the same message gives the reason and the range. Where a decoder cannot
-say (ITCH, IEX: a lost message may have moved any book), and for a gap of one instrument that lost no book (a
-hole in its trades): until a quote behind the gap.
+say, a lost message may have moved any book, also of instruments that were not heard of yet. If it builds them
+(``builds_books``: ITCH, DEEP), each is broken from the gap to BOOK_SYNCED, but for the stretches in which
+trades prove its best quote (:mod:`ingest.proof`). If the venue sends its quotes (TOPS), and for a gap of one
+instrument that lost no book (a hole in its trades): until a quote behind the gap.
 
 Time is that of the receive clock and goes on with the records of the capture; whoever calls says when
 (:mod:`ingest.trusted`). Nothing else is an input, so a replay gives the same changes. What is said of time is
@@ -17,11 +19,14 @@ exact: an instrument is stale since its last event and its limit, whenever that 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from ingest import proof
+from ingest.proof import Proof
 from tickloom.events import (
     TRUST_DTYPE,
     EventBlock,
@@ -46,6 +51,7 @@ _REASON_OF_GAP = {
 }
 _OUR_STATUSES = (StatusCode.BOOK_LOST, StatusCode.BOOK_SYNCED)  # no sign of life of the venue's
 _CROSSED = b"CROSSED"
+_UNCROSSED = b"UNCROSS"  # a book that no longer contradicts itself may miss as much as before
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +114,8 @@ class TrustMachine:
     ----------
     symbols : SymbolTable
         What symbols in changes are indices into: from the first events on, the decoder's.
+    builds_books : bool
+        Whether quotes are of books that the decoder builds. To be set before events are taken.
     """
 
     def __init__(self, seq_base: int, *, tells_books: bool = False) -> None:
@@ -126,6 +134,10 @@ class TrustMachine:
         self._state = np.zeros(0, dtype=np.int8)  # NEVER: nothing was said of it yet
         self._waits = np.zeros(0, dtype=bool)  # the next event of it may change its state
         self._missing = False  # messages of the line, that may still come
+        self.builds_books = False
+        self._proof = Proof()
+        self._causes: dict[int, _Cause] = {}  # of those under proof: what is missing
+        self._any_book: tuple[int, _Cause] | None = None  # what is missing may have moved books not heard of
         self._last_gap = (NEVER, VENUE, _Cause(TrustReason.BOOK))  # ts_recv, symbol, what is missing
         self._grow()
 
@@ -185,29 +197,29 @@ class TrustMachine:
         """Events of the venue, each kind in seq order, none of them before those that were taken."""
         self.symbols = block.symbols
         self._grow()
-        live = [block.trades, block.quotes, block.deltas]
+        statuses = block.statuses
         rare: list[tuple[int, int, np.void | Hole]] = []
-        if len(block.statuses):
-            live.append(block.statuses[~np.isin(block.statuses["status"], _OUR_STATUSES)])
+        if len(statuses):
+            statuses = statuses[~np.isin(statuses["status"], _OUR_STATUSES)]
+        live = (block.trades, block.deltas, block.quotes, statuses)
         if len(block.statuses) or len(block.gaps) or holes:
             rare = self._rare(block, holes or [])
-        waited = False
+        waited = self._proof.wanted
         for records in live:
             if len(records):
                 symbols, ts_recv = records["symbol"], records["ts_recv"]
                 waited |= _came(symbols, ts_recv, self._clock_ns, self._last_ns, self._waits)
         if not waited and not rare:
             return
-        parts = [_columns(records, records is block.quotes) for records in live]
-        merged = np.concatenate(parts, axis=1)
-        merged = merged[:, np.argsort(merged[0], kind="stable")]
+        rows = proof.rows_of(*live)
         start = 0
         for seq, _, what in rare:
-            stop = int(np.searchsorted(merged[0], seq, side="right" if isinstance(what, Hole) else "left"))
-            self._live(merged[:, start : max(start, stop)])
+            side: Literal["left", "right"] = "right" if isinstance(what, Hole) else "left"
+            stop = int(np.searchsorted(rows[proof.SEQ], seq, side=side))
+            self._live(rows[:, start : max(start, stop)])
             start = max(start, stop)
             self._odd(what)
-        self._live(merged[:, start:])
+        self._live(rows[:, start:])
 
     # the events
 
@@ -221,21 +233,33 @@ class TrustMachine:
         found.sort(key=lambda each: each[:2])
         return found
 
-    def _live(self, columns: NDArray[np.int64]) -> None:
-        seqs, symbols, ts_recv, quote = columns
-        for at in np.flatnonzero(self._waits[symbols]).tolist():
+    def _live(self, rows: NDArray[np.int64]) -> None:
+        symbols = rows[proof.SYMBOL]
+        shown = self._proof.changes(rows) if self._proof.wanted else np.zeros(rows.shape[1], dtype=np.int8)
+        for at in np.flatnonzero(self._waits[symbols] | (shown != 0)).tolist():
             which = int(symbols[at])
-            if not self._waits[which] or which == VENUE:
+            if which == VENUE or not (self._waits[which] or shown[at]):
                 continue
-            first, seq = self._state[which] == NEVER, int(seqs[at])
-            if first and self._tells_books and self._lost[which]:
-                cause = _Cause(TrustReason.UNSYNCED)
-            elif quote[at] and self._gap_seq[which] != NEVER and seq > self._gap_seq[which]:
-                self._gap_seq[which], cause = NEVER, _Cause(TrustReason.REQUOTED)
-            else:
-                cause = _Cause(TrustReason.HEARD)
-            self._stale[which] = False
-            self._settle(which, int(ts_recv[at]), seq, cause)
+            self._sign(which, rows[:, at].tolist(), int(shown[at]))
+
+    def _sign(self, which: int, row: list[int], shown: int) -> None:
+        """A sign of life of an instrument that waits for one; ``shown``: of what its trades prove."""
+        first, seq, quote = self._state[which] == NEVER, row[proof.SEQ], row[proof.KIND] == proof.QUOTE
+        cause = _Cause(TrustReason.HEARD)
+        if first and self._tells_books and self._lost[which]:
+            cause = _Cause(TrustReason.UNSYNCED)
+        elif shown > 0:
+            self._gap_seq[which], cause = NEVER, _Cause(TrustReason.PROVEN)
+        elif shown < 0:
+            missing = self._causes[which]
+            self._gap_seq[which] = seq
+            cause = _Cause(TrustReason.UNPROVEN, missing.first, missing.last)
+        elif self._proof.is_open(which):
+            cause = self._causes[which] if first else cause
+        elif quote and self._gap_seq[which] != NEVER and seq > self._gap_seq[which]:
+            self._gap_seq[which], cause = NEVER, _Cause(TrustReason.REQUOTED)
+        self._stale[which] = False
+        self._settle(which, row[proof.TS_RECV], seq, cause)
 
     def _odd(self, what: np.void | Hole) -> None:
         if isinstance(what, Hole):
@@ -256,9 +280,15 @@ class TrustMachine:
                 self._lost[each] = True
                 self._settle(each, ts_recv, seq, cause)
         else:
+            whole = what["reason"] != _UNCROSSED
+            if whole:
+                self._forget_unheard()
             for each in self._meant(which):
                 self._lost[each] = self._stale[each] = False
-                self._gap_seq[each] = NEVER
+                if whole:
+                    self._proof.close(each)
+                if not self._proof.is_open(each):
+                    self._gap_seq[each] = NEVER
                 self._last_ns[each] = max(int(self._last_ns[each]), ts_recv, self._clock_ns)
                 self._settle(each, ts_recv, seq, _Cause(TrustReason.SYNCED))
 
@@ -269,9 +299,26 @@ class TrustMachine:
             self._settle(VENUE, ts_recv, seq, cause)
         if which == VENUE and self._tells_books:
             return  # BOOK_LOST says whom it concerns
+        if self.builds_books and not self._tells_books:
+            if which == VENUE:
+                self._any_book = (seq, cause)
+            for each in [which] if which != VENUE else range(1, self._size):
+                self._prove(each, seq, cause)
         for each in self._meant(which):
             self._gap_seq[each] = seq
             self._settle(each, ts_recv, seq, cause)
+
+    def _prove(self, which: int, seq: int, cause: _Cause) -> None:
+        """Something of a book that is built here is missing: nothing but trades shows when it is right."""
+        self._proof.open(which)
+        self._gap_seq[which], self._causes[which] = seq, cause
+
+    def _forget_unheard(self) -> None:
+        """A book is whole, so nothing is missing that may have moved one of which nothing was heard."""
+        self._any_book = None
+        for which in np.flatnonzero(self._state[1 : self._size] == NEVER).tolist():
+            self._proof.close(which + 1)
+            self._gap_seq[which + 1] = NEVER
 
     def _meant(self, which: int) -> list[int]:
         """The instrument; of the venue, all that were heard of."""
@@ -287,7 +334,8 @@ class TrustMachine:
         broken = self._lost[which] or self._gap_seq[which] != NEVER or (line and self._missing)
         stale = self._stale[which]
         state = TrustState.BROKEN if broken else TrustState.STALE if stale else TrustState.TRUSTED
-        self._waits[which] = (self._lost[which] if line else self._gap_seq[which] != NEVER) or stale
+        quoted = self._gap_seq[which] != NEVER and not self._proof.is_open(which)
+        self._waits[which] = (self._lost[which] if line else quoted) or stale
         if not line and self._lost[which]:
             self._waits[which] = False  # nothing but BOOK_SYNCED helps
         if state == self._state[which] and not always:
@@ -311,7 +359,10 @@ class TrustMachine:
                 setattr(self, name, np.concatenate([old, np.full(room, fill, dtype=old.dtype)]))
         self._limit_ns[self._size : len(self.symbols)] = [self._limits.limit_ns(name) for name in new]
         self._lost[max(1, self._size) : len(self.symbols)] = self._tells_books
-        self._size = len(self.symbols)
+        known, self._size = max(1, self._size), len(self.symbols)
+        if self._any_book is not None:
+            for each in range(known, self._size):
+                self._prove(each, *self._any_book)
 
 
 _FILLS = {
@@ -338,10 +389,3 @@ def _came(symbols, ts_recv, clock_ns, last_ns, waits):  # type: ignore[no-untype
         last_ns[which] = max(last_ns[which], ts_recv[place], clock_ns)
         waited |= waits[which]
     return waited
-
-
-def _columns(records: Records, quotes: bool) -> NDArray[np.int64]:
-    """seq, symbol, ts_recv and whether it is a quote, a row each."""
-    found = np.empty((4, len(records)), dtype=np.int64)
-    found[0], found[1], found[2], found[3] = records["seq"], records["symbol"], records["ts_recv"], quotes
-    return found

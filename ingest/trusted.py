@@ -105,6 +105,7 @@ class TrustedDecoder:
             machine.heard(latest_ns, 0)
         self._clock_ns = max(self._clock_ns, latest_ns)
         block = self.inner.decode(part)
+        machine.builds_books = getattr(self.inner, "builds_books", False)
         machine.take(block, getattr(self.inner, "holes", None))
         return block
 

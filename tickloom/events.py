@@ -116,6 +116,8 @@ class TrustReason(IntEnum):
     MISSING = 10  # messages are missing so far, and asked for or waited for
     REPAIRED = 11  # all that were missing have come
     GIVEN_UP = 12  # they did not come; the line goes on without them
+    PROVEN = 13  # trades behind what is missing show that the best quote is right
+    UNPROVEN = 14  # the best quote is back at a price at which something may be missing
 
 
 TRUST_REASON_TEXTS = tuple(code.name.lower() for code in TrustReason)

@@ -16,7 +16,7 @@ from ingest.capture import CaptureBatch, RecordKind
 from ingest.feeds import session_date
 from ingest.iex import state as st
 from ingest.iex.handlers import PRICE_NANOS, SHARE_NANOS
-from ingest.iex.iextp import HEAD_BYTES, NEVER, Gap, Sequencer, Waiting, parse
+from ingest.iex.iextp import DEEP_1_0, HEAD_BYTES, NEVER, Gap, Sequencer, Waiting, parse
 from ingest.iex.kernel import run
 from ingest.iex.messages import LAYOUTS, LENGTH_BYTES
 from ingest.levels import LENGTH, START, LevelBooks
@@ -131,6 +131,11 @@ class IexDecoder:
     def expected(self) -> int:
         """The venue's number of the message that is due, in the present run."""
         return int(self._state.shared[st.EXPECTED])
+
+    @property
+    def builds_books(self) -> bool:
+        """DEEP sends levels; TOPS its quotes. See :class:`ingest.decoder.Decoder`."""
+        return int(self._state.shared[st.PROTOCOL]) == DEEP_1_0
 
     @property
     def missing(self) -> Gap | None:

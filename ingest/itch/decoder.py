@@ -76,10 +76,13 @@ class ItchDecoder:
         locate_mismatch, unknown_order, duplicate_order, overfill, zero_size, refused_size,
         non_printable, empty_cross, crossed, locked. Books: withheld (quotes and levels kept out while
         books are lost), snapshots (that made them whole), stale_snapshot (that could not). A message
-        that could not be understood also makes a gap event with reason MALFORMED.
+        that could not be understood also makes a gap event with reason MALFORMED; a replacement of an order
+        that is not known, one with reason BOOK.
     books : Books
         The order books; :meth:`locate` gives a symbol's index into them.
     """
+
+    builds_books = True
 
     def __init__(
         self, venue: str, session: str, registry: Registry | None = None, lateness_ns: int = 0
@@ -303,6 +306,10 @@ class ItchDecoder:
         if self._recovery is not None:
             self._rare["withheld"] += int(used[st.QUOTES] + used[st.DELTAS])
             used[st.QUOTES] = used[st.DELTAS] = 0
+            told = out.gaps[: used[st.GAPS]]  # of a book that is lost, nothing more is
+            told = told[told["reason"] != GapReason.BOOK]
+            out.gaps[: len(told)] = told
+            used[st.GAPS] = len(told)
         for locate in out.new_locates[: used[st.LOCATES_NEW]]:
             self._symbol_of[locate] = self.symbols.index(self._canonical(int(self._state.stocks[locate])))
         columns = (out.trades, out.quotes, out.deltas, out.statuses, out.gaps)

@@ -6,7 +6,8 @@ A F      a delta; a quote where the top changes
 E        a trade at the order's price (aggressor: the other side), a delta, perhaps a quote
 C        as E at its own price; where it is not printable no trade: its volume comes again in a Q
 X D      a delta, perhaps a quote
-U        deltas of the old and the new level (one where it is the same), perhaps a quote
+U        deltas of the old and the new level (one where it is the same), perhaps a quote. Of an order that
+         is not known: a gap event with reason BOOK, for the new one has no side and cannot be placed
 P        a trade against an order that was not displayed; side unknown (the field is always B)
 Q        the cross as one trade, where shares were matched
 B        a trade with condition BROKEN, no price, no size, and the match number of what is taken back
@@ -69,7 +70,7 @@ _T_S, _T_R, _T_H, _T_Y, _T_L, _T_V, _T_W, _T_K = (ord(letter) for letter in "SRH
 _T_OPHALT, _T_E, _T_C, _T_D, _T_P, _T_Q, _T_B, _T_I, _T_O = (ord(letter) for letter in "hECDPQBIO")
 _BUY, _SELL, _NONE = int(Side.BUY), int(Side.SELL), int(Side.NONE)
 _REGULAR, _HIDDEN, _CROSS, _BROKEN = (int(item) for item in Condition)
-_MALFORMED = int(GapReason.MALFORMED)
+_MALFORMED, _BOOK = int(GapReason.MALFORMED), int(GapReason.BOOK)
 _OTHER, _HALTED, _TRADING = int(StatusCode.OTHER), int(StatusCode.HALTED), int(StatusCode.TRADING)
 _NO_PRICE = int(NO_PRICE)
 _B, _S, _N = ord("B"), ord("S"), ord("N")
@@ -175,15 +176,21 @@ def status(out, m, locate, code, reason):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def malformed(out, m, number):  # type: ignore[no-untyped-def]
-    """A gap event: a message came that could not be understood, so what it said is missing."""
+def gap(out, m, locate, number, reason):  # type: ignore[no-untyped-def]
+    """A gap event: a message could not be used, so what it said is missing; locate 0: of any stock."""
     row = out.gaps[out.used[st.GAPS]]
     out.used[st.GAPS] += 1
     row.ts_event, row.ts_recv, row.seq, row.symbol = m.ts_event, m.ts_recv, m.seq, m.locate
-    row.symbol = 0
+    row.symbol = locate
     row.first_missing = number
     row.last_missing = number
-    row.reason = _MALFORMED
+    row.reason = reason
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def malformed(out, m, number):  # type: ignore[no-untyped-def]
+    """What the message said of any stock is missing."""
+    gap(out, m, 0, number, _MALFORMED)
 
 
 @njit(cache=True, nogil=True, forceinline=True)
@@ -227,10 +234,14 @@ def on_reduce(state, book, out, m, kind):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def on_replace(state, book, out, m):  # type: ignore[no-untyped-def]
+def on_replace(state, book, out, m, number):  # type: ignore[no-untyped-def]
     """U. False: its locate is not the order's."""
     entry = find_entry(book, load64(m.data, m.at + engine.REFERENCE))
-    return _settle(state, book, out, m, engine.replace(state, book, m.locate, m.data, m.at, entry))
+    unknown = state.counts[st.C_UNKNOWN]
+    step = engine.replace(state, book, m.locate, m.data, m.at, entry)
+    if state.counts[st.C_UNKNOWN] != unknown and state.stocks[m.locate] != 0:
+        gap(out, m, m.locate, number, _BOOK)
+    return _settle(state, book, out, m, step)
 
 
 @njit(cache=True, nogil=True, forceinline=True)

@@ -64,7 +64,7 @@ def _message(state, book, out, data, at, size, number, ts_recv, midnight, base):
     elif kind in (_T_E, _T_C, _T_X, _T_D):
         sound = on.on_reduce(state, book, out, m, kind)
     elif kind == _T_U:
-        sound = on.on_replace(state, book, out, m)
+        sound = on.on_replace(state, book, out, m, number)
     elif kind in (_T_P, _T_Q, _T_B):
         sound = on.on_trade(state, out, m, kind)
     else:

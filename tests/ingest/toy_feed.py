@@ -37,8 +37,8 @@ class ToyDecoder:
 
     venue, session, end_ns, ended = "TOY", SESSION, NS_PER_DAY, False
 
-    def __init__(self, tells_books: bool = False) -> None:
-        self.tells_books = tells_books
+    def __init__(self, tells_books: bool = False, builds_books: bool = False) -> None:
+        self.tells_books, self.builds_books = tells_books, builds_books
         self.watermark_ns = self.last_seq = 0
         self.counters: Counter[str] = Counter()
         self.symbols = SymbolTable(list(NAMES[:2]))

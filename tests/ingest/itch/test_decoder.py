@@ -154,7 +154,7 @@ ODD: dict[str, tuple[list[bytes], dict[str, int], bool]] = {
     "unknown_delete": ([m("D", reference=9)], {"unknown_order": 1}, False),
     "unknown_execute": ([m("E", reference=9, shares=1)], {"unknown_order": 1}, False),
     "unknown_cancel": ([m("X", reference=9, shares=1)], {"unknown_order": 1}, False),
-    "unknown_replace": ([m("U", reference=9, new_reference=10, shares=1)], {"unknown_order": 1}, False),
+    "unknown_replace": ([m("U", reference=9, new_reference=10, shares=1)], {"unknown_order": 1}, True),
     "known_add": ([ADD], {"duplicate_order": 1}, False),
     "overfill": ([m("E", reference=1, shares=101)], {"overfill": 1}, False),
     "overcancel": ([m("X", reference=1, shares=101)], {"overfill": 1}, False),
@@ -194,8 +194,8 @@ ODD: dict[str, tuple[list[bytes], dict[str, int], bool]] = {
 
 @pytest.mark.parametrize("name", ODD)
 def test_odd_input_is_counted_by_its_name(name: str) -> None:
-    """Each oddity has a counter of its own; a message that could not be understood is also a gap event,
-    and what comes behind it is decoded as ever."""
+    """Each oddity has a counter of its own; a message that could not be understood is also a gap event, and
+    so is an order that takes an unknown one's place; what comes behind it is decoded as ever."""
     odd, counters, is_gap = ODD[name]
     behind = m("P", stock="ALFA", shares=5, price=1, match_number=1, side="B")
     tape = [m("R", stock="ALFA"), ADD, *odd, behind]
@@ -205,8 +205,9 @@ def test_odd_input_is_counted_by_its_name(name: str) -> None:
     found.pop("decoded")
     assert found == counters
     assert decoded >= 3
+    gap = ("ALFA", 3, 3, GapReason.BOOK) if name == "unknown_replace" else ("", 3, 3, GapReason.MALFORMED)
     assert rows(block, "gaps", "seq", "symbol", "first_missing", "last_missing", "reason") == (
-        [(BASE + 3, "", 3, 3, GapReason.MALFORMED)] if is_gap else []
+        [(BASE + 3, *gap)] if is_gap else []
     )
     assert rows(block, "trades", "seq")[-1] == (BASE + len(tape),)
 

@@ -71,8 +71,8 @@ def test_a_heartbeat_shows_a_hole_too() -> None:
     assert line(records)[1:] == [("broken", "missing", 20, 4, 6), ("trusted", "repaired", 23, 4, 6)]
 
 
-def test_a_hole_that_is_given_up_breaks_books_until_they_quote() -> None:
-    """3 comes, 4 and 5 never: which were repaired and which were not; ALFA's next quote mends its book."""
+def test_a_hole_that_is_given_up_breaks_books() -> None:
+    """3 comes, 4 and 5 never: which were repaired and which were not; ALFA's next quote mends nothing."""
     one = packets(TAPE)
     gone = (int(RecordKind.CONTROL), 30, gap_record(Gap(4, 5)))
     records = [*one[:2], at(20, one[5]), at(25, one[2]), gone, at(40, one[6])]
@@ -81,10 +81,14 @@ def test_a_hole_that_is_given_up_breaks_books_until_they_quote() -> None:
         ("trusted", "repaired", 30, 3, 3),
         ("trusted", "given_up", 31, 4, 5),
     ]
-    # 6 waited since 20: the quote of it is behind the gap, and is known from the gap on
-    assert line(records, "ALFA")[1:] == [
-        ("broken", "sequence", 30, 4, 5), ("trusted", "requoted", 31, 0, 0),
-    ]  # fmt: skip
+    assert line(records, "ALFA")[1:] == [("broken", "sequence", 30, 4, 5)]
+
+
+def test_an_order_in_an_unknown_one_s_place_breaks_its_book() -> None:
+    """Its side is not said, so it cannot be placed: the book misses it, and says so."""
+    tape = [*TAPE, m("U", reference=99, new_reference=100, shares=5, price=10_000)]
+    records = [at(ts, record) for ts, record in enumerate(packets(tape), 10)]
+    assert line(records, "ALFA")[1:] == [("broken", "book", 22, 13, 13)]
 
 
 def mess(chance: random.Random) -> list[Record]:
