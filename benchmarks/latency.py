@@ -310,12 +310,15 @@ def _wait_port(port: int) -> None:
 
 def _taskmanager_cpu() -> float:
     """CPU seconds of the TaskManager and its Python workers so far."""
-    total = 0.0
+    total, seen = 0.0, set()
     for child in psutil.Process().children(recursive=True):
         try:
-            if "TaskManagerRunner" in " ".join(child.cmdline()):
-                family = [child, *child.children(recursive=True)]
-                total += sum(sum(one.cpu_times()[:2]) for one in family)
+            if "TaskManagerRunner" not in " ".join(child.cmdline()):
+                continue
+            for one in (child, *child.children(recursive=True)):
+                if one.pid not in seen:  # what starts it has its name, too
+                    seen.add(one.pid)
+                    total += sum(one.cpu_times()[:2])
         except psutil.NoSuchProcess:
             continue
     return total
