@@ -33,13 +33,14 @@ _NO_PRICE = int(NO_PRICE)
 _LOWEST, _HIGHEST = -(2**63), 2**63 - 1
 # of each symbol: whether it is under proof, and what is known of it
 _OPEN, _PROVEN, _BID_KNOWN, _ASK_KNOWN, _BID, _ASK, _BID_SIZE, _ASK_SIZE, _TRADE_PRICE, _TRADE_NS = range(10)
+_STATE = 10
 
 
 class Proof:
     """Which symbols' best quotes are known to be right, by their trades. Grows with the symbols."""
 
     def __init__(self) -> None:
-        self._of = np.zeros((0, 10), dtype=np.int64)
+        self._of = np.zeros((0, _STATE), dtype=np.int64)
 
     @property
     def wanted(self) -> bool:
@@ -50,12 +51,12 @@ class Proof:
         """Whether a symbol is under proof."""
         return which < len(self._of) and bool(self._of[which, _OPEN])
 
-    def open(self, which: int) -> None:
-        """Something of a symbol may be missing: nothing of it is known from here on."""
-        if which >= len(self._of):
-            more = np.zeros((max(16, len(self._of), which + 1 - len(self._of)), 10), dtype=np.int64)
+    def open(self, first: int, stop: int) -> None:
+        """Something of these symbols may be missing: nothing of them is known from here on."""
+        if stop > len(self._of):
+            more = np.zeros((max(16, len(self._of), stop - len(self._of)), _STATE), dtype=np.int64)
             self._of = np.concatenate([self._of, more])
-        self._of[which] = (1, 0, _HIGHEST, _LOWEST, _NO_PRICE, _NO_PRICE, 0, 0, _NO_PRICE, 0)
+        self._of[first:stop] = (1, 0, _HIGHEST, _LOWEST, _NO_PRICE, _NO_PRICE, 0, 0, _NO_PRICE, 0)
 
     def close(self, which: int) -> None:
         """Its book is whole."""

@@ -302,16 +302,17 @@ class TrustMachine:
         if self.builds_books and not self._tells_books:
             if which == VENUE:
                 self._any_book = (seq, cause)
-            for each in [which] if which != VENUE else range(1, self._size):
-                self._prove(each, seq, cause)
+            first, stop = (1, self._size) if which == VENUE else (which, which + 1)
+            self._prove(first, stop, seq, cause)
         for each in self._meant(which):
             self._gap_seq[each] = seq
             self._settle(each, ts_recv, seq, cause)
 
-    def _prove(self, which: int, seq: int, cause: _Cause) -> None:
-        """Something of a book that is built here is missing: nothing but trades shows when it is right."""
-        self._proof.open(which)
-        self._gap_seq[which], self._causes[which] = seq, cause
+    def _prove(self, first: int, stop: int, seq: int, cause: _Cause) -> None:
+        """Something is missing of books that are built here: only trades show when they are right."""
+        self._proof.open(first, stop)
+        self._gap_seq[first:stop] = seq
+        self._causes |= dict.fromkeys(range(first, stop), cause)
 
     def _forget_unheard(self) -> None:
         """A book is whole, so nothing is missing that may have moved one of which nothing was heard."""
@@ -361,8 +362,7 @@ class TrustMachine:
         self._lost[max(1, self._size) : len(self.symbols)] = self._tells_books
         known, self._size = max(1, self._size), len(self.symbols)
         if self._any_book is not None:
-            for each in range(known, self._size):
-                self._prove(each, *self._any_book)
+            self._prove(known, self._size, *self._any_book)
 
 
 _FILLS = {

@@ -296,7 +296,7 @@ def trade(seq: int, price: int, side: Side, condition: int = 0) -> tuple[int, ..
 def proven(quotes: list[tuple[int, ...]], trades: list[tuple[int, ...]]) -> list[tuple[int, int]]:
     """(seq, 1 or -1) of each change, of symbol 1 with everything unknown before."""
     proof = Proof()
-    proof.open(1)
+    proof.open(1, 2)
     none = np.zeros(0, dtype=[("seq", "<i8"), ("symbol", "<i4"), ("ts_recv", "<i8"), ("ts_event", "<i8"),
                               ("price", "<i8"), ("size", "<i8"), ("side", "<i1")])  # fmt: skip
     rows = rows_of(np.array(trades, dtype=TRADE_DTYPE), none, np.array(quotes, dtype=QUOTE_DTYPE), none)
