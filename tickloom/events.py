@@ -72,7 +72,7 @@ class GapReason(IntEnum):
     SEQUENCE = 0  # numbers were skipped and nobody could resend them
     DISCONNECT = 1  # the connection was down; how much is missing is not known
     MALFORMED = 2  # something came that could not be decoded
-    BOOK = 3  # the book contradicted itself (crossed, unknown level)
+    BOOK = 3  # the book contradicted itself (crossed, unknown level or order)
 
 
 GAP_TEXTS = tuple(code.name.lower() for code in GapReason)
