@@ -1,9 +1,9 @@
 """Three rules over the same trades: Flink's MATCH_RECOGNIZE, the compiled matcher in a Flink job and alone.
 
-    python -m benchmarks.rules [trades] [runs] [engines]
+    python -m benchmarks.rules [trades] [runs] [engines] [rules]
 
-Engines: those to run, of ``history,job,sql,esper`` (all). Esper is the peer that is fast on one core, and
-needs a JDK with Maven on the PATH; Flink SQL takes most of the time.
+Engines: those to run, of ``history,job,sql,esper`` (all); rules: of ``ab,acb,abc`` (all). Esper is the peer
+that is fast on one core, and needs a JDK with Maven on the PATH; Flink SQL takes most of the time.
 
 Rates are of one core in steady state: trades a CPU second, between a short and a long tape for a job, so
 that its start is not in them (``startup_s`` says what that takes). CPU seconds are of everything that
@@ -50,8 +50,12 @@ def main() -> None:
     engines_run = tuple(sys.argv[3].split(",")) if len(sys.argv) > 3 else ENGINES
     if not set(engines_run) <= set(ENGINES):
         raise SystemExit(f"engines are {', '.join(ENGINES)}, not {sys.argv[3]}")
+    chosen = sys.argv[4].split(",") if len(sys.argv) > 4 else list(tapes.RULES)
+    if not set(chosen) <= set(tapes.RULES):
+        raise SystemExit(f"rules are {', '.join(tapes.RULES)}, not {sys.argv[4]}")
     with tempfile.TemporaryDirectory(prefix="tickloom-bench-") as name, servers() as running:
-        rules = tapes.load_rules(Path(name))
+        loaded = tapes.load_rules(Path(name))
+        rules = {key: loaded[key] for key in chosen}
         for rule in rules.values():
             warm.warm_up(rule)  # machine code is kept on disk, so this is once a machine
         write_events(tape_blocks(trades), Path(name), ["trades"])
@@ -73,7 +77,9 @@ def main() -> None:
                     peer.measure(key)
         for key in rules:
             _tell(key, jobs[key], found[key], peer)
-        _print("rules.by_hand.acb", _by_hand(trades, found["acb"].matches, runs), found["acb"].matches, {})
+        if "acb" in found:
+            matches = found["acb"].matches
+            _print("rules.by_hand.acb", _by_hand(trades, matches, runs), matches, {})
 
 
 def _tell(key: str, jobs: _Jobs, history_: _History, peer: _Peer | None) -> None:

@@ -10,6 +10,7 @@ import heapq
 from typing import Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 Rows = dict[str, NDArray[Any]]
@@ -30,7 +31,8 @@ class Waiting:
 
     def __init__(self, time: str) -> None:
         self._time = time
-        self._pieces: list[tuple[int, int, Rows]] = []  # first time, place in the order of arrival, rows
+        # first time, place in the order of arrival, rows, whether their times rise
+        self._pieces: list[tuple[int, int, Rows, bool]] = []
         self._arrived = self._rows = 0
 
     def __len__(self) -> int:
@@ -51,18 +53,17 @@ class Waiting:
         """Take out the rows up to and with a time, in the order of arrival; {} where there is none."""
         found: list[tuple[int, Rows]] = []
         while self.first <= until:
-            _, place, rows = heapq.heappop(self._pieces)
+            _, place, rows, rises = heapq.heappop(self._pieces)
             self._rows -= len(rows[self._time])
-            passed = rows[self._time] <= until
-            if not passed.all():
-                self._put(place, {name: values[~passed] for name, values in rows.items()})
-                rows = {name: values[passed] for name, values in rows.items()}
+            rows, later = _cut(rows, self._time, until, rises)
+            if later:
+                self._put(place, later)
             found.append((place, rows))
         return _joined(found)
 
     def all(self) -> Rows:
         """Every row that waits, in the order of arrival; {} where none does."""
-        return _joined([(place, rows) for _, place, rows in self._pieces])
+        return _joined([(place, rows) for _, place, rows, _ in self._pieces])
 
     def restore(self, rows: Rows) -> None:
         """Have just these rows wait, which :meth:`all` gave."""
@@ -76,9 +77,35 @@ class Waiting:
             self.put({name: values[order[start : start + PIECE_ROWS]] for name, values in rows.items()})
 
     def _put(self, place: int, rows: Rows) -> None:
-        if len(rows[self._time]):
-            self._rows += len(rows[self._time])
-            heapq.heappush(self._pieces, (int(rows[self._time].min()), place, rows))
+        times = rows[self._time]
+        if len(times):
+            self._rows += len(times)
+            rises = bool(_rise(times))
+            first = int(times[0]) if rises else int(times.min())
+            heapq.heappush(self._pieces, (first, place, rows, rises))
+
+
+@njit(cache=True)
+def _rise(times):  # type: ignore[no-untyped-def]  # int64 (n,) -> bool
+    falls = False
+    for row in range(1, len(times)):  # to its end: with a way out it would not be vectorised
+        falls |= times[row] < times[row - 1]
+    return not falls
+
+
+def _cut(rows: Rows, time: str, until: int, rises: bool) -> tuple[Rows, Rows]:
+    """Rows up to and with a time, not copied where times rise; and the others, {} where there are none."""
+    times = rows[time]
+    if rises:
+        at = int(np.searchsorted(times, until, side="right"))
+        if at == len(times):
+            return rows, {}
+        # copied: else a few rows that wait would keep a whole batch
+        later = {name: values[at:].copy() for name, values in rows.items()}
+        return {name: values[:at] for name, values in rows.items()}, later
+    passed = times <= until
+    later = {name: values[~passed] for name, values in rows.items()}
+    return {name: values[passed] for name, values in rows.items()}, later
 
 
 def _joined(pieces: list[tuple[int, Rows]]) -> Rows:

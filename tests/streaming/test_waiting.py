@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from streaming.waiting import END, PIECE_ROWS, Rows, Waiting
 
 TIMES = st.lists(st.integers(-5, 30), max_size=8)
+TIMES |= TIMES.map(sorted)  # as they come where nothing overtakes
 
 
 def rows_of(times: list[int], first: int) -> Rows:
@@ -60,6 +61,14 @@ def test_what_is_not_due_is_not_touched() -> None:
     assert waiting.due(50) == {}
     assert waiting.due(101) is later
     assert waiting.first == END
+
+
+def test_what_waits_does_not_keep_its_batch() -> None:
+    """A few rows of a batch whose times rise are copied; a slice would hold all of its memory."""
+    waiting = Waiting("time")
+    waiting.put(rows_of([*range(1_000)], 0))
+    assert len(waiting.due(997)["time"]) == 998
+    assert [values.base for values in waiting.all().values()] == [None, None]
 
 
 def test_restored_rows_lie_in_pieces_of_their_times() -> None:
