@@ -6,9 +6,9 @@ Source: Apache Avro 1.12 specification, "Binary encoding".
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from numba import njit
+
+from tickloom.words import get_word, trailing_zeros
 
 VARINT_BYTES_MAX = 10  # 64 bits at 7 a byte
 
@@ -40,7 +40,7 @@ def get_long(raw, pos):  # type: ignore[no-untyped-def]
     if ends != np.uint64(0):
         word &= ends ^ (ends - np.uint64(1))  # up to the first byte that ends a number
         value = _packed(word)
-        pos += (np.int64(_trailing_zeros(ends)) >> 3) + 1
+        pos += (np.int64(trailing_zeros(ends)) >> 3) + 1
     else:
         value = _packed(word)
         byte = np.uint64(raw[np.uint64(pos + 8)])
@@ -83,7 +83,7 @@ def skip_longs(raw, pos, count):  # type: ignore[no-untyped-def]
         for _ in range(count - 1):
             ends &= ends - np.uint64(1)
         if ends != np.uint64(0) and count > 0:
-            return pos + (np.int64(_trailing_zeros(ends)) >> 3) + 1
+            return pos + (np.int64(trailing_zeros(ends)) >> 3) + 1
     for _ in range(count):
         _, pos = get_long(raw, pos)
         if pos < 0:
@@ -100,7 +100,7 @@ def skip_longs_within(raw, pos, count):  # type: ignore[no-untyped-def]
     ends = ~get_word(raw, pos) & np.uint64(0x8080808080808080)
     for _ in range(count - 1):
         ends &= ends - np.uint64(1)
-    return pos + (np.int64(_trailing_zeros(ends)) >> 3) + 1 if ends != np.uint64(0) else np.int64(-1)
+    return pos + (np.int64(trailing_zeros(ends)) >> 3) + 1 if ends != np.uint64(0) else np.int64(-1)
 
 
 @njit(cache=True, nogil=True)
@@ -129,16 +129,6 @@ def _packed(word):  # type: ignore[no-untyped-def]
     return ((word & np.uint64(0x0FFFFFFF00000000)) >> np.uint64(4)) | (word & np.uint64(0x000000000FFFFFFF))
 
 
-@intrinsic
-def _trailing_zeros(typing_context, word):  # type: ignore[no-untyped-def]
-    """Zero bits below the lowest one of a word that is not zero."""
-
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        return builder.cttz(arguments[0], cgutils.true_bit)
-
-    return types.uint64(types.uint64), generate
-
-
 @njit(cache=True, nogil=True, inline="always")
 def put_bits(out, pos, bits):  # type: ignore[no-untyped-def]
     """Write the 64 bits of a double, little-endian."""
@@ -146,17 +136,3 @@ def put_bits(out, pos, bits):  # type: ignore[no-untyped-def]
         out[pos] = np.uint8((bits >> np.int64(shift)) & np.int64(0xFF))
         pos += 1
     return pos
-
-
-@njit(cache=True, nogil=True, inline="always")
-def get_word(raw, pos):  # type: ignore[no-untyped-def]
-    """Eight bytes at ``pos``, all of which are in ``raw``, little-endian: one load, once LLVM is done."""
-    at = np.uint64(pos)  # not negative, so nothing wraps around
-    word = np.uint64(raw[at])
-    word |= np.uint64(raw[at + np.uint64(1)]) << np.uint64(8)
-    word |= np.uint64(raw[at + np.uint64(2)]) << np.uint64(16)
-    word |= np.uint64(raw[at + np.uint64(3)]) << np.uint64(24)
-    word |= np.uint64(raw[at + np.uint64(4)]) << np.uint64(32)
-    word |= np.uint64(raw[at + np.uint64(5)]) << np.uint64(40)
-    word |= np.uint64(raw[at + np.uint64(6)]) << np.uint64(48)
-    return word | np.uint64(raw[at + np.uint64(7)]) << np.uint64(56)

@@ -20,13 +20,13 @@ from tickloom.events import Records, SymbolTable
 from tickloom.varint import (
     VARINT_BYTES_MAX,
     get_long,
-    get_word,
     guess_long,
     put_bits,
     put_long,
     skip_longs,
 )
 from tickloom.wire_run import decode_run, first_word, name_hash, same_name
+from tickloom.words import get_word
 
 _NO_PRICE = prices.NO_PRICE
 _NANOS = float(prices.NANOS)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from tickloom.varint import get_word, guess_long, skip_longs_within
+from tickloom.varint import guess_long, skip_longs_within
+from tickloom.words import get_word
 
 
 @njit(cache=True, nogil=True, inline="always")

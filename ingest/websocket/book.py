@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tickloom.events import Side
 from tickloom.prices import NO_PRICE
+from tickloom.unowned import unowned
 
 LEVELS_START = 4_096  # of a side; the recorded books have up to 5,018
 LEVELS_MAX = 65_536  # of a side; beyond, the level farthest from the top goes, and is counted
@@ -130,6 +131,7 @@ class LevelBooks:
 @njit(cache=True, nogil=True)
 def _place(keys, count, key):  # type: ignore[no-untyped-def]
     """Index of the first level that is not below ``key``; near the top it takes few steps."""
+    keys = unowned(keys)
     low, high = 0, count
     step = 8
     while high - low > step:  # gallop from the end
@@ -147,17 +149,36 @@ def _place(keys, count, key):  # type: ignore[no-untyped-def]
     return low
 
 
+# Of unsigned indexes the compiler knows that they are not negative, and of one array a loop that it copies
+# forward or backward: so it moves levels many at a time.
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _move_down(levels, low, high):  # type: ignore[no-untyped-def]
+    """Levels behind ``low``, up to ``high``, a place towards the far end; the one at ``low`` goes."""
+    for i in range(np.uint64(low), np.uint64(high)):
+        levels[i] = levels[i + np.uint64(1)]
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _move_up(levels, low, count):  # type: ignore[no-untyped-def]
+    """Levels from ``low`` on a place towards the best end, which makes room at ``low``."""
+    for i in range(np.uint64(count - low)):
+        levels[np.uint64(count) - i] = levels[np.uint64(count) - i - np.uint64(1)]
+
+
 @njit(cache=True, nogil=True)
 def set_level(keys, sizes, counts, row, price, size):  # type: ignore[no-untyped-def]
     """Set one level of a side; 1 if a far level had to go (or to stay out) for want of room."""
+    keys, sizes, counts = unowned(keys), unowned(sizes), unowned(counts)
     key = price if row == BIDS else -price
     side_keys, side_sizes, count = keys[row], sizes[row], counts[row]
     at = _place(side_keys, count, key)
     known = at < count and side_keys[at] == key
     if size == 0:
         if known:
-            for i in range(at, count - 1):
-                side_keys[i], side_sizes[i] = side_keys[i + 1], side_sizes[i + 1]
+            _move_down(side_keys, at, count - 1)
+            _move_down(side_sizes, at, count - 1)
             counts[row] = count - 1
         return 0
     if known:
@@ -167,13 +188,13 @@ def set_level(keys, sizes, counts, row, price, size):  # type: ignore[no-untyped
     if count == side_keys.size:
         if at == 0:
             return 1
-        for i in range(at - 1):
-            side_keys[i], side_sizes[i] = side_keys[i + 1], side_sizes[i + 1]
+        _move_down(side_keys, 0, at - 1)
+        _move_down(side_sizes, 0, at - 1)
         at -= 1
         dropped = 1
     else:
-        for i in range(count, at, -1):
-            side_keys[i], side_sizes[i] = side_keys[i - 1], side_sizes[i - 1]
+        _move_up(side_keys, at, count)
+        _move_up(side_sizes, at, count)
         counts[row] = count + 1
     side_keys[at], side_sizes[at] = key, size
     return dropped
@@ -191,6 +212,7 @@ def apply_levels(keys, sizes, counts, level_sides, level_prices, level_sizes):  
 @njit(cache=True, nogil=True)
 def fill_top(keys, sizes, counts, top):  # type: ignore[no-untyped-def]
     """Best bid price and size, best ask price and size into ``top``."""
+    keys, sizes, counts, top = unowned(keys), unowned(sizes), unowned(counts), unowned(top)
     for row in range(2):
         count = counts[row]
         if count == 0:
@@ -204,12 +226,14 @@ def fill_top(keys, sizes, counts, top):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def is_crossed(top):  # type: ignore[no-untyped-def]
     """Whether the best bid is not below the best ask."""
+    top = unowned(top)
     return top[0] != _NO_PRICE and top[2] != _NO_PRICE and top[0] >= top[2]
 
 
 @njit(cache=True, nogil=True)
 def may_repeat(prices, sides, low, high):  # type: ignore[no-untyped-def]
     """Whether a level may come twice in an update: false where each side is strictly sorted (the rule)."""
+    prices, sides = unowned(prices), unowned(sides)
     rising = falling = True
     for i in range(low + 1, high):
         if sides[i] != sides[i - 1]:

@@ -6,16 +6,21 @@ units of its last decimal, and a pair has fixed decimals, so the integer is prin
 
 OKX ("Order book channels", checksum): the 25 best levels, ``bid:size:ask:size:`` alternating while both sides
 have one, joined by colons, numbers as sent, which is without trailing zeros; a signed 32-bit result.
+
+No text is made. A CRC is linear: the register behind ``a`` and ``b`` is the one behind ``a``, moved on by as
+many zeros as ``b`` has bytes, xor what ``b`` leaves of an empty register. So of each number that a book has
+shown, what it leaves and its length are kept, and a number costs four look-ups.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+
+from tickloom.unowned import unowned
 
 
 class Checksum(IntEnum):
@@ -27,121 +32,95 @@ class Checksum(IntEnum):
 
 
 KRAKEN_LEVELS, OKX_LEVELS = 10, 25
-#: A number's text, of 19 digits and a point at most, ends so many bytes; its length is in the first of them.
-NUMBER_BYTES = 24
-#: Text of a top at most: levels, sides, two numbers, and room before them.
-TEXT_BYTES_MAX = OKX_LEVELS * 2 * 2 * NUMBER_BYTES + NUMBER_BYTES
-KEPT_BITS = 12  # of how many numbers the text is kept; their places, 100 kB, stay in a core's own cache
+NUMBER_BYTES_MAX = 24  # of a number's text: 19 digits of an int64 and what stands between, a point, a colon
+KEPT_BITS = 12  # of how many numbers is kept what they leave; 64 kB stay in a core's own cache
 
 _KRAKEN = int(Checksum.KRAKEN)
-_POINT, _COLON = ord("."), ord(":")
+_ZERO, _POINT, _COLON = ord("0"), ord("."), ord(":")
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_ONES, _LOW = np.uint32(0xFFFFFFFF), np.uint32(0xFF)
+_LENGTH_AT, _PLACES_AT = 32, 40  # bits of what is kept
 
 
-def _tables() -> NDArray[np.uint32]:
-    """CRC-32 (IEEE 802.3, reflected polynomial 0xEDB88320) of each byte, with up to seven zeros behind it."""
-    tables = np.zeros((8, 256), dtype=np.uint32)
+def _byte_table() -> NDArray[np.uint32]:
+    """What each byte leaves of an empty register: IEEE 802.3, reflected polynomial 0xEDB88320."""
     table = np.arange(256, dtype=np.uint32)
     for _ in range(8):
         table = np.where(table & 1, (table >> 1) ^ np.uint32(0xEDB88320), table >> 1).astype(np.uint32)
-    tables[0] = table
-    for zeros in range(1, 8):
-        tables[zeros] = tables[0][tables[zeros - 1] & 0xFF] ^ (tables[zeros - 1] >> 8)
+    return table
+
+
+def _zeros_tables() -> NDArray[np.uint32]:
+    """[n, k, b]: the register behind n zeros, if before them its byte k was b and the others none."""
+    table = _byte_table()
+    tables = np.zeros((NUMBER_BYTES_MAX + 1, 4, 256), dtype=np.uint32)
+    for k in range(4):
+        tables[0, k] = np.arange(256, dtype=np.uint32) << np.uint32(8 * k)
+    for n in range(NUMBER_BYTES_MAX):
+        tables[n + 1] = table[tables[n] & 0xFF] ^ (tables[n] >> 8)
     return tables
 
 
-CRC_TABLES = _tables()
+def _before(byte: int, behind: int) -> int:
+    """The register that ``byte`` turns into ``behind``."""
+    table = _byte_table()
+    low = int(np.flatnonzero(table >> np.uint32(24) == behind >> 24)[0])
+    return (((behind ^ int(table[low])) << 8) & 0xFFFFFFFF) | (low ^ byte)
 
 
-class Scratch(NamedTuple):
-    """What a checksum is computed with. Of one session: both rules write numbers differently.
+_ZEROS = _zeros_tables()  # a constant of the compiled code, which counts no references of it
+#: Each of OKX's numbers but the first has a colon before it. So has the first, behind this register.
+_OKX_START = np.uint32(_before(_COLON, int(_ONES)))
 
-    text: uint8 (TEXT_BYTES_MAX); numbers: int64, whose texts are kept (0: none), by a hash; kept: uint8,
-    NUMBER_BYTES of each; tables: ``CRC_TABLES``.
+
+def make_kept() -> NDArray[np.int64]:
+    """What a session keeps of numbers; for one rule, because both write numbers differently.
+
+    Shape (numbers, 2), by a hash: a number in nanos (0: none); and what it leaves, with the length of its
+    text and the decimals with which it was written.
     """
-
-    text: NDArray[np.uint8]
-    numbers: NDArray[np.int64]
-    kept: NDArray[np.uint8]
-    tables: NDArray[np.uint32]
+    return np.zeros((1 << KEPT_BITS, 2), dtype=np.int64)
 
 
-def make_scratch() -> Scratch:
-    """Nothing is known yet."""
-    return Scratch(
-        np.zeros(TEXT_BYTES_MAX, dtype=np.uint8),
-        np.zeros(1 << KEPT_BITS, dtype=np.int64),
-        np.zeros(NUMBER_BYTES << KEPT_BITS, dtype=np.uint8),
-        CRC_TABLES,
-    )
-
-
-# Numbers come out of a division last digit first, so the text is written from its end to its beginning.
+# Numbers come out of a division last digit first, so each byte is taken with the zeros that stand for those
+# behind it.
 
 
 @njit(cache=True, nogil=True)
-def _put_integer(text, at, value):  # type: ignore[no-untyped-def]
-    """Decimal digits of a positive integer before ``at``, nothing of zero; where they begin."""
-    while value >= 100:  # two digits a step: the chain of divisions is what takes the time
-        rest = value // 100
-        pair = value - rest * 100
-        text[at - 1] = 48 + pair % 10
-        at -= 2
-        text[at] = 48 + pair // 10
+def _integer(value, crc, length):  # type: ignore[no-untyped-def]
+    """Put the digits of a positive integer, none of zero, before ``length`` bytes that leave ``crc``."""
+    while value > 0:
+        rest = value // 10
+        length += 1
+        crc ^= _ZEROS[length, 0, _ZERO + value - rest * 10]
         value = rest
-    if value >= 10:
-        at -= 1
-        text[at] = 48 + value % 10
-        value //= 10
-    if value > 0:
-        at -= 1
-        text[at] = 48 + value
-    return at
+    return crc, length
 
 
 @njit(cache=True, nogil=True)
-def _put_shortest(text, at, nanos):  # type: ignore[no-untyped-def]
-    """A number in nanos as plain decimal text without trailing zeros, before ``at``; where it begins."""
+def _shortest(nanos):  # type: ignore[no-untyped-def]
+    """A colon and a number in nanos, plain and without trailing zeros: what it leaves, and its length."""
     whole = nanos // 1_000_000_000
     part = nanos - whole * 1_000_000_000
+    crc, length = np.uint32(0), 0
     if part:
         decimals = 9
-        if part % 10_000 == 0:
-            part //= 10_000
-            decimals -= 4
-        if part % 10_000 == 0:
-            part //= 10_000
-            decimals -= 4
         while part % 10 == 0:
             part //= 10
             decimals -= 1
-        begin = at - decimals
-        at = _put_integer(text, at, part)
-        while at > begin:
-            at -= 1
-            text[at] = 48
-        at -= 1
-        text[at] = _POINT
-    if whole == 0:
-        at -= 1
-        text[at] = 48
-        return at
-    return _put_integer(text, at, whole)
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _put(scratch, at, number, shortest):  # type: ignore[no-untyped-def]
-    """A positive number before ``at``: in nanos and ``shortest``, or an integer; where it begins."""
-    place = np.int64((np.uint64(number) * _GOLDEN) >> np.uint64(64 - KEPT_BITS))
-    begin, end = place * NUMBER_BYTES, (place + 1) * NUMBER_BYTES
-    if scratch.numbers[place] != number:
-        kept = scratch.kept
-        first = _put_shortest(kept, end, number) if shortest else _put_integer(kept, end, number)
-        kept[begin] = end - first
-        scratch.numbers[place] = number
-    for i in range(NUMBER_BYTES):  # also what is before the number, where others will write
-        scratch.text[at - NUMBER_BYTES + i] = scratch.kept[begin + i]
-    return at - scratch.kept[begin]
+        crc, length = _integer(part, crc, length)
+        while length < decimals:
+            length += 1
+            crc ^= _ZEROS[length, 0, _ZERO]
+        length += 1
+        crc ^= _ZEROS[length, 0, _POINT]
+    if whole:
+        crc, length = _integer(whole, crc, length)
+    else:
+        length += 1
+        crc ^= _ZEROS[length, 0, _ZERO]
+    length += 1
+    return crc ^ _ZEROS[length, 0, _COLON], length
 
 
 @njit(cache=True, nogil=True)
@@ -155,74 +134,55 @@ def _units(nanos, decimals):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _kraken_text(keys, sizes, counts, price_decimals, size_decimals, scratch):  # type: ignore[no-untyped-def]
-    """Where the text of the top begins in ``scratch.text``, whose end it fills."""
-    at = scratch.text.size
-    for row in range(2):  # from the end: bids, then asks, of each the worst level first
-        count = counts[row]
-        sign = 1 if row == 0 else -1
-        for i in range(max(0, count - KRAKEN_LEVELS), count):
-            at = _put(scratch, at, _units(sizes[row, i], size_decimals), False)
-            at = _put(scratch, at, _units(sign * keys[row, i], price_decimals), False)
-    return at
+def _left(number, places, shortest):  # type: ignore[no-untyped-def]
+    """What a number leaves, with its length and ``places``: a row of what is kept."""
+    if shortest:
+        crc, length = _shortest(number)
+    else:
+        crc, length = _integer(_units(number, places), np.uint32(0), 0)
+    return np.int64(crc) | (np.int64(length) << _LENGTH_AT) | (np.int64(places) << _PLACES_AT)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _behind(crc, number, places, shortest, kept):  # type: ignore[no-untyped-def]
+    """The register behind one more positive number."""
+    place = (np.uint64(number) * _GOLDEN) >> np.uint64(64 - KEPT_BITS)
+    left = kept[place, 1]
+    if kept[place, 0] != number or left >> _PLACES_AT != places:
+        left = _left(number, places, shortest)
+        kept[place, 0], kept[place, 1] = number, left
+    length = np.uint64((left >> _LENGTH_AT) & 0xFF)
+    return (
+        np.uint32(left & 0xFFFFFFFF)
+        ^ _ZEROS[length, 0, crc & _LOW]
+        ^ _ZEROS[length, 1, (crc >> np.uint32(8)) & _LOW]
+        ^ _ZEROS[length, 2, (crc >> np.uint32(16)) & _LOW]
+        ^ _ZEROS[length, 3, crc >> np.uint32(24)]
+    )
 
 
 @njit(cache=True, nogil=True)
-def _okx_text(keys, sizes, counts, scratch):  # type: ignore[no-untyped-def]
-    """Where the text of the top begins in ``scratch.text``, whose end it fills."""
-    text = scratch.text
-    at = text.size
-    for i in range(min(max(counts[0], counts[1]), OKX_LEVELS) - 1, -1, -1):
-        for row in (1, 0):
-            if i < counts[row]:
-                if at < text.size:
-                    at -= 1
-                    text[at] = _COLON
-                level = counts[row] - 1 - i
-                at = _put(scratch, at, sizes[row, level], True) - 1
-                text[at] = _COLON
-                at = _put(scratch, at, keys[row, level] if row == 0 else -keys[row, level], True)
-    return at
-
-
-@njit(cache=True, nogil=True)
-def crc32(text, at, tables):  # type: ignore[no-untyped-def]
-    """CRC-32, unsigned, of ``text`` from ``at`` on; eight bytes a step."""
-    crc = np.uint32(0xFFFFFFFF)
-    low = np.uint32(0xFF)
-    while at + 8 <= text.size:
-        first = crc ^ (
-            np.uint32(text[at])
-            | (np.uint32(text[at + 1]) << np.uint32(8))
-            | (np.uint32(text[at + 2]) << np.uint32(16))
-            | (np.uint32(text[at + 3]) << np.uint32(24))
-        )
-        crc = (
-            tables[7, first & low]
-            ^ tables[6, (first >> np.uint32(8)) & low]
-            ^ tables[5, (first >> np.uint32(16)) & low]
-            ^ tables[4, first >> np.uint32(24)]
-            ^ tables[3, text[at + 4]]
-            ^ tables[2, text[at + 5]]
-            ^ tables[1, text[at + 6]]
-            ^ tables[0, text[at + 7]]
-        )
-        at += 8
-    while at < text.size:
-        crc = tables[0, (crc ^ np.uint32(text[at])) & low] ^ (crc >> np.uint32(8))
-        at += 1
-    return np.int64(crc ^ np.uint32(0xFFFFFFFF))
-
-
-@njit(cache=True, nogil=True)
-def top_checksum(rule, keys, sizes, counts, price_decimals, size_decimals, scratch):  # type: ignore[no-untyped-def]
+def top_checksum(rule, keys, sizes, counts, price_decimals, size_decimals, kept):  # type: ignore[no-untyped-def]
     """CRC-32, unsigned, of the top of one instrument's book (arrays of ``LevelBooks``).
 
-    price_decimals, size_decimals: with which the venue writes the instrument (Kraken's rule); scratch: of
-    :func:`make_scratch`, the same one for one rule.
+    price_decimals, size_decimals: with which the venue writes the instrument (Kraken's rule); kept: of
+    :func:`make_kept`, the same one for one rule.
     """
+    keys, sizes, counts, kept = unowned(keys), unowned(sizes), unowned(counts), unowned(kept)
+    crc = _ONES
     if rule == _KRAKEN:
-        at = _kraken_text(keys, sizes, counts, price_decimals, size_decimals, scratch)
-    else:
-        at = _okx_text(keys, sizes, counts, scratch)
-    return crc32(scratch.text, at, scratch.tables)
+        for row in (1, 0):
+            sign = 1 if row == 0 else -1
+            for i in range(counts[row] - 1, max(0, counts[row] - KRAKEN_LEVELS) - 1, -1):
+                crc = _behind(crc, sign * keys[row, i], price_decimals, False, kept)
+                crc = _behind(crc, sizes[row, i], size_decimals, False, kept)
+    elif counts[0] or counts[1]:
+        crc = _OKX_START
+        for far in range(1, min(max(counts[0], counts[1]), OKX_LEVELS) + 1):
+            if far <= counts[0]:
+                crc = _behind(crc, keys[0, counts[0] - far], 0, True, kept)
+                crc = _behind(crc, sizes[0, counts[0] - far], 0, True, kept)
+            if far <= counts[1]:
+                crc = _behind(crc, -keys[1, counts[1] - far], 0, True, kept)
+                crc = _behind(crc, sizes[1, counts[1] - far], 0, True, kept)
+    return np.int64(crc ^ _ONES)

@@ -231,7 +231,7 @@ class StreamDecoder:
         at, why, after = pas.advance(
             record, scanned.rows, scanned.price, scanned.size, scanned.side, scanned.ts, scanned.trade_id,
             batch.ts_recv, base, self._symbol, self._wire.chained_trades, int(self._wire.checksum),
-            self._books_kept, state.scratch, state.instruments, state.feed,
+            self._books_kept, state.kept, state.instruments, state.feed,
             books.keys, books.sizes, books.counts, state.counts,
             output.trades, output.quotes, output.deltas, output.filled,
         )  # fmt: skip
@@ -320,7 +320,7 @@ class StreamDecoder:
         if self._wire.checksum and row[HAS_CHECKSUM]:
             found = top_checksum(
                 int(self._wire.checksum), books.keys[which], books.sizes[which], books.counts[which],
-                mine[pas.PRICE_PLACES], mine[pas.SIZE_PLACES], state.scratch,
+                mine[pas.PRICE_PLACES], mine[pas.SIZE_PLACES], state.kept,
             )  # fmt: skip
             if found != row[CHECKSUM]:
                 return Stop.CHECKSUM

@@ -36,7 +36,7 @@ from tickloom.instruments import Registry
 PING_LINES = UNREAD_LINES_MAX // 8  # how often the client is asked how far it has read
 SNAPSHOT_WAIT_S = 10.0  # for the recorded order book, which comes a moment after the first lines
 _POLL_S = 0.01
-_START_S = 30.0
+_START_S = 120.0  # a compiler in another thread may have the processor for as long
 _HEAD_BYTES = len(b'{"stream":"')
 
 log = structlog.get_logger("venue")

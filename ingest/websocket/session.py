@@ -132,7 +132,7 @@ def warm_up(venue: str, registry: Registry | None = None) -> None:
         books.counts[0],
         one[0],
         one[0],
-        state.scratch,
+        state.kept,
     )
 
 

@@ -18,7 +18,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ingest.websocket.book import LEVELS_MAX, LevelBooks, fill_top, is_crossed, may_repeat, set_level
-from ingest.websocket.checksum import Scratch, make_scratch, top_checksum
+from ingest.websocket.checksum import make_kept, top_checksum
 from ingest.websocket.message import (
     CHECKSUM,
     ENTRY_HIGH,
@@ -83,7 +83,7 @@ class FeedState:
         self.instruments[:, [BOOK_ID, TRADE_ID]] = -1
         self.feed: NDArray[np.int64] = np.zeros(3, dtype=np.int64)
         self.counts: NDArray[np.int64] = np.zeros(len(COUNTER_NAMES), dtype=np.int64)
-        self.scratch = make_scratch()
+        self.kept = make_kept()
         self.books = LevelBooks(instruments)
 
 
@@ -99,6 +99,14 @@ def _put_delta(deltas, out, message, ts_recv, seq, symbol, price, size, side):  
 @njit(cache=True, nogil=True)
 def _put_levels(message, price, size, side, ts_recv, seq, symbol, deltas, out):  # type: ignore[no-untyped-def]
     """Levels as they came, where no books are kept."""
+    message, price, size, side, deltas = (
+        unowned(message),
+        unowned(price),
+        unowned(size),
+        unowned(side),
+        unowned(deltas),
+    )
+    out = unowned(out)
     for i in range(message[ENTRY_LOW], message[ENTRY_HIGH]):
         _put_delta(deltas, out, message, ts_recv, seq, symbol, price[i], size[i], side[i])
 
@@ -108,6 +116,9 @@ def _apply(  # type: ignore[no-untyped-def]
     message, keys, sizes, counts, price, size, side, ts_recv, seq, symbol, deltas, out, counters
 ):  # fmt: skip
     """Set the levels of an update in the book and put them out; of a level that comes twice, the last."""
+    message, keys, sizes, counts = unowned(message), unowned(keys), unowned(sizes), unowned(counts)
+    price, size, side, deltas = unowned(price), unowned(size), unowned(side), unowned(deltas)
+    out, counters = unowned(out), unowned(counters)
     low, high = message[ENTRY_LOW], message[ENTRY_HIGH]
     repeated = may_repeat(price, side, low, high)
     for i in range(low, high):
@@ -128,6 +139,14 @@ def _cut(  # type: ignore[no-untyped-def]
     message, keys, sizes, counts, depth, first_delta, ts_recv, seq, symbol, deltas, out
 ):  # fmt: skip
     """Let levels beyond the subscribed depth go: the venue says no more of them."""
+    keys, sizes, counts, deltas, out = (
+        unowned(keys),
+        unowned(sizes),
+        unowned(counts),
+        unowned(deltas),
+        unowned(out),
+    )
+    message = unowned(message)
     for row in range(2):
         over = counts[row] - depth
         for i in range(over):
@@ -148,9 +167,18 @@ def _cut(  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def _update(  # type: ignore[no-untyped-def]
     message, state, keys, sizes, counts, price, size, side, ts_recv, seq, symbol, deltas, out, counters,
-    rule, scratch, top
+    rule, kept, top
 ):  # fmt: skip
     """One update of a synced book: why the pass must stop, DONE where it need not."""
+    message, state, keys, sizes, counts = (
+        unowned(message),
+        unowned(state),
+        unowned(keys),
+        unowned(sizes),
+        unowned(counts),
+    )
+    price, size, side, deltas = unowned(price), unowned(size), unowned(side), unowned(deltas)
+    out, counters, kept, top = unowned(out), unowned(counters), unowned(kept), unowned(top)
     last, final = state[BOOK_ID], message[FINAL_ID]
     if message[PREVIOUS_ID] >= 0 and message[PREVIOUS_ID] != last:
         return _BOOK_GAP
@@ -168,7 +196,7 @@ def _update(  # type: ignore[no-untyped-def]
     if message[ENTRY_HIGH] > message[ENTRY_LOW]:
         state[PRICE_PLACES], state[SIZE_PLACES] = message[PRICE_DECIMALS], message[SIZE_DECIMALS]
     if rule and message[HAS_CHECKSUM]:
-        found = top_checksum(rule, keys, sizes, counts, state[PRICE_PLACES], state[SIZE_PLACES], scratch)
+        found = top_checksum(rule, keys, sizes, counts, state[PRICE_PLACES], state[SIZE_PLACES], kept)
         if found != message[CHECKSUM]:
             return _CHECKSUM
         counters[CHECKSUMS_EQUAL] += 1
@@ -209,7 +237,7 @@ def _put_quote(message, clock, ts_recv, seq, symbol, quotes, out, counters):  # 
 @njit(cache=True, nogil=True)
 def advance(  # type: ignore[no-untyped-def]
     start, rows, price, size, side, ts, trade_id, ts_recv, base, symbols, chained_trades, rule, books_kept,
-    scratch, instruments, feed, keys, sizes, counts, counters, trades, quotes, deltas, out
+    kept, instruments, feed, keys, sizes, counts, counters, trades, quotes, deltas, out
 ):  # fmt: skip
     """Take records from ``start`` on: (record at which it stopped, Stop, record to go on with).
 
@@ -223,9 +251,7 @@ def advance(  # type: ignore[no-untyped-def]
     instruments, feed, counters, out = unowned(instruments), unowned(feed), unowned(counters), unowned(out)
     keys, sizes, counts = unowned(keys), unowned(sizes), unowned(counts)
     trades, quotes, deltas = unowned(trades), unowned(quotes), unowned(deltas)
-    scratch = Scratch(
-        unowned(scratch.text), unowned(scratch.numbers), unowned(scratch.kept), unowned(scratch.tables)
-    )
+    kept = unowned(kept)
     top = np.empty(4, dtype=np.int64)
     for i in range(start, rows.shape[0]):
         message = rows[i]
@@ -259,7 +285,7 @@ def advance(  # type: ignore[no-untyped-def]
                 _put_levels(message, price, size, side, ts_recv[i], seq, symbols[which], deltas, out)
         else:
             why = _update(message, state, keys[which], sizes[which], counts[which], price, size, side,
-                          ts_recv[i], seq, symbols[which], deltas, out, counters, rule, scratch,
+                          ts_recv[i], seq, symbols[which], deltas, out, counters, rule, kept,
                           top)  # fmt: skip
             if why != _DONE:
                 return i, why, i if why == _ROOM else i + 1

@@ -45,9 +45,9 @@ from tickloom.events import Side
 
 
 class Op(IntEnum):
-    """What the program does next. Each has two arguments."""
+    """What the program does next. Each has two arguments, and the literal that follows it, if any."""
 
-    LITERAL = 0  # position in the pool, length
+    LITERAL = 0  # nothing but the literal
     SYMBOL = 1
     SAME = 2
     SIDE = 3  # 1: the maker's
@@ -56,7 +56,7 @@ class Op(IntEnum):
     EACH = 6  # where to go on behind the array; side
     END = 7  # where an element begins
     ENTRY = 8
-    IF = 9  # where to go on without it; the literal follows as an op of its own
+    IF = 9  # where to go on without the literal
     MATCHED = 10
     # numbers, from here on; second argument: QUOTED where they may be
     INTEGER = 11  # column; SIGNED: may be negative
@@ -92,16 +92,22 @@ _PLAIN = {
     "any": Op.SKIP_ANY,
     "entry": Op.ENTRY,
 }
+_ALONE = {Op.LITERAL, Op.EACH, Op.END, Op.IF, Op.MATCHED}
 _SIDES = {"": Side.NONE, "buy": Side.BUY, "sell": Side.SELL}
 NEXT_ID = -2  # column of an integer that is the id, and one more than the previous one
 NO_COLUMN = -1
+LITERAL_PADDING = 8  # they are compared a word at a time
 SIGNED, QUOTED, ABSOLUTE = 1, 2, 1
 _TOKEN = re.compile(r"<([^<>]*)>")
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """Templates as numbers. ops: int64, shape (ops, 3); pool: uint8, all literals; starts, kinds: int64."""
+    """Templates as numbers.
+
+    ops: int64, shape (ops, 5): op, its two arguments, position and length of the literal; pool: uint8, all
+    literals and LITERAL_PADDING bytes more; starts, kinds: int64, of each template.
+    """
 
     ops: NDArray[np.int64]
     pool: NDArray[np.uint8]
@@ -114,6 +120,7 @@ class _Compiler:
         self.ops: list[list[int]] = []
         self.pool = bytearray()
         self._open: list[int] = []
+        self._jumped_to = -1  # the op that comes next is reached from elsewhere, too
 
     def add(self, text: str) -> None:
         """One template, behind those before."""
@@ -128,12 +135,17 @@ class _Compiler:
         self._op(Op.MATCHED)
 
     def _op(self, op: Op, first: int = 0, second: int = 0) -> None:
-        self.ops.append([op, first, second])
+        self.ops.append([op, first, second, 0, 0])
 
     def _literal(self, text: str) -> None:
-        if text:
-            self._op(Op.LITERAL, len(self.pool), len(text))
-            self.pool += text.encode("ascii")
+        """Goes with the op before it where that always comes first, and does not jump."""
+        if not text:
+            return
+        alone = not self.ops or self.ops[-1][0] in _ALONE or self._jumped_to == len(self.ops)
+        if alone:
+            self._op(Op.LITERAL)
+        self.ops[-1][3:] = len(self.pool), len(text)
+        self.pool += text.encode("ascii")
 
     def _token(self, token: str) -> None:
         name, _, more = token.partition(" ")
@@ -149,9 +161,10 @@ class _Compiler:
         elif name == "if":
             self._open.append(len(self.ops))
             self._op(Op.IF)
-            self._literal(more)
+            self.ops[-1][3:] = len(self.pool), len(more)
+            self.pool += more.encode("ascii")
         elif name == "fi":
-            self.ops[self._open.pop()][1] = len(self.ops)
+            self._jumped_to = self.ops[self._open.pop()][1] = len(self.ops)
         elif name in _INTEGERS:
             signed = SIGNED if name in ("previous", "signed_checksum") else 0
             self._op(Op.INTEGER, _INTEGERS[name], signed | quoted)
@@ -183,7 +196,7 @@ def compile_templates(templates: Sequence[tuple[Kind, str]]) -> Program:
         compiler.add(text)
     return Program(
         np.array(compiler.ops, dtype=np.int64),
-        np.frombuffer(bytes(compiler.pool), dtype=np.uint8).copy(),
+        np.frombuffer(bytes(compiler.pool) + bytes(LITERAL_PADDING), dtype=np.uint8).copy(),
         np.array(starts, dtype=np.int64),
         np.array([kind for kind, _ in templates], dtype=np.int64),
     )

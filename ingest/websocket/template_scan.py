@@ -35,10 +35,11 @@ from ingest.websocket.message import (
 )
 from ingest.websocket.numbers import BEYOND
 from ingest.websocket.template import ABSOLUTE, NEXT_ID, QUOTED, Op, Program
-from ingest.websocket.tokens import CLOSE, COMMA, OPEN, QUOTE, integer, skip
-from ingest.websocket.values import decimal_end, literal, number, side_text, signed, text_end, time_value
+from ingest.websocket.tokens import CLOSE, COMMA, OPEN, QUOTE, integer, padded, skip, text_end
+from ingest.websocket.values import decimal_end, literal, number, side_text, signed, time_value
 from tickloom.events import Side
 from tickloom.prices import NO_PRICE
+from tickloom.unowned import unowned
 
 _ENTRY_BYTES_MIN = 8  # ["1","0"] and its comma have ten
 
@@ -107,7 +108,7 @@ class Scanner:
         scanned = Scanned.room_for(len(wanted), data.size // _ENTRY_BYTES_MIN + 1)
         program = self._program
         scanned.entries = _scan(
-            data, offsets, wanted, program.ops, program.pool, program.starts, program.kinds,
+            padded(data), offsets, wanted, program.ops, program.pool, program.starts, program.kinds,
             self._names, self._offsets, self._table,
             scanned.rows, scanned.price, scanned.size, scanned.side, scanned.ts, scanned.trade_id,
         )  # fmt: skip
@@ -148,6 +149,18 @@ def _instrument(data, pos, end, names, offsets, table):  # type: ignore[no-untyp
                 return table[slot]
         slot = (slot + 1) & (table.size - 1)
     return -1
+
+
+@njit(cache=True, nogil=True)
+def _repeated(data, pos, end, low, high):  # type: ignore[no-untyped-def]
+    """Behind the text from ``low`` to ``high`` that comes again at ``pos``, before a quote; -1: others."""
+    behind = pos + high - low
+    if behind >= end or data[behind] != QUOTE:
+        return -1
+    for i in range(high - low):
+        if data[pos + i] != data[low + i]:
+            return -1
+    return behind
 
 
 @njit(cache=True, nogil=True)
@@ -194,6 +207,11 @@ def _scan(  # type: ignore[no-untyped-def]
     The loop over records, the one over templates and the switch over ops are one function, because Numba
     counts references of every array at a call: a call a template cost 360 ns, more than all that it did.
     """
+    data, offsets, wanted = unowned(data), unowned(offsets), unowned(wanted)
+    ops, pool, starts, kinds = unowned(ops), unowned(pool), unowned(starts), unowned(kinds)
+    names, name_offsets, table = unowned(names), unowned(name_offsets), unowned(table)
+    rows, price, size, side = unowned(rows), unowned(price), unowned(size), unowned(side)
+    ts, trade_id = unowned(ts), unowned(trade_id)
     used = 0
     for record in range(wanted.size):
         if not wanted[record]:
@@ -201,15 +219,16 @@ def _scan(  # type: ignore[no-untyped-def]
         end = offsets[record + 1]
         for template in range(starts.size):
             op, pos, after = starts[template], offsets[record], used
+            if ops[op, 0] == _LITERAL and literal(data, pos, end, pool, ops[op, 3], ops[op, 4]) < 0:
+                continue
             rows[record, INSTRUMENT] = rows[record, FINAL_ID] = rows[record, PREVIOUS_ID] = -1
             symbol_at = symbol_end = default_side = entry_side = np.int64(0)
             entry_price = entry_size = entry_ts = entry_id = np.int64(0)
             while pos >= 0:
                 code, first, second = ops[op, 0], ops[op, 1], ops[op, 2]
+                text_at, text_size = ops[op, 3], ops[op, 4]
                 op += 1
-                if code == _LITERAL:
-                    pos = literal(data, pos, end, pool, first, second)
-                elif code >= _FIRST_NUMBER:  # a number, that may be quoted
+                if code >= _FIRST_NUMBER:  # a number, that may be quoted
                     quoted = (second & QUOTED) != 0 and pos < end and data[pos] == QUOTE
                     pos += quoted
                     if code == _PRICE:
@@ -259,11 +278,10 @@ def _scan(  # type: ignore[no-untyped-def]
                             pos = -1
                         rows[record, INSTRUMENT] = which
                 elif code == _SAME:
-                    pos = literal(data, pos, end, data, symbol_at, symbol_end - symbol_at)
-                    pos = -1 if pos >= end or data[pos] != QUOTE else pos
+                    pos = _repeated(data, pos, end, symbol_at, symbol_end)
                 elif code == _IF:
-                    behind = literal(data, pos, end, pool, ops[op, 1], ops[op, 2])
-                    pos, op = (pos, first) if behind < 0 else (behind, op + 1)
+                    if literal(data, pos, end, pool, text_at, text_size) < 0:
+                        op, text_size = first, 0
                 elif code == _EACH:
                     default_side = entry_side = second
                     entry_price = entry_size = entry_ts = entry_id = np.int64(0)
@@ -278,8 +296,10 @@ def _scan(  # type: ignore[no-untyped-def]
                     entry_side = _BUY + _SELL - entry_side if first else entry_side
                 elif code == _SKIP_ANY:
                     pos = skip(data, pos, end)
-                else:
+                elif code != _LITERAL:
                     break
+                if text_size > 0 and pos >= 0:
+                    pos = literal(data, pos, end, pool, text_at, text_size)
             kind = kinds[template]
             if pos == end and _complete(kind, rows[record], used, after, price, size):
                 rows[record, KIND], rows[record, ENTRY_LOW], rows[record, ENTRY_HIGH] = kind, used, after

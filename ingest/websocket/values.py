@@ -13,13 +13,14 @@ from numba import njit
 from ingest.websocket.message import TS_MAX
 from ingest.websocket.numbers import BEYOND, WHOLE_MAX
 from ingest.websocket.template import SIGNED, Op
-from ingest.websocket.tokens import MINUS, POINT, QUOTE, integer
+from ingest.websocket.tokens import MINUS, POINT, POWERS, fraction, integer, text_end
 from tickloom.clock import NS_PER_MS
 from tickloom.events import Side
 from tickloom.prices import NANOS
+from tickloom.unowned import unowned
+from tickloom.words import get_word
 
 _SURVIVES_MAX = 2**22 * NANOS  # up to here every number survives a double (see tickloom.prices)
-POWERS = np.array([10**n for n in range(10)], dtype=np.int64)
 _TS_MIN, _TS_MAX = NS_PER_MS, TS_MAX
 _TIME, _TIME_S = int(Op.TIME), int(Op.TIME_S)
 _BUY, _SELL = int(Side.BUY), int(Side.SELL)
@@ -33,33 +34,27 @@ def number(data, pos, end):  # type: ignore[no-untyped-def]
 
     The value is BEYOND where it is a plain decimal that 64 bits of 1e-9 units do not hold.
     """
+    data = unowned(data)
     whole, pos = integer(data, pos, end)
     if pos < 0:
-        return np.int64(0), 0, -1
-    part, decimals = np.int64(0), 0
+        return np.int64(0), np.int64(0), -1
+    part, decimals = np.int64(0), np.int64(0)
     if pos < end and data[pos] == POINT:
-        pos += 1
-        while pos < end and 48 <= data[pos] <= 57:
-            digit = np.int64(data[pos] - 48)
-            if decimals < 9:
-                part = part * 10 + digit
-            elif digit != 0:
-                return np.int64(0), 0, -1
-            decimals += 1
-            pos += 1
-        if decimals == 0:
-            return np.int64(0), 0, -1
+        part, decimals, pos = fraction(data, pos + 1, end)
+        if pos < 0:
+            return np.int64(0), np.int64(0), -1
     if whole > WHOLE_MAX:
         return np.int64(BEYOND), decimals, pos
-    value = whole * NANOS + (part * POWERS[9 - decimals] if decimals < 9 else part)
+    value = whole * NANOS + part * (POWERS[9 - decimals] if decimals < 9 else 1)
     if value > _SURVIVES_MAX and np.int64(np.rint(np.float64(value) / NANOS * NANOS)) != value:
-        return np.int64(0), 0, -1
+        return np.int64(0), np.int64(0), -1
     return value, decimals, pos
 
 
 @njit(cache=True, nogil=True)
 def decimal_end(data, pos, end):  # type: ignore[no-untyped-def]
     """Behind a plain decimal without quotes that may be negative; -1: leave it."""
+    data = unowned(data)
     if pos < end and data[pos] == MINUS:
         pos += 1
     _, pos = integer(data, pos, end)
@@ -75,25 +70,22 @@ def decimal_end(data, pos, end):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def seconds(data, pos, end):  # type: ignore[no-untyped-def]
     """Decimal seconds, ten digits and at most nine behind the point, as ns: (value, position)."""
+    data = unowned(data)
     value, after = integer(data, pos, end)
     if after - pos != 10 or value > _TS_MAX // NANOS:
         return np.int64(0), -1
-    pos, digits = after, 0
-    if pos < end and data[pos] == POINT:
-        pos += 1
-        while pos < end and 48 <= data[pos] <= 57 and digits < 9:
-            value = value * 10 + np.int64(data[pos] - 48)
-            pos += 1
-            digits += 1
-        if digits == 0:
+    value *= NANOS
+    if after < end and data[after] == POINT:
+        part, count, after = fraction(data, after + 1, end)
+        if count > 9:
             return np.int64(0), -1
-    for _ in range(digits, 9):
-        value *= 10
-    return value, pos
+        value += part * POWERS[9 - count]
+    return value, after
 
 
 @njit(cache=True, nogil=True)
 def _digits(data, pos, count):  # type: ignore[no-untyped-def]
+    data = unowned(data)
     value = np.int64(0)
     for i in range(pos, pos + count):
         if data[i] < 48 or data[i] > 57:
@@ -105,6 +97,7 @@ def _digits(data, pos, count):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def iso_time(data, pos, end):  # type: ignore[no-untyped-def]
     """``2021-04-17T16:43:37.075687Z`` as ns: (value, position behind the Z)."""
+    data = unowned(data)
     if pos + 20 > end or data[pos + 4] != 45 or data[pos + 7] != 45 or data[pos + 10] != 84:
         return np.int64(0), -1
     if data[pos + 13] != 58 or data[pos + 16] != 58:
@@ -129,18 +122,13 @@ def iso_time(data, pos, end):  # type: ignore[no-untyped-def]
     of_year = (153 * (month + (-3 if month > 2 else 9)) + 2) // 5 + day - 1
     days = era * 146_097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719_468
     value = days * _DAY_S + hour * 3_600 + minute * 60 + second
+    value *= NANOS
     pos += 19
-    digits = 0
     if data[pos] == POINT:
-        pos += 1
-        while pos < end and 48 <= data[pos] <= 57 and digits < 9:
-            value = value * 10 + np.int64(data[pos] - 48)
-            pos += 1
-            digits += 1
-        if digits == 0:
+        part, count, pos = fraction(data, pos + 1, end)
+        if pos < 0 or count > 9:
             return np.int64(0), -1
-    for _ in range(digits, 9):
-        value *= 10
+        value += part * POWERS[9 - count]
     if pos >= end or data[pos] != 90:
         return np.int64(0), -1
     return value, pos + 1
@@ -155,18 +143,9 @@ def _month_days(year, month):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def text_end(data, pos, end):  # type: ignore[no-untyped-def]
-    """Where the closing quote of a text without escapes stands; -1: leave it."""
-    while pos < end and data[pos] != QUOTE:
-        if data[pos] < 32 or data[pos] > 126 or data[pos] == 92:
-            return -1
-        pos += 1
-    return pos if pos < end else -1
-
-
-@njit(cache=True, nogil=True)
 def side_text(data, pos, end):  # type: ignore[no-untyped-def]
     """Side spelt b, s, buy, sell, Buy or Sell, up to a quote: (side, position of the quote); -1: neither."""
+    data = unowned(data)
     stop = text_end(data, pos, end)
     if stop < 0:
         return 0, -1
@@ -185,25 +164,32 @@ def side_text(data, pos, end):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def signed(data, pos, end, flags):  # type: ignore[no-untyped-def]
     """An integer: (value, position behind)."""
+    data = unowned(data)
     if flags & SIGNED and pos < end and data[pos] == MINUS:
         value, pos = integer(data, pos + 1, end)
         return -value, pos
     return integer(data, pos, end)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def literal(data, pos, end, pool, at, length):  # type: ignore[no-untyped-def]
+    """Behind the ``length`` bytes at ``at`` of ``pool``, which has eight more behind them; -1: others."""
     if pos + length > end:
         return -1
-    for i in range(length):
-        if data[pos + i] != pool[at + i]:
+    if length < 8:
+        differs = (get_word(data, pos) ^ get_word(pool, at)) << np.uint64(64 - 8 * length)
+        return pos + length if differs == np.uint64(0) else -1
+    for i in range(0, length - 7, 8):
+        if get_word(data, pos + i) != get_word(pool, at + i):
             return -1
-    return pos + length
+    last = length - 8
+    return pos + length if get_word(data, pos + last) == get_word(pool, at + last) else -1
 
 
 @njit(cache=True, nogil=True)
 def time_value(code, unit, data, pos, end):  # type: ignore[no-untyped-def]
     """A time in any of the forms as ns: (value, position behind)."""
+    data = unowned(data)
     if code == _TIME:
         value, pos = integer(data, pos, end)
         if value > _TS_MAX // unit:

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from ingest.websocket.binance.messages import Kind, Line, LineReader, Market
 from ingest.websocket.numbers import ID_MAX, MS_MAX
-from ingest.websocket.tokens import COMMA, FALSE, QUOTE, TRUE, decimal, integer, levels, same, skip
+from ingest.websocket.tokens import COMMA, FALSE, QUOTE, TRUE, decimal, integer, levels, padded, same, skip
 from tickloom.clock import NS_PER_MS
 from tickloom.events import Side
 from tickloom.prices import NO_PRICE
+from tickloom.unowned import unowned
 
 # columns of a scanned message
 KIND, INSTRUMENT, FIRST_ID, FINAL_ID, PREVIOUS_ID, TS_EVENT, SOLD = 0, 1, 2, 3, 4, 5, 6
@@ -106,7 +107,7 @@ class Scanner:
             np.empty(room, dtype=np.int8),
         )
         used = _scan(
-            data,
+            padded(data),
             offsets,
             wanted,
             self._usdm,
@@ -325,6 +326,9 @@ def _complete(kind, usdm, seen, row):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def _scan(data, offsets, wanted, usdm, names, name_offsets, rows, price, size, sides):  # type: ignore[no-untyped-def]
     """All records into ``rows``; levels in use. A row that is left has nothing but zeros."""
+    data, offsets, wanted = unowned(data), unowned(offsets), unowned(wanted)
+    names, name_offsets, rows = unowned(names), unowned(name_offsets), unowned(rows)
+    price, size, sides = unowned(price), unowned(size), unowned(sides)
     used = 0
     for record in range(wanted.size):
         if not wanted[record]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import random
 import zlib
 from collections.abc import Callable
@@ -11,11 +12,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from ingest.capture import CaptureBatch
 from ingest.feeds import decoder_for
 from ingest.websocket.book import LevelBooks
-from ingest.websocket.checksum import CRC_TABLES, Checksum, crc32, make_scratch, top_checksum
+from ingest.websocket.checksum import KRAKEN_LEVELS, OKX_LEVELS, Checksum, make_kept, top_checksum
 from ingest.websocket.decoder import StreamDecoder, Wire
 from ingest.websocket.message import ENTRY_HIGH, ENTRY_LOW, KIND, Kind, Message, Scanned
 from ingest.websocket.template import compile_templates
@@ -27,6 +29,7 @@ from tickloom.instruments import Registry
 VENUES = ["KRAKEN", "OKX", "COINBASE", "BYBIT"]
 COLUMNS = ("price", "size", "side", "ts", "trade_id")
 Dump = Callable[[str], list[tuple[int, int, bytes]]]
+Levels = list[tuple[int, int]]
 MUTATIONS = 3_000  # a campaign of 40,000 a venue has found nothing more
 
 
@@ -164,25 +167,20 @@ def test_template_that_does_not_fit_the_rules_is_refused() -> None:
         compile_templates([(Kind.UPDATE, "<prize>")])
 
 
-@given(st.binary(max_size=100))
-@settings(max_examples=50, deadline=None)
-def test_crc32_is_zlibs(text: bytes) -> None:
-    """Eight bytes a step, and what is left one by one."""
-    data = np.frombuffer(bytearray(text) or bytearray(b"0"), dtype=np.uint8)[: len(text)]
-    assert crc32(data, 0, CRC_TABLES) == zlib.crc32(text)
-
-
 def book_of(bids: list[tuple[int, int]], asks: list[tuple[int, int]]) -> LevelBooks:
     books = LevelBooks(1)
     levels = [(1, *level) for level in bids] + [(2, *level) for level in asks]
-    sides, prices, sizes = (np.array(column, dtype=np.int64) for column in zip(*levels, strict=True))
+    sides, prices, sizes = np.array(levels, dtype=np.int64).reshape(-1, 3).T.copy()
     books.apply(0, sides.astype(np.int8), prices, sizes)
     return books
 
 
-def checksum(rule: Checksum, books: LevelBooks, places: tuple[int, int]) -> int:
+def checksum(
+    rule: Checksum, books: LevelBooks, places: tuple[int, int], kept: NDArray[np.int64] | None = None
+) -> int:
     arrays = books.keys[0], books.sizes[0], books.counts[0]
-    found: int = top_checksum(int(rule), *arrays, np.int64(places[0]), np.int64(places[1]), make_scratch())
+    kept = make_kept() if kept is None else kept
+    found: int = top_checksum(int(rule), *arrays, np.int64(places[0]), np.int64(places[1]), kept)
     return found
 
 
@@ -197,3 +195,53 @@ def test_checksums_of_short_books() -> None:
     )
     text = b"3366.1:7:3366.8:9:3368:0.0085"
     assert checksum(Checksum.OKX, books, (0, 0)) == zlib.crc32(text)
+
+
+def shortest(nanos: int) -> str:
+    """Plain decimal text without trailing zeros."""
+    text = f"{nanos // 10**9}.{nanos % 10**9:09d}"
+    return text.rstrip("0").rstrip(".")
+
+
+def joined(rule: Checksum, bids: Levels, asks: Levels, places: tuple[int, int]) -> bytes:
+    """What the rule takes the CRC-32 of; bids and asks best first."""
+    if rule is Checksum.KRAKEN:
+        top = [level for side in (asks, bids) for level in side[:KRAKEN_LEVELS]]
+        units = [nanos // 10 ** (9 - p) for level in top for nanos, p in zip(level, places, strict=True)]
+        return "".join(str(number).lstrip("0") for number in units).encode()
+    pairs = itertools.zip_longest(bids[:OKX_LEVELS], asks[:OKX_LEVELS])
+    return ":".join(shortest(nanos) for pair in pairs for level in pair if level for nanos in level).encode()
+
+
+_NUMBERS = st.one_of(
+    st.integers(1, 2**63 - 1),
+    st.builds(lambda units, zeros: units * 10**zeros, st.integers(1, 9_999), st.integers(0, 14)),
+)
+_SIDES = st.dictionaries(_NUMBERS, _NUMBERS, max_size=OKX_LEVELS + 5)
+
+
+@given(st.lists(st.tuples(_SIDES, _SIDES), min_size=1, max_size=3), st.tuples(*[st.integers(0, 9)] * 2))
+@settings(max_examples=100, deadline=None)
+def test_checksum_is_that_of_the_text(
+    tops: list[tuple[dict[int, int], dict[int, int]]], places: tuple[int, int]
+) -> None:
+    """Books of one session: numbers come again, whole and with decimals, on one side only, none at all."""
+    for rule in (Checksum.KRAKEN, Checksum.OKX):
+        kept = make_kept()
+        for buys, sells in tops * 2:
+            bids, asks = sorted(buys.items(), reverse=True), sorted(sells.items())
+            books = book_of(bids, asks)
+            assert checksum(rule, books, places, kept) == zlib.crc32(joined(rule, bids, asks, places))
+
+
+def test_checksum_of_more_numbers_than_are_kept() -> None:
+    """Numbers push each other out, and come with other decimals than before."""
+    rng, kept = random.Random(5), make_kept()
+    for _ in range(300):
+        prices = sorted(rng.sample(range(1, 10**6), 12), reverse=True)
+        bids = [(price * 10**6, rng.randrange(1, 10**6) * 10**3) for price in prices]
+        books = book_of(bids, [])
+        for _ in range(2):
+            places = rng.randrange(3, 10), rng.randrange(6, 10)
+            expected = zlib.crc32(joined(Checksum.KRAKEN, bids, [], places))
+            assert checksum(Checksum.KRAKEN, books, places, kept) == expected
