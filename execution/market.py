@@ -36,6 +36,7 @@ from tickloom.events import (
     StatusCode,
     TrustReason,
     TrustState,
+    picked,
 )
 from tickloom.prices import NO_PRICE
 
@@ -225,8 +226,7 @@ def _apply_quotes(venue: _Venue, block: EventBlock, shard: int, table: MarketTab
 def _last_of_each(records: Records) -> Records:
     """The last record of each symbol."""
     _, index = np.unique(records["symbol"][::-1], return_index=True)
-    chosen: Records = records[len(records) - 1 - index]
-    return chosen
+    return picked(records, len(records) - 1 - index)
 
 
 def _apply_statuses(venue: _Venue, block: EventBlock, table: MarketTable) -> None:

@@ -30,6 +30,7 @@ from tickloom.events import (
     Records,
     SymbolTable,
     joined,
+    picked,
 )
 from tickloom.settings import IngestSettings, KafkaSettings
 
@@ -218,7 +219,7 @@ class KafkaSink:
             of = shards[records["symbol"]]
             for partition, count in enumerate(np.bincount(of).tolist()):
                 if count:
-                    ours = records if count == len(records) else records[of == partition]
+                    ours = records if count == len(records) else picked(records, of == partition)
                     found.setdefault(partition, {})[table] = ours
         return sorted(found.items())
 
@@ -230,7 +231,9 @@ class KafkaSink:
         tail = self._tails.get((topic, partition))
         total = sum(map(len, pieces.values()))
         if tail is not None and tail.last_seq:
-            pieces = {table: records[records["seq"] > tail.last_seq] for table, records in pieces.items()}
+            pieces = {
+                table: picked(records, records["seq"] > tail.last_seq) for table, records in pieces.items()
+            }
         left = sum(map(len, pieces.values()))
         if total > left:
             self._dropped[topic].inc(total - left)

@@ -21,7 +21,7 @@ import pyarrow.parquet
 from storage.columns import LAYOUTS, Layout, check, to_frame
 from storage.parquet import SUFFIX, schema_of, table_of
 from tickloom.errors import StorageError
-from tickloom.events import EventBlock, Records
+from tickloom.events import EventBlock, Records, joined, picked
 
 PART = ".part"
 GROUP_ROWS = 250_000  # of a row group; so many wait before they are written
@@ -136,13 +136,13 @@ class _File:
         self._part.unlink(missing_ok=True)
 
     def _joined(self) -> Records:
-        return self._waiting[0] if len(self._waiting) == 1 else np.concatenate(self._waiting)
+        return joined(self._waiting, self._waiting[0].dtype)
 
     def _sorted(self) -> Records:
         records = self._joined()
         ts = records["ts_event"]
         if (ts[1:] < ts[:-1]).any():
-            records = records[np.argsort(ts, kind="stable")]
+            records = picked(records, np.argsort(ts, kind="stable"))
         return records
 
     def _write(self, records: Records, count: int) -> None:

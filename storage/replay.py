@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from storage.columns import STORED, encoded, from_arrow
 from tickloom.errors import StorageError
-from tickloom.events import EventBlock, Records, SymbolTable, empty
+from tickloom.events import EventBlock, Records, SymbolTable, empty, picked
 
 CHUNK_ROWS = 200_000
 
@@ -82,7 +82,7 @@ def _read_on(
                 continue
             tape.next_ns = last_ns
         order = np.lexsort((records["seq"][:count], ts[:count]))
-        tape.records, tape.sessions = records[order], codes[order]
+        tape.records, tape.sessions = picked(records, order), codes[order]
         return
 
 
@@ -113,7 +113,7 @@ def _by_session(
     ends = np.cumsum([len(played[kind][0]) for kind in kinds])
     runs = dict(zip(kinds, np.split(run_of, ends[:-1]), strict=True))
     for run, first in enumerate([0, *starts.tolist()]):
-        yield int(session[order[first]]), {kind: played[kind][0][runs[kind] == run] for kind in kinds}
+        yield int(session[order[first]]), {kind: picked(played[kind][0], runs[kind] == run) for kind in kinds}
 
 
 def _block(venue: str, session: str, symbols: SymbolTable, records: dict[str, Records]) -> EventBlock:

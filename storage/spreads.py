@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import structlog
 from confluent_kafka import Consumer, KafkaException
 from prometheus_client import Counter, Gauge
@@ -22,7 +21,7 @@ from tickloom import spread_codec, topics
 from tickloom.broker_watch import BrokerWatch
 from tickloom.clock import NS_PER_MS, Clock, SystemClock
 from tickloom.errors import CodecError, ServiceError
-from tickloom.events import EventBlock, SymbolTable
+from tickloom.events import SPREAD_DTYPE, EventBlock, SymbolTable, joined
 from tickloom.settings import KafkaSettings, QuestDbSettings
 
 GROUP = "tickloom-spreads"
@@ -163,6 +162,8 @@ def _joined(blocks: Sequence[EventBlock]) -> list[EventBlock]:
     for block in blocks:
         found.setdefault((block.venue, block.session, id(block.symbols)), []).append(block)
     return [
-        EventBlock(venue, session, own[0].symbols, spreads=np.concatenate([block.spreads for block in own]))
+        EventBlock(
+            venue, session, own[0].symbols, spreads=joined([block.spreads for block in own], SPREAD_DTYPE)
+        )
         for (venue, session, _), own in found.items()
     ]

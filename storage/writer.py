@@ -21,7 +21,7 @@ from storage.connection import AccessRefused, Connection
 from storage.ilp import BACKOFF_S_FIRST, BACKOFF_S_MAX, IlpSender
 from tickloom.clock import NS_PER_DAY, NS_PER_MS, NS_PER_S, Clock, SystemClock
 from tickloom.errors import ServiceError, StorageError, TickloomError
-from tickloom.events import EventBlock, Records, SymbolTable
+from tickloom.events import EventBlock, Records, SymbolTable, joined
 from tickloom.settings import QuestDbSettings
 
 FLUSH_MS = 200
@@ -342,7 +342,7 @@ def _merge(batches: Sequence[_Batch]) -> Iterator[_Batch]:
             if same and first.symbols is other.symbols:
                 continue
         parts = [batch.records for batch in batches[start:at]]
-        yield _Batch(first.venue, first.session, first.symbols, np.concatenate(parts))
+        yield _Batch(first.venue, first.session, first.symbols, joined(parts, first.records.dtype))
         start = at
 
 

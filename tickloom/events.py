@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from enum import IntEnum, StrEnum
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -225,19 +226,35 @@ def empty(dtype: np.dtype[np.void]) -> Records:
     return np.empty(0, dtype=dtype)
 
 
-def joined(parts: Sequence[Records], dtype: np.dtype[np.void]) -> Records:
-    """Records of one kind, one part behind the other; a single part as it is.
+# NumPy copies an item that has fields field by field: 5,000 book deltas in 230 us, without them in 12.
 
-    NumPy's own concatenation works out a common type field by field, which takes longer than a small
-    batch's copy.
-    """
+
+def whole(records: Records) -> Records:
+    """The same records as items without fields, to be copied; ``view`` gives them their fields again."""
+    return records.view(np.dtype((np.void, records.dtype.itemsize)))
+
+
+def copied(records: Records) -> Records:
+    """Records of their own memory."""
+    return whole(records).copy().view(records.dtype)
+
+
+def picked(records: Records, which: NDArray[Any]) -> Records:
+    """The records at some indices, or where a mask is true, in memory of their own."""
+    chosen: Records = whole(records)[which].view(records.dtype)
+    return chosen
+
+
+def joined(parts: Sequence[Records], dtype: np.dtype[np.void]) -> Records:
+    """Records of one kind, one part behind the other; a single part as it is."""
     if len(parts) == 1:
         return parts[0]
     out = np.empty(sum(map(len, parts)), dtype=dtype)
+    items = whole(out)
     start = 0
     for part in parts:
         stop = start + len(part)
-        out[start:stop] = part
+        items[start:stop] = whole(part)
         start = stop
     return out
 
@@ -301,7 +318,7 @@ class EventBlock:
     def select(self, keep: dict[str, NDArray[np.bool_]]) -> EventBlock:
         """The events for which the mask of their kind is true; kinds without a mask are dropped."""
         kinds = self.every_kind()
-        chosen = {name: kinds[name][mask] for name, mask in keep.items()}
+        chosen = {name: picked(kinds[name], mask) for name, mask in keep.items()}
         return EventBlock(
             self.venue,
             self.session,

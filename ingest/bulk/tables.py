@@ -32,6 +32,7 @@ from tickloom.events import (
     EventBlock,
     Records,
     SymbolTable,
+    picked,
     seq_base,
 )
 from tickloom.instruments import Registry
@@ -189,7 +190,7 @@ class TableSource:
             what = f"{field} {_short(reason)}"
             self._rejects.add(int(numbers[row]), what, f"{value!r} {reason}", text)
         records["seq"] = numbers
-        return self._begun(records[good])
+        return self._begun(picked(records, good))
 
     def _records(
         self, columns: dict[str, pa.Array], count: int

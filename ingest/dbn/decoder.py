@@ -26,6 +26,7 @@ from tickloom.events import (
     Side,
     StatusCode,
     SymbolTable,
+    copied,
     joined,
     seq_base,
 )
@@ -182,7 +183,7 @@ class DbnDecoder:
             self._output = st.Output.empty(2 * len(self._output.deltas))
         for kind, rows in enumerate(self._output.kinds()):
             if used[kind]:
-                self._parts[kind].append(rows[: used[kind]].copy())
+                self._parts[kind].append(copied(rows[: used[kind]]))
         self._output.statuses["reason"][: used[st.STATUSES]] = b""  # the kernel writes none
         used[:] = 0
 

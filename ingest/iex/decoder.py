@@ -34,6 +34,7 @@ from tickloom.events import (
     Side,
     StatusCode,
     SymbolTable,
+    copied,
     joined,
     seq_base,
 )
@@ -357,7 +358,7 @@ class IexDecoder:
         columns = (out.trades, out.quotes, out.deltas, out.statuses, out.gaps)
         for kind, rows in enumerate(columns):
             if used[kind]:
-                taken = rows[: used[kind]].copy()
+                taken = copied(rows[: used[kind]])
                 taken["symbol"] = self._symbol_of[taken["symbol"]]
                 self._parts[kind].append(taken.view(_KINDS[kind]))
         used[:] = 0

@@ -44,6 +44,7 @@ from tickloom.events import (
     Records,
     StatusCode,
     SymbolTable,
+    copied,
     joined,
     seq_base,
 )
@@ -315,7 +316,7 @@ class ItchDecoder:
         columns = (out.trades, out.quotes, out.deltas, out.statuses, out.gaps)
         for kind, rows in enumerate(columns):
             if used[kind]:
-                taken = rows[: used[kind]].copy()
+                taken = copied(rows[: used[kind]])
                 taken["symbol"] = self._symbol_of[taken["symbol"]]
                 self._parts[kind].append(taken.view(_KINDS[kind]))
                 if kind == st.STATUSES:

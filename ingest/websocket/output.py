@@ -114,7 +114,8 @@ class Output:
             self._nothing_waits = True
             return block, 0
         for kind in kinds:
-            setattr(block, kind, np.concatenate([getattr(self._untimed, kind), getattr(block, kind)]))
+            records = getattr(block, kind)
+            setattr(block, kind, joined([getattr(self._untimed, kind), records], records.dtype))
         # deltas are not counted: those without a time are of snapshots, which the books' room bounds
         counted = [kind for kind in kinds if kind != "deltas"]
         untimed = sum(int((getattr(block, kind)["ts_event"] == 0).sum()) for kind in counted)

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-import numpy as np
 import pyarrow as pa
 
 from execution.exchange.profile import ImpactModel
@@ -29,7 +28,7 @@ from orchestration.tca.terms import (
 )
 from storage.reader import QuestDbReader
 from tickloom.clock import NS_PER_DAY, NS_PER_S
-from tickloom.events import QUOTE_DTYPE, TRADE_DTYPE, empty
+from tickloom.events import QUOTE_DTYPE, TRADE_DTYPE, empty, joined
 from tickloom.instruments import Registry
 
 #: Orders may be sent, and fills come, a while behind the last quote.
@@ -107,7 +106,7 @@ def _tape(reader: QuestDbReader, venue: str, symbol: str, from_ns: int, last_ns:
     for block in reader.read_events(venue, from_ns, from_ns + NS_PER_DAY, symbols=[symbol]):
         quotes.append(block.quotes)
         trades.append(block.trades)
-    return Tape(np.concatenate(quotes), np.concatenate(trades), last_ns)
+    return Tape(joined(quotes, QUOTE_DTYPE), joined(trades, TRADE_DTYPE), last_ns)
 
 
 def cost_of(

@@ -37,7 +37,7 @@ from strategies.pairs.frozen import PairSet
 from streaming.waiting import Rows, Waiting
 from tickloom.clock import NS_PER_MS
 from tickloom.errors import FeedError
-from tickloom.events import SPREAD_DTYPE, EventBlock, Records, StatusCode, SymbolTable
+from tickloom.events import SPREAD_DTYPE, EventBlock, Records, StatusCode, SymbolTable, joined, picked, whole
 from tickloom.prices import NO_PRICE, to_double
 
 #: Moves above the watermark: 40 s of 50,000 quotes/s, 100 MB. More, and a partition has stopped.
@@ -186,7 +186,7 @@ class Spreads:
             leg = legs[block.quotes["symbol"]]
             ours = leg >= 0
             if ours.any():
-                parts.append(_quote_moves(block.quotes[ours], leg[ours], session))
+                parts.append(_quote_moves(picked(block.quotes, ours), leg[ours], session))
         if len(block.statuses):
             leg = legs[block.statuses["symbol"]]
             codes = block.statuses["status"]
@@ -198,9 +198,7 @@ class Spreads:
             leg = legs[block.gaps["symbol"]]
             kinds = np.where(leg == _VENUE, kernel.VENUE_GAP, kernel.LOST).astype(np.int8)
             parts.append(_state_moves(block.gaps, leg, kinds, session))
-        if len(parts) == 1:
-            return parts[0]
-        return np.concatenate(parts) if parts else np.empty(0, dtype=MOVE_DTYPE)
+        return joined(parts, MOVE_DTYPE)
 
     def _leg_indices(self, symbols: SymbolTable) -> NDArray[np.int32]:
         """Leg of each index of a table, which only grows."""
@@ -281,11 +279,11 @@ def history(blocks: Iterable[EventBlock], venue: str) -> Iterator[EventBlock]:
 
 def _rows(moves: Records) -> Rows:
     """Moves as what waits: whole, beside their times."""
-    return {_TIME: moves[_TIME], _WHOLE: moves}
+    return {_TIME: moves[_TIME], _WHOLE: whole(moves)}
 
 
 def _moves_of(rows: Rows) -> Records:
-    return rows[_WHOLE] if rows else np.empty(0, dtype=MOVE_DTYPE)
+    return rows[_WHOLE].view(MOVE_DTYPE) if rows else np.empty(0, dtype=MOVE_DTYPE)
 
 
 def _quote_moves(quotes: Records, leg: NDArray[np.int32], session: int) -> Records:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from streaming.live.runs import Run
 from streaming.stored.parity import Cause, Difference
 from tickloom.clock import NS_PER_MS, NS_PER_S
-from tickloom.events import GAP_TEXTS, EventBlock, Records, SymbolTable
+from tickloom.events import GAP_TEXTS, EventBlock, Records, SymbolTable, picked
 
 ROWS_MAX = 5_000  # of a window; what is beyond is not looked at
 SHOWN_MAX = 3  # rows that an explanation names
@@ -261,7 +261,7 @@ class _Scan:
                 window.gaps += [_gap(record, names) for record in records[own]]
             if kind in self._context.kinds:
                 own = np.isin(records["symbol"], wanted)
-                self._add(window, kind, records[own], block)
+                self._add(window, kind, picked(records, own), block)
 
     def _add(self, window: Window, kind: str, records: Records, block: EventBlock) -> None:
         room = ROWS_MAX - len(window.rows)

@@ -14,8 +14,10 @@ from tickloom.events import (
     EventBlock,
     StatusCode,
     SymbolTable,
+    copied,
     joined,
     make_seq,
+    picked,
     signal_id,
     source_seq,
 )
@@ -68,6 +70,21 @@ def test_joined_records_are_numpy_concatenated() -> None:
     assert joined(parts[:1], TRADE_DTYPE) is parts[0]
     assert joined([], DELTA_DTYPE).dtype == DELTA_DTYPE
     assert len(joined([], DELTA_DTYPE)) == 0
+
+
+def test_records_are_copied_whole() -> None:
+    """Copies and picks have all fields, memory of their own, and take any view: rows apart, none."""
+    records = np.zeros(10, dtype=TRADE_DTYPE)
+    records["seq"], records["price"] = np.arange(10), np.arange(10) * 7
+    for given in (records, records[::3], records[::-1], records[:0]):
+        copy, mask = copied(given), given["seq"] % 2 == 0
+        order = np.argsort(-given["seq"])
+        assert copy.dtype == TRADE_DTYPE
+        assert not np.shares_memory(copy, records)
+        assert copy.tolist() == given.tolist()
+        assert picked(given, mask).tolist() == given[mask].tolist()
+        assert picked(given, order).tolist() == given[order].tolist()
+        assert joined([given, records], TRADE_DTYPE).tolist() == [*given.tolist(), *records.tolist()]
 
 
 def test_a_block_has_as_many_events_as_its_kinds() -> None:

@@ -21,6 +21,7 @@ from tickloom.events import (
     Side,
     StatusCode,
     SymbolTable,
+    copied,
     joined,
 )
 
@@ -95,8 +96,7 @@ class Output:
         used = self.columns.used
         for kind, rows in enumerate((self.columns.trades, self.columns.quotes, self.columns.deltas)):
             if used[kind]:
-                taken: Records = rows[: used[kind]].copy()
-                self._parts[kind].append(taken)
+                self._parts[kind].append(copied(rows[: used[kind]]))
         used[:] = 0
 
     def finish(self) -> EventBlock:

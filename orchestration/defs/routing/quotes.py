@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import date
 
-import numpy as np
 from confluent_kafka import KafkaError, KafkaException
 
 from execution.signal_log import SignalLog
@@ -13,7 +12,7 @@ from tickloom import topics
 from tickloom.clock import NS_PER_DAY
 from tickloom.codec import decode
 from tickloom.errors import ServiceError
-from tickloom.events import EventBlock, SymbolTable
+from tickloom.events import QUOTE_DTYPE, EventBlock, Records, SymbolTable, joined, picked
 from tickloom.settings import KafkaSettings, QuestDbSettings
 
 
@@ -32,20 +31,21 @@ def load_quotes(kafka: KafkaSettings, questdb: QuestDbSettings, venue: str, day:
         Kafka or QuestDB is away.
     """
     from_ns = (date.fromisoformat(day) - date(1970, 1, 1)).days * NS_PER_DAY
-    symbols, sessions = SymbolTable(), dict[str, list[np.ndarray]]()
+    symbols, sessions = SymbolTable(), dict[str, list[Records]]()
     log = SignalLog(kafka, topics.ticks(venue))
     try:
         for partition, (low, high) in _ranges(log).items():
             for _, value in log.read(partition, low, high):
                 batch = decode(value, symbols)
                 quotes = batch.block.quotes
-                chosen = quotes[(quotes["ts_event"] >= from_ns) & (quotes["ts_event"] < from_ns + NS_PER_DAY)]
+                ts = quotes["ts_event"]
+                chosen = picked(quotes, (ts >= from_ns) & (ts < from_ns + NS_PER_DAY))
                 if len(chosen):
                     sessions.setdefault(batch.session, []).append(chosen)
     finally:
         log.close()
     for session, parts in sessions.items():
-        block = EventBlock(venue, session, symbols, quotes=np.concatenate(parts))
+        block = EventBlock(venue, session, symbols, quotes=joined(parts, QUOTE_DTYPE))
         routing.write_quotes(questdb, block)
     return sum(len(part) for parts in sessions.values() for part in parts)
 
