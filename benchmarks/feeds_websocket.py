@@ -6,13 +6,15 @@ Plays cryptofeed's recordings of ../shared/data/cryptofeed, and of Binance those
 ../shared/data/binance_raw; a venue without its recording is left out, and says so. A recording is repeated
 until there are MESSAGES_MIN messages, each time by a fresh decoder, made before the clock starts, that begins
 with the venue's snapshots. ``parse`` makes Python objects of each message and lets them fall: orjson where
-it is installed, else msgspec. CPU time, best of the runs, of the same process.
+it is installed, else msgspec. CPU time of one process, best of the runs; ``ratio`` is the median, over the
+turns, of the rate to that of parsing in the same turn.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -40,6 +42,7 @@ DATA = Path(__file__).parent.parent.parent / "shared" / "data"
 SESSION = "20210417"
 BATCH_RECORDS = 4_096  # about what a reader of the capture takes at once
 MESSAGES_MIN = 20_000  # of a run: below, the clock's grain shows
+Work = tuple[Callable[..., object], Callable[[], tuple[Any, ...]]]
 STREAMS: dict[str, type[Any]] = {
     "KRAKEN": KrakenDecoder,
     "OKX": OkxDecoder,
@@ -89,16 +92,20 @@ def parse_all(parse: Callable[[bytes], object], payloads: list[bytes], times: in
             parse(payload)
 
 
-def cpu_s(work: Callable[..., object], runs: int, prepare: Callable[[], tuple[Any, ...]] = tuple) -> float:
-    """CPU seconds of the best of ``runs`` runs behind a first one, each of what ``prepare`` has made."""
-    work(*prepare())
-    best = float("inf")
-    for _ in range(runs):
-        given = prepare()
-        began = time.process_time()
-        work(*given)
-        best = min(best, time.process_time() - began)
-    return best
+def in_turn(works: dict[str, Work], runs: int) -> dict[str, list[float]]:
+    """CPU seconds of each work, ``runs`` times one behind the other, behind a first time that is not counted.
+
+    A work is what is run, and what makes its arguments before the clock starts.
+    """
+    spent: dict[str, list[float]] = {name: [] for name in works}
+    for run in range(runs + 1):
+        for name, (work, prepare) in works.items():
+            given = prepare()
+            began = time.process_time()
+            work(*given)
+            if run:
+                spent[name].append(time.process_time() - began)
+    return spent
 
 
 def checked(make: Callable[[], Decoder], batches: list[CaptureBatch]) -> None:
@@ -122,28 +129,26 @@ def checked(make: Callable[[], Decoder], batches: list[CaptureBatch]) -> None:
 
 def measure(venue: str, lines: list[VenueLine], runs: int, registry: Registry) -> None:
     """Print a line each for parsing, without books and with."""
-    name, parse = parser()
+    parser_name, parse = parser()
     batches = batches_of(lines)
     payloads = [line.payload for line in lines if not line.snapshot_of and line.payload[:1] in b"{["]
     times = max(1, -(-MESSAGES_MIN // len(payloads)))
     messages = times * len(payloads)
-    plain_s = cpu_s(lambda: parse_all(parse, payloads, times), runs)
-    report(venue, "parse", messages / plain_s, runs, parser=name)
-    ways: list[tuple[str, Callable[[], Decoder]]] = [
-        ("books", lambda: decoder_for(venue, SESSION, registry)),
-    ]
+    makers: dict[str, Callable[[], Decoder]] = {"books": lambda: decoder_for(venue, SESSION, registry)}
     if venue in STREAMS:
         make: Callable[..., StreamDecoder] = STREAMS[venue]
-        ways.append(("no_books", lambda: make(venue, SESSION, registry=registry, books=False)))
-    for way, build in ways:
-        checked(build, batches) if way == "books" else None
-        spent_s = cpu_s(decode_all, runs, lambda build=build: ([build() for _ in range(times)], batches))  # type: ignore[misc]
-        report(venue, way, messages / spent_s, runs, ratio=round(plain_s / spent_s, 2), baseline=name)
-
-
-def report(venue: str, way: str, rate: float, runs: int, **more: object) -> None:
-    line = {"metric": f"feeds.websocket.{venue.lower()}.{way}", "value": round(rate)}
-    print(json.dumps({**line, "unit": "messages/s of CPU", "runs": runs, **more}), flush=True)
+        makers["no_books"] = lambda: make(venue, SESSION, registry=registry, books=False)
+    checked(makers["books"], batches)
+    works: dict[str, Work] = {"parse": (lambda: parse_all(parse, payloads, times), tuple)}
+    for name, maker in makers.items():
+        works[name] = (decode_all, lambda maker=maker: ([maker() for _ in range(times)], batches))  # type: ignore[misc]
+    spent = in_turn(works, runs)
+    for name, seconds in spent.items():
+        ratios = [plain / mine for plain, mine in zip(spent["parse"], seconds, strict=True)]
+        line = {"metric": f"feeds.websocket.{venue.lower()}.{name}", "value": round(messages / min(seconds))}
+        ratio = {"ratio": round(statistics.median(ratios), 2), "baseline": parser_name}
+        more = {"parser": parser_name} if name == "parse" else ratio
+        print(json.dumps({**line, "unit": "messages/s of CPU", "runs": runs, **more}), flush=True)
 
 
 def main() -> None:

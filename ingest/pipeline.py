@@ -302,6 +302,8 @@ def add_counts(counts: dict[str, Counter[str]], block: EventBlock) -> None:
     """Add a block's events to ``counts`` (table to symbol to number)."""
     for table, records in block.kinds().items():
         if len(records):
-            found = np.bincount(records["symbol"], minlength=len(block.symbols))
-            for index in np.flatnonzero(found):
-                counts.setdefault(table, Counter())[block.symbols.names[index]] += int(found[index])
+            found = np.bincount(records["symbol"])
+            present = np.flatnonzero(found)
+            mine, names = counts.setdefault(table, Counter()), block.symbols.names
+            for index, number in zip(present.tolist(), found[present].tolist(), strict=True):
+                mine[names[index]] += number

@@ -27,9 +27,10 @@ def tally(block: EventBlock, counts: Counts) -> None:
     names = block.symbols.names
     for table, records in block.kinds().items():
         if len(records):
-            found = np.bincount(records["symbol"], minlength=len(names))
-            for index in np.flatnonzero(found):
-                counts[table, names[index]] += int(found[index])
+            found = np.bincount(records["symbol"])
+            present = np.flatnonzero(found)
+            for index, number in zip(present.tolist(), found[present].tolist(), strict=True):
+                counts[table, names[index]] += number
 
 
 @dataclass(slots=True)
