@@ -59,10 +59,10 @@ class Op(IntEnum):
     IF = 9  # where to go on without the literal
     MATCHED = 10
     # numbers, from here on; second argument: QUOTED where they may be
-    INTEGER = 11  # column; SIGNED: may be negative
-    DECIMAL = 12  # column
-    PRICE = 13
-    SIZE = 14
+    DECIMAL = 11  # column
+    PRICE = 12
+    SIZE = 13
+    INTEGER = 14  # column; SIGNED: may be negative
     TRADE_ID = 15
     TIME = 16  # ns a unit; ABSOLUTE: of the message, whatever came before
     TIME_S = 17

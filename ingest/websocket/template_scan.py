@@ -49,10 +49,10 @@ _LITERAL, _SYMBOL, _SAME, _SIDE, _EACH = (
 _END, _ENTRY, _IF, _SKIP_TEXT, _SKIP_ANY = (
     int(Op.END), int(Op.ENTRY), int(Op.IF), int(Op.SKIP_TEXT), int(Op.SKIP_ANY),
 )  # fmt: skip
-_INTEGER, _DECIMAL, _PRICE, _SIZE, _TRADE_ID, _TIME = (
-    int(Op.INTEGER), int(Op.DECIMAL), int(Op.PRICE), int(Op.SIZE), int(Op.TRADE_ID), int(Op.TIME),
+_INTEGER, _PRICE, _SIZE, _TRADE_ID, _TIME = (
+    int(Op.INTEGER), int(Op.PRICE), int(Op.SIZE), int(Op.TRADE_ID), int(Op.TIME),
 )  # fmt: skip
-_FIRST_NUMBER, _SKIP_DECIMAL = int(Op.INTEGER), int(Op.SKIP_DECIMAL)
+_FIRST_NUMBER, _SKIP_DECIMAL = int(Op.DECIMAL), int(Op.SKIP_DECIMAL)
 _UNREAD, _TICKER, _TRADES, _IGNORED = (
     int(Kind.UNREAD), int(Kind.TICKER), int(Kind.TRADES), int(Kind.IGNORED),
 )  # fmt: skip
@@ -231,15 +231,16 @@ def _scan(  # type: ignore[no-untyped-def]
                 if code >= _FIRST_NUMBER:  # a number, that may be quoted
                     quoted = (second & QUOTED) != 0 and pos < end and data[pos] == QUOTE
                     pos += quoted
-                    if code == _PRICE:
-                        entry_price, rows[record, PRICE_DECIMALS], pos = number(data, pos, end)
-                    elif code == _SIZE:
-                        entry_size, rows[record, SIZE_DECIMALS], pos = number(data, pos, end)
-                        pos = -1 if entry_size == BEYOND else pos
-                    elif code == _DECIMAL:
-                        value, _, pos = number(data, pos, end)
-                        rows[record, first] = value
-                        pos = -1 if value == BEYOND else pos
+                    if code <= _SIZE:
+                        value, places, pos = number(data, pos, end)
+                        if code == _PRICE:
+                            entry_price, rows[record, PRICE_DECIMALS] = value, places
+                        elif value == BEYOND:
+                            pos = -1
+                        elif code == _SIZE:
+                            entry_size, rows[record, SIZE_DECIMALS] = value, places
+                        else:
+                            rows[record, first] = value
                     elif code == _INTEGER:
                         value, pos = signed(data, pos, end, second)
                         _put_integer(rows, record, first, value)
