@@ -30,6 +30,7 @@ from ingest.websocket.binance.scan import (
 from ingest.websocket.book import LEVELS_MAX, LevelBooks, fill_top, is_crossed, may_repeat, set_level
 from ingest.websocket.output import CLOCK, DELTAS_OUT, FIRST_CLOCK, QUOTES_OUT, TRADES_OUT
 from tickloom.events import Side
+from tickloom.unowned import unowned
 
 TICKERS_KEPT = 8_192  # of an instrument; the longest a depth update came behind its ticker was 32 tickers
 TOPS_KEPT = 256  # of an instrument; a ticker that comes behind its depth update is the next message
@@ -99,7 +100,7 @@ class FeedState:
         return crossed
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def _find(ring, written, update_id):  # type: ignore[no-untyped-def]
     """Row of a ring with that id, or -1."""
     kept = ring.shape[0]
@@ -115,7 +116,7 @@ def _find(ring, written, update_id):  # type: ignore[no-untyped-def]
     return -1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def _count_equal(one, other, counts):  # type: ignore[no-untyped-def]
     for i in range(1, 5):
         if one[i] != other[i]:
@@ -124,7 +125,7 @@ def _count_equal(one, other, counts):  # type: ignore[no-untyped-def]
     counts[ORACLE_EQUAL] += 1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def book_changed(keys, sizes, counts, update_id, state, tickers, tops, counters):  # type: ignore[no-untyped-def]
     """Remember the top after an update and compare it with the ticker of that id; whether it is crossed."""
     top = tops[state[TOPS] % TOPS_KEPT]
@@ -138,7 +139,7 @@ def book_changed(keys, sizes, counts, update_id, state, tickers, tops, counters)
     return is_crossed(top[1:])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def _ticker(message, state, tickers, tops, counters):  # type: ignore[no-untyped-def]
     """Take a ticker; false where it is not newer than the last one."""
     update_id = message[FINAL_ID]
@@ -159,7 +160,7 @@ def _ticker(message, state, tickers, tops, counters):  # type: ignore[no-untyped
     return True
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def _apply(  # type: ignore[no-untyped-def]
     message, state, keys, sizes, counts, level_price, level_size, level_side, ts_recv, seq, symbol,
     deltas, out, counters
@@ -198,6 +199,11 @@ def advance(  # type: ignore[no-untyped-def]
     symbols: symbol index an instrument; then the arrays of :class:`FeedState`; then the columns to fill and
     how far they are filled.
     """
+    rows, level_price, level_size = unowned(rows), unowned(level_price), unowned(level_size)
+    level_side, ts_recv, symbols = unowned(level_side), unowned(ts_recv), unowned(symbols)
+    instruments, feed, tickers, tops = unowned(instruments), unowned(feed), unowned(tickers), unowned(tops)
+    keys, sizes, counts, counters = unowned(keys), unowned(sizes), unowned(counts), unowned(counters)
+    trades, quotes, deltas, out = unowned(trades), unowned(quotes), unowned(deltas), unowned(out)
     for i in range(start, rows.shape[0]):
         message = rows[i]
         kind = message[KIND]

@@ -151,7 +151,7 @@ def put_line(scanned: Scanned, row: int, line: Line, used: int) -> int:
     return used
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def _stream(data, pos, end, names, name_offsets):  # type: ignore[no-untyped-def]
     """Stream name up to its closing quote: (kind, instrument, position of the quote); kind 0: leave it."""
     start = pos
@@ -186,7 +186,7 @@ def _stream(data, pos, end, names, name_offsets):  # type: ignore[no-untyped-def
     return kind, instrument, pos
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def _symbol(data, pos, end, name):  # type: ignore[no-untyped-def]
     """Behind the quoted symbol if it is ``name`` in capitals; -1: leave it."""
     if pos + name.size + 2 > end or data[pos] != QUOTE or data[pos + 1 + name.size] != QUOTE:
@@ -200,7 +200,7 @@ def _symbol(data, pos, end, name):  # type: ignore[no-untyped-def]
     return pos + name.size + 2
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def _field(data, pos, end, kind, key, row, name, used, price, size, sides):  # type: ignore[no-untyped-def]
     """One value of the message whose one-letter key is ``key``: (field bit, position, levels in use)."""
     if key == 115:  # s
@@ -257,7 +257,7 @@ def _field(data, pos, end, kind, key, row, name, used, price, size, sides):  # t
     return 0, skip(data, pos, end), used
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def _message(data, pos, end, usdm, names, name_offsets, row, used, price, size, sides):  # type: ignore[no-untyped-def]
     """One message into ``row``; levels in use after it, or -1: leave it to the reference reader."""
     if not same(data, pos, end, _HEAD):
@@ -299,7 +299,7 @@ def _message(data, pos, end, usdm, names, name_offsets, row, used, price, size, 
     return used if _complete(kind, usdm, seen, row) else -1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def _complete(kind, usdm, seen, row):  # type: ignore[no-untyped-def]
     """Whether all is there and in range; sets the kind and what an empty side looks like."""
     if row[FINAL_ID] > ID_MAX or row[FIRST_ID] > ID_MAX or row[PREVIOUS_ID] > ID_MAX:
