@@ -36,9 +36,9 @@ from tickloom.events import (
     StatusCode,
     TrustReason,
     TrustState,
-    picked,
 )
 from tickloom.prices import NO_PRICE
+from tickloom.rows import picked
 
 _HALTS = frozenset({StatusCode.HALTED, StatusCode.PAUSED, StatusCode.QUOTATION_ONLY})
 _CLOSED = frozenset({StatusCode.MARKET_CLOSE, StatusCode.SYSTEM_HOURS_END, StatusCode.SESSION_END})

@@ -22,16 +22,8 @@ from tickloom.broker_watch import BrokerWatch
 from tickloom.clock import NS_PER_MS, Clock, SystemClock
 from tickloom.codec import TickBatch, encode
 from tickloom.errors import ClientLostError, ServiceError
-from tickloom.events import (
-    DELTA_DTYPE,
-    FIELD_OF_TABLE,
-    SEQ_PER_DAY,
-    EventBlock,
-    Records,
-    SymbolTable,
-    joined,
-    picked,
-)
+from tickloom.events import DELTA_DTYPE, FIELD_OF_TABLE, SEQ_PER_DAY, EventBlock, Records, SymbolTable
+from tickloom.rows import joined, picked
 from tickloom.settings import IngestSettings, KafkaSettings
 
 QUEUE_KB_MAX = 64 * 1024  # unsent records; beyond it the sink waits, and the capture is the buffer

@@ -23,7 +23,8 @@ from ingest.clock_records import limits_from
 from ingest.decoder import Decoder
 from ingest.feeds import session_date
 from ingest.trust import TrustMachine
-from tickloom.events import EventBlock, NewsBlock, TrustState, joined, seq_base
+from tickloom.events import EventBlock, NewsBlock, TrustState, seq_base
+from tickloom.rows import joined
 
 
 class TrustedDecoder:

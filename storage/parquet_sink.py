@@ -21,7 +21,8 @@ import pyarrow.parquet
 from storage.columns import LAYOUTS, Layout, check, to_frame
 from storage.parquet import SUFFIX, schema_of, table_of
 from tickloom.errors import StorageError
-from tickloom.events import EventBlock, Records, joined, picked
+from tickloom.events import EventBlock, Records
+from tickloom.rows import joined, picked
 
 PART = ".part"
 GROUP_ROWS = 250_000  # of a row group; so many wait before they are written

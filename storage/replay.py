@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from storage.columns import STORED, encoded, from_arrow
 from tickloom.errors import StorageError
-from tickloom.events import EventBlock, Records, SymbolTable, empty, picked
+from tickloom.events import EventBlock, Records, SymbolTable, empty
+from tickloom.rows import picked
 
 CHUNK_ROWS = 200_000
 

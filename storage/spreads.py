@@ -21,7 +21,8 @@ from tickloom import spread_codec, topics
 from tickloom.broker_watch import BrokerWatch
 from tickloom.clock import NS_PER_MS, Clock, SystemClock
 from tickloom.errors import CodecError, ServiceError
-from tickloom.events import SPREAD_DTYPE, EventBlock, SymbolTable, joined
+from tickloom.events import SPREAD_DTYPE, EventBlock, SymbolTable
+from tickloom.rows import joined
 from tickloom.settings import KafkaSettings, QuestDbSettings
 
 GROUP = "tickloom-spreads"

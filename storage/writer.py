@@ -21,7 +21,8 @@ from storage.connection import AccessRefused, Connection
 from storage.ilp import BACKOFF_S_FIRST, BACKOFF_S_MAX, IlpSender
 from tickloom.clock import NS_PER_DAY, NS_PER_MS, NS_PER_S, Clock, SystemClock
 from tickloom.errors import ServiceError, StorageError, TickloomError
-from tickloom.events import EventBlock, Records, SymbolTable, joined
+from tickloom.events import EventBlock, Records, SymbolTable
+from tickloom.rows import joined
 from tickloom.settings import QuestDbSettings
 
 FLUSH_MS = 200

@@ -8,15 +8,15 @@ edges (a signal, an order, an execution) a fact is a frozen dataclass. A correct
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from enum import IntEnum, StrEnum
-from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+
+from tickloom.rows import picked
 
 SEQ_PER_DAY = 10**10  # source messages a venue may send in a session
 
@@ -224,39 +224,6 @@ class SymbolTable:
 def empty(dtype: np.dtype[np.void]) -> Records:
     """No records of that kind."""
     return np.empty(0, dtype=dtype)
-
-
-# NumPy copies an item that has fields field by field: 5,000 book deltas in 230 us, without them in 12.
-
-
-def whole(records: Records) -> Records:
-    """The same records as items without fields, to be copied; ``view`` gives them their fields again."""
-    return records.view(np.dtype((np.void, records.dtype.itemsize)))
-
-
-def copied(records: Records) -> Records:
-    """Records of their own memory."""
-    return whole(records).copy().view(records.dtype)
-
-
-def picked(records: Records, which: NDArray[Any]) -> Records:
-    """The records at some indices, or where a mask is true, in memory of their own."""
-    chosen: Records = whole(records)[which].view(records.dtype)
-    return chosen
-
-
-def joined(parts: Sequence[Records], dtype: np.dtype[np.void]) -> Records:
-    """Records of one kind, one part behind the other; a single part as it is."""
-    if len(parts) == 1:
-        return parts[0]
-    out = np.empty(sum(map(len, parts)), dtype=dtype)
-    items = whole(out)
-    start = 0
-    for part in parts:
-        stop = start + len(part)
-        items[start:stop] = whole(part)
-        start = stop
-    return out
 
 
 #: Table to field of a block, where they differ.

@@ -25,18 +25,10 @@ from ingest.bulk.source import Emit, Rejects, bytes_read, lines_of, session_of
 from ingest.pcap import DAMAGE, open_plain, open_sound
 from tickloom.clock import NS_PER_S
 from tickloom.errors import DecodeError, SettingsError
-from tickloom.events import (
-    QUOTE_DTYPE,
-    SEQ_PER_DAY,
-    TRADE_DTYPE,
-    EventBlock,
-    Records,
-    SymbolTable,
-    picked,
-    seq_base,
-)
+from tickloom.events import QUOTE_DTYPE, SEQ_PER_DAY, TRADE_DTYPE, EventBlock, Records, SymbolTable, seq_base
 from tickloom.instruments import Registry
 from tickloom.prices import NO_PRICE
+from tickloom.rows import picked
 
 BLOCK_BYTES = 4 << 20  # of CSV at once: about 80,000 rows
 BLOCK_ROWS = 65_536  # of Parquet at once

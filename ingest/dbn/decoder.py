@@ -26,11 +26,10 @@ from tickloom.events import (
     Side,
     StatusCode,
     SymbolTable,
-    copied,
-    joined,
     seq_base,
 )
 from tickloom.instruments import Registry
+from tickloom.rows import copied, joined
 
 _GENERATION_MASK = 0xFFFFFFFF
 #: Status of an instrument by StatusMsg.action, where its letters do not say more; others are OTHER.

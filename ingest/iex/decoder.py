@@ -34,12 +34,11 @@ from tickloom.events import (
     Side,
     StatusCode,
     SymbolTable,
-    copied,
-    joined,
     seq_base,
 )
 from tickloom.instruments import Registry
 from tickloom.prices import NO_PRICE
+from tickloom.rows import copied, joined
 
 DAY_NS_MAX = 25 * 3600 * NS_PER_S  # for the day that has them: later is no time of that day
 RESTART_REASON = b"RESTART"

@@ -44,11 +44,10 @@ from tickloom.events import (
     Records,
     StatusCode,
     SymbolTable,
-    copied,
-    joined,
     seq_base,
 )
 from tickloom.instruments import Registry
+from tickloom.rows import copied, joined
 
 #: What waits behind a gap: receive time and packet.
 Waiting = tuple[int, bytes]

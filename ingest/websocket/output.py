@@ -16,8 +16,8 @@ from tickloom.events import (
     Records,
     StatusCode,
     SymbolTable,
-    joined,
 )
+from tickloom.rows import joined
 
 # state of the feed
 CLOCK, FIRST_CLOCK = 0, 1

@@ -1,8 +1,9 @@
 """Bytes of compact JSON in, one value and the place behind it out: what :mod:`.scan` is made of.
 
 Each function takes the bytes, where the value begins and where the message ends, and gives position -1 where
-the value is not in the plain form that Binance sends. Numba's cache looks at a function's own file only:
-who changes this module also removes the compiled ``scan`` from ``__pycache__``.
+the value is not in the plain form that Binance sends. Eight bytes are read at once, so the bytes are those of
+:func:`padded`. Numba's cache looks at a function's own file only: who changes this module also removes the
+compiled ``scan`` from ``__pycache__``.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def number(data, pos, end):  # type: ignore[no-untyped-def]
     """A plain decimal without quotes as nanos: (value, digits behind the point, position); -1: leave it.
 
     The value is BEYOND where it is a plain decimal that 64 bits of 1e-9 units do not hold. Most have fewer
-    than eight digits before the point and fewer behind it, and no leading zero: two words, no call.
+    than seven digits before the point, fewer than eight behind it and no leading zero: two words, no call.
     """
     count, whole = digits(get_word(data, pos))
     point = pos + count

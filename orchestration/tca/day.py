@@ -28,8 +28,9 @@ from orchestration.tca.terms import (
 )
 from storage.reader import QuestDbReader
 from tickloom.clock import NS_PER_DAY, NS_PER_S
-from tickloom.events import QUOTE_DTYPE, TRADE_DTYPE, empty, joined
+from tickloom.events import QUOTE_DTYPE, TRADE_DTYPE, empty
 from tickloom.instruments import Registry
+from tickloom.rows import joined
 
 #: Orders may be sent, and fills come, a while behind the last quote.
 TAIL_NS = 3_600 * NS_PER_S

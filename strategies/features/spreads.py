@@ -37,8 +37,9 @@ from strategies.pairs.frozen import PairSet
 from streaming.waiting import Rows, Waiting
 from tickloom.clock import NS_PER_MS
 from tickloom.errors import FeedError
-from tickloom.events import SPREAD_DTYPE, EventBlock, Records, StatusCode, SymbolTable, joined, picked, whole
+from tickloom.events import SPREAD_DTYPE, EventBlock, Records, StatusCode, SymbolTable
 from tickloom.prices import NO_PRICE, to_double
+from tickloom.rows import joined, picked, whole
 
 #: Moves above the watermark: 40 s of 50,000 quotes/s, 100 MB. More, and a partition has stopped.
 PENDING_MOVES_MAX = 2_000_000

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from streaming.live.runs import Run
 from streaming.stored.parity import Cause, Difference
 from tickloom.clock import NS_PER_MS, NS_PER_S
-from tickloom.events import GAP_TEXTS, EventBlock, Records, SymbolTable, picked
+from tickloom.events import GAP_TEXTS, EventBlock, Records, SymbolTable
+from tickloom.rows import picked
 
 ROWS_MAX = 5_000  # of a window; what is beyond is not looked at
 SHOWN_MAX = 3  # rows that an explanation names

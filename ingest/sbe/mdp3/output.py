@@ -21,9 +21,8 @@ from tickloom.events import (
     Side,
     StatusCode,
     SymbolTable,
-    copied,
-    joined,
 )
+from tickloom.rows import copied, joined
 
 _KERNEL_KINDS = (TRADE_DTYPE, QUOTE_DTYPE, DELTA_DTYPE)
 

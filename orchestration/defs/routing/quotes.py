@@ -12,7 +12,8 @@ from tickloom import topics
 from tickloom.clock import NS_PER_DAY
 from tickloom.codec import decode
 from tickloom.errors import ServiceError
-from tickloom.events import QUOTE_DTYPE, EventBlock, Records, SymbolTable, joined, picked
+from tickloom.events import QUOTE_DTYPE, EventBlock, Records, SymbolTable
+from tickloom.rows import joined, picked
 from tickloom.settings import KafkaSettings, QuestDbSettings
 
 
