@@ -96,29 +96,18 @@ def _put_delta(deltas, out, message, ts_recv, seq, symbol, price, size, side):  
     out[DELTAS_OUT] += 1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def _put_levels(message, price, size, side, ts_recv, seq, symbol, deltas, out):  # type: ignore[no-untyped-def]
     """Levels as they came, where no books are kept."""
-    message, price, size, side, deltas = (
-        unowned(message),
-        unowned(price),
-        unowned(size),
-        unowned(side),
-        unowned(deltas),
-    )
-    out = unowned(out)
     for i in range(message[ENTRY_LOW], message[ENTRY_HIGH]):
         _put_delta(deltas, out, message, ts_recv, seq, symbol, price[i], size[i], side[i])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def _apply(  # type: ignore[no-untyped-def]
     message, keys, sizes, counts, price, size, side, ts_recv, seq, symbol, deltas, out, counters
 ):  # fmt: skip
     """Set the levels of an update in the book and put them out; of a level that comes twice, the last."""
-    message, keys, sizes, counts = unowned(message), unowned(keys), unowned(sizes), unowned(counts)
-    price, size, side, deltas = unowned(price), unowned(size), unowned(side), unowned(deltas)
-    out, counters = unowned(out), unowned(counters)
     low, high = message[ENTRY_LOW], message[ENTRY_HIGH]
     repeated = may_repeat(price, side, low, high)
     for i in range(low, high):
@@ -134,19 +123,11 @@ def _apply(  # type: ignore[no-untyped-def]
         _put_delta(deltas, out, message, ts_recv, seq, symbol, price[i], size[i], side[i])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def _cut(  # type: ignore[no-untyped-def]
     message, keys, sizes, counts, depth, first_delta, ts_recv, seq, symbol, deltas, out
 ):  # fmt: skip
     """Let levels beyond the subscribed depth go: the venue says no more of them."""
-    keys, sizes, counts, deltas, out = (
-        unowned(keys),
-        unowned(sizes),
-        unowned(counts),
-        unowned(deltas),
-        unowned(out),
-    )
-    message = unowned(message)
     for row in range(2):
         over = counts[row] - depth
         for i in range(over):
@@ -164,21 +145,12 @@ def _cut(  # type: ignore[no-untyped-def]
             counts[row] = depth
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def _update(  # type: ignore[no-untyped-def]
     message, state, keys, sizes, counts, price, size, side, ts_recv, seq, symbol, deltas, out, counters,
     rule, kept, top
 ):  # fmt: skip
     """One update of a synced book: why the pass must stop, DONE where it need not."""
-    message, state, keys, sizes, counts = (
-        unowned(message),
-        unowned(state),
-        unowned(keys),
-        unowned(sizes),
-        unowned(counts),
-    )
-    price, size, side, deltas = unowned(price), unowned(size), unowned(side), unowned(deltas)
-    out, counters, kept, top = unowned(out), unowned(counters), unowned(kept), unowned(top)
     last, final = state[BOOK_ID], message[FINAL_ID]
     if message[PREVIOUS_ID] >= 0 and message[PREVIOUS_ID] != last:
         return _BOOK_GAP
@@ -204,7 +176,7 @@ def _update(  # type: ignore[no-untyped-def]
     return _CROSSED if is_crossed(top) else _DONE
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def _put_trades(  # type: ignore[no-untyped-def]
     message, state, price, size, side, ts, trade_id, ts_recv, seq, symbol, trades, out, feed
 ):  # fmt: skip
@@ -221,7 +193,7 @@ def _put_trades(  # type: ignore[no-untyped-def]
         feed[SHIFT] += (high - low - 1) // _SEQS_PER_RECORD
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def _put_quote(message, clock, ts_recv, seq, symbol, quotes, out, counters):  # type: ignore[no-untyped-def]
     quote = quotes[out[QUOTES_OUT]]
     quote.ts_event = message[TS_EVENT] if message[TS_EVENT] else clock
