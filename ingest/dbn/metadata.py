@@ -47,13 +47,14 @@ class Head:
         metadata_bytes(raw[:PREFIX_BYTES])
         try:
             found = Metadata.decode(raw)
-        except DBNError as error:
+            mappings = found.mappings  # made on asking: only here is a day seen that no calendar has
+        except (DBNError, ValueError) as error:
             raise DecodeError("DBN", f"the metadata cannot be read: {error}") from None
         self.version = raw[3]
         self.dataset: str = found.dataset
         self.schema = str(found.schema or "mixed")
         self.intervals: dict[int, list[Interval]] = defaultdict(list)
-        for symbol, spans in found.mappings.items():
+        for symbol, spans in mappings.items():
             for span in spans:
                 number = str(span["symbol"])
                 if number.isascii() and number.isdigit():

@@ -391,6 +391,8 @@ def test_mapping_of_days_and_ids_that_cannot_be() -> None:
     size = metadata_bytes((plain := encoded([], "trades", [("ALFA", spans)]))[:8])
     at = plain.rindex(b"7\0", 0, size)
     assert Head(plain[:at] + "\u00b2".encode() + plain[at + 2 : size]).intervals == {}
+    with pytest.raises(DecodeError, match="cannot be read: year 0"):
+        Head(plain[:size].replace((1_01_01).to_bytes(4, "little"), (1_01).to_bytes(4, "little")))
 
 
 def test_orders_of_cleared_books_take_no_room() -> None:
