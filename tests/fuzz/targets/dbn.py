@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import databento_dbn as dbn
 import numpy as np
@@ -34,6 +35,7 @@ from tickloom.errors import CaptureError, DecodeError, SettingsError
 from tickloom.events import EventBlock, GapReason, Side, StatusCode
 from tickloom.instruments import Registry
 from tickloom.prices import NO_PRICE
+from tickloom.settings.ingest import DbnSettings
 
 SESSION = f"{DAY:%Y%m%d}.DBN.X.1"
 IDS = (7, 8, 9, 400)
@@ -339,6 +341,11 @@ class DbnFile(FileTarget):
         return frames, count
 
     def decode(self, frames: Sequence[bytes]) -> Counter[str]:
+        settings = DbnSettings.load()  # once: to read them takes longer than most of these files
+        with mock.patch.object(DbnSettings, "load", return_value=settings):
+            return self._decode(frames)
+
+    def _decode(self, frames: Sequence[bytes]) -> Counter[str]:
         counts: Counter[str] = Counter()
         folder = self.own_path()
         path = folder / "file.dbn"
