@@ -22,18 +22,16 @@ that the snapshot fits in.
 
 from __future__ import annotations
 
-from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ingest.capture import CaptureBatch, RecordKind
-from ingest.feeds import session_date
 from ingest.websocket import streamed as pas
+from ingest.websocket.base import BOOK_ID, SYNCED, VenueDecoder
 from ingest.websocket.book import LevelBooks, fill_top, is_crossed
 from ingest.websocket.checksum import Checksum, top_checksum
-from ingest.websocket.links import Links
 from ingest.websocket.message import (
     CHECKSUM,
     DEPTH,
@@ -54,17 +52,14 @@ from ingest.websocket.message import (
     Scanned,
 )
 from ingest.websocket.numbers import SEQS_PER_RECORD
-from ingest.websocket.output import CLOCK, FIRST_CLOCK, Output
+from ingest.websocket.output import CLOCK, FIRST_CLOCK
 from ingest.websocket.streamed import FeedState, Stop
 from ingest.websocket.template import Program
 from ingest.websocket.template_scan import Scanner
-from tickloom.clock import NS_PER_DAY
-from tickloom.errors import SequenceGap
-from tickloom.events import EventBlock, GapReason, Side, StatusCode, SymbolTable, seq_base
+from tickloom.events import EventBlock, GapReason
 from tickloom.instruments import Registry
 
-ODDITIES_MAX = 8  # a log line names so many; older ones go
-_KIND_COUNTERS = {
+_KIND_COUNTERS: dict[int, str] = {
     Kind.SNAPSHOT: "snapshots",
     Kind.UPDATE: "updates",
     Kind.TICKER: "tickers",
@@ -108,7 +103,7 @@ class Wire:
     depths: tuple[int, ...] = ()
 
 
-class StreamDecoder:
+class StreamDecoder(VenueDecoder[FeedState]):
     """Decoder (see :class:`ingest.decoder.Decoder`) of one venue and session.
 
     Parameters
@@ -123,14 +118,9 @@ class StreamDecoder:
         How far behind the latest venue time an event may come.
     books : bool
         False: no books are kept, updates go out as they come (for who wants the speed, and for figures).
-
-    Attributes
-    ----------
-    oddities : deque of str
-        What the latest odd inputs were, for a log that takes them out; the counters say how often.
     """
 
-    tells_books = True
+    pass_counters = pas.COUNTER_NAMES
 
     def __init__(
         self,
@@ -143,35 +133,17 @@ class StreamDecoder:
         books: bool = True,
     ) -> None:
         instruments = (registry or Registry.load()).of_venue(venue)
-        self.venue, self.session = venue, session
-        self.counters: Counter[str] = Counter()
-        self.watermark_ns = 0
-        self.last_seq = 0
-        self.ended = False
-        self.oddities: deque[str] = deque(maxlen=ODDITIES_MAX)
+        names = [item.venue_symbol for item in instruments]
+        aliases = wire.aliases(names) if wire.aliases else {}
+        super().__init__(venue, session, instruments, FeedState(len(instruments)), lateness_ns, aliases)
         self._wire = wire
-        self._lateness_ns = lateness_ns
         self._books_kept = books
-        self._seq_base = seq_base(session_date(session))
-        self._names = [item.venue_symbol for item in instruments]
-        aliases = wire.aliases(self._names) if wire.aliases else {}
-        self._index = {name: position for position, name in enumerate(self._names)} | dict(aliases)
-        self.symbols = SymbolTable([item.symbol for item in instruments])
-        self._symbol = np.array([self.symbols.index(item.symbol) for item in instruments], dtype=np.int32)
-        self._scanner = Scanner(wire.program, wire.reader(self._names), self._names, aliases)
-        self._state = FeedState(len(instruments))
-        self._output = Output(venue, session, self.symbols)
-        self._links = Links(self._names, aliases)
-
-    @property
-    def end_ns(self) -> int:
-        """UTC midnight behind the last event: the market never closes, and a session may be of many days."""
-        return (self.watermark_ns // NS_PER_DAY + 1) * NS_PER_DAY
+        self._scanner = Scanner(wire.program, wire.reader(names), names, aliases)
 
     @property
     def unsynced(self) -> list[str]:
         """Venue's names of the instruments whose book is not trusted, of those that are followed now."""
-        synced, followed = self._state.instruments[:, pas.SYNCED], self._links.followed
+        synced, followed = self._state.instruments[:, SYNCED], self._links.followed
         return [name for which, name in enumerate(self._names) if which in followed and not synced[which]]
 
     def decode(self, batch: CaptureBatch) -> EventBlock:
@@ -181,13 +153,10 @@ class StreamDecoder:
         on_wire = batch.kinds == RecordKind.DATA
         scanned, slow = self._scanner.scan(batch.data, batch.offsets, on_wire)
         kinds = np.bincount(scanned.rows[on_wire, KIND], minlength=len(Kind)).tolist()
-        for kind, name in _KIND_COUNTERS.items():
-            if kinds[kind]:
-                self.counters[name] += kinds[kind]
+        self._count_kinds(kinds, _KIND_COUNTERS, _READ)
         left_out = int(scanned.rows[:, LEFT_OUT].sum())
         if left_out:
             self.counters["levels_left_out"] += left_out
-        self.counters["decoded"] += sum(kinds[kind] for kind in _READ)
         base = self._seq_base + batch.first_number * SEQS_PER_RECORD
         entries = scanned.rows[:, ENTRY_HIGH] - scanned.rows[:, ENTRY_LOW]
         traded = int(entries[scanned.rows[:, KIND] == Kind.TRADES].sum())
@@ -207,18 +176,6 @@ class StreamDecoder:
         self.counters["trades"] += len(block.trades)
         self._move_watermark()
         return block
-
-    def best(self, venue_symbol: str) -> tuple[int, int, int, int]:
-        """Best bid price, bid size, ask price, ask size of an instrument's book; nanos."""
-        return self._state.books.best(self._index[venue_symbol])
-
-    def book_levels(self, venue_symbol: str, side: Side) -> list[tuple[int, int]]:
-        """Price and size of each level of a side, best first; nanos."""
-        return self._state.books.levels(self._index[venue_symbol], side)
-
-    def is_synced(self, venue_symbol: str) -> bool:
-        """Whether the book of an instrument is trusted."""
-        return bool(self._state.instruments[self._index[venue_symbol], pas.SYNCED])
 
     def _seq(self, base: int, record: int) -> int:
         return base + (record + int(self._state.feed[pas.SHIFT])) * SEQS_PER_RECORD
@@ -247,11 +204,12 @@ class StreamDecoder:
             self._gap(which, last + 1, first - 1, GapReason.SEQUENCE)
             state.instruments[which, pas.TRADE_ID] = first - 1
         elif why == Stop.BOOK_GAP:
-            self._book_gap(which, int(row[FINAL_ID]), int(row[PREVIOUS_ID]))
+            final_id = int(row[FINAL_ID])
+            self._break_chain(which, int(row[PREVIOUS_ID]), final_id, final_id)
         elif why == Stop.ROOM:
             books.grow(int(books.counts[which].max() + row[ENTRY_HIGH] - row[ENTRY_LOW]))
         else:
-            self._wrong_book(which, batch.first_number + int(at), int(row[FINAL_ID]), Stop(why))
+            self._contradicted(which, batch.first_number + int(at), int(row[FINAL_ID]), Stop(why))
         return int(after)
 
     def _rare(self, at: int, batch: CaptureBatch, scanned: Scanned, message: Message | None) -> None:
@@ -298,15 +256,13 @@ class StreamDecoder:
         sides, prices, sizes = state.books.difference(which, old, 0)
         self._output.put_deltas(int(self._symbol[which]), sides, prices, sizes, venue_id)
         mine = state.instruments[which]
-        mine[pas.BOOK_ID], mine[pas.DEPTH_KEPT] = row[FINAL_ID], depth
+        mine[BOOK_ID], mine[pas.DEPTH_KEPT] = row[FINAL_ID], depth
         mine[pas.PRICE_PLACES], mine[pas.SIZE_PLACES] = row[PRICE_DECIMALS], row[SIZE_DECIMALS]
         wrong = self._wrong_snapshot(which, scanned, at)
         if wrong is not None:
-            self._wrong_book(which, number, int(row[FINAL_ID]), wrong)
-        elif not mine[pas.SYNCED]:
-            mine[pas.SYNCED] = 1
-            self.counters["books_synced"] += 1
-            self._output.put_status(int(self._symbol[which]), StatusCode.BOOK_SYNCED)
+            self._contradicted(which, number, int(row[FINAL_ID]), wrong)
+        elif not mine[SYNCED]:
+            self._find_book(which)
 
     def _depth(self, which: int, said: int) -> int:
         """Levels of a side that the venue tells of from a snapshot on; 0: all. ``said``: in the snapshot."""
@@ -329,71 +285,14 @@ class StreamDecoder:
         fill_top(books.keys[which], books.sizes[which], books.counts[which], top)
         return Stop.CROSSED if is_crossed(top) else None
 
-    def _book_gap(self, which: int, final_id: int, previous_id: int) -> None:
-        expected = int(self._state.instruments[which, pas.BOOK_ID]) + 1
-        if previous_id >= expected:
-            self._gap(which, expected, previous_id, GapReason.SEQUENCE)
-            self.oddities.append(
-                f"{self._names[which]}: {SequenceGap(self.venue, expected, previous_id + 1)}"
-            )
-        else:  # the numbers go back: nothing is missing, and nothing fits
-            self._gap(which, final_id, final_id, GapReason.BOOK)
-            self.oddities.append(f"{self._names[which]}: update {final_id} does not follow {expected - 1}")
-        self._lose_book(which)
-
-    def _wrong_book(self, which: int, number: int, final_id: int, why: Stop) -> None:
-        """A book that cannot be right; where the venue has no numbers, the gap names the record."""
-        name = "crossed" if why is Stop.CROSSED else "checksums_different"
-        self.counters[name] += 1
-        says = "the book is crossed" if why is Stop.CROSSED else "the venue's checksum is another"
+    def _contradicted(self, which: int, number: int, final_id: int, why: Stop) -> None:
+        """A book that is crossed or has another checksum; without the venue's numbers, the record's own."""
         named = final_id if final_id >= 0 else number
-        self.oddities.append(f"{self._names[which]}: {says} after message {named}; it is not trusted")
-        self._gap(which, named, named, GapReason.BOOK)
-        self._lose_book(which)
-
-    def _lose_book(self, which: int) -> None:
-        state = self._state.instruments[which]
-        if state[pas.SYNCED]:
-            self.counters["books_lost"] += 1
-            self._output.put_status(int(self._symbol[which]), StatusCode.BOOK_LOST)
-        state[pas.SYNCED], state[pas.BOOK_ID] = 0, -1
-
-    # the connection
-
-    def _control(self, payload: bytes) -> None:
-        turn = self._links.take(payload)
-        if turn.odd:
-            self.counters[turn.odd] += 1
-        for instruments in turn.lost:
-            self._disconnected(instruments)
-        self.counters["connections"] += turn.opened
-        if turn.ended and not self.ended:
-            self._output.put_status(0, StatusCode.SESSION_END)
-            self.ended = True
+        if why is Stop.CROSSED:
+            self._wrong_book(which, named, "crossed", "the book is crossed")
+        else:
+            self._wrong_book(which, named, "checksums_different", "the venue's checksum is another")
 
     def _disconnected(self, instruments: list[int]) -> None:
-        """How much is missing is not known (0, 0); every book of the connection is lost."""
-        self.counters["disconnects"] += 1
-        for which in instruments if len(instruments) < len(self._names) else [-1]:
-            self._gap(which, 0, 0, GapReason.DISCONNECT)
-        for which in instruments:
-            self._lose_book(which)
+        super()._disconnected(instruments)
         self._state.instruments[instruments, pas.DEPTH_ACCEPTED] = 0
-
-    def _gap(self, which: int, first: int, last: int, reason: GapReason) -> None:
-        self.counters["gaps"] += 1
-        if reason is GapReason.SEQUENCE:
-            self.counters["gap_messages"] += last - first + 1
-        self._output.put_gap(int(self._symbol[which]) if which >= 0 else 0, first, last, reason)
-
-    def _collect_counts(self) -> None:
-        counts = self._state.counts.tolist()
-        if any(counts):
-            for name, count in zip(pas.COUNTER_NAMES, counts, strict=True):
-                self.counters[name] += count
-            self._state.counts[:] = 0
-
-    def _move_watermark(self) -> None:
-        clock = int(self._state.feed[CLOCK])
-        if clock:
-            self.watermark_ns = max(self.watermark_ns, clock - (0 if self.ended else self._lateness_ns))

@@ -17,6 +17,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from ingest.websocket.base import BOOK_ID, SYNCED
 from ingest.websocket.book import LEVELS_MAX, LevelBooks, fill_top, is_crossed, may_repeat, set_level
 from ingest.websocket.checksum import make_kept, top_checksum
 from ingest.websocket.message import (
@@ -51,8 +52,8 @@ class Stop(IntEnum):
     ROOM = 6  # the book needs more room; comes back to this record
 
 
-# state of an instrument
-SYNCED, BOOK_ID, TRADE_ID, DEPTH_KEPT, PRICE_PLACES, SIZE_PLACES, DEPTH_ACCEPTED = 0, 1, 2, 3, 4, 5, 6
+# state of an instrument, behind SYNCED and BOOK_ID
+TRADE_ID, DEPTH_KEPT, PRICE_PLACES, SIZE_PLACES, DEPTH_ACCEPTED = 2, 3, 4, 5, 6
 # state of the feed, behind CLOCK and FIRST_CLOCK: records by which source numbers moved up
 SHIFT = 2
 # counters

@@ -14,6 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from ingest.websocket.base import BOOK_ID, SYNCED
 from ingest.websocket.binance.messages import Kind
 from ingest.websocket.binance.scan import (
     FINAL_ID,
@@ -48,8 +49,8 @@ class Stop(IntEnum):
     ROOM = 6  # the book needs more room; comes back to this record
 
 
-# state of an instrument
-SYNCED, DEPTH_ID, TICKER_ID, TRADE_ID, TICKERS, TOPS = 0, 1, 2, 3, 4, 5
+# state of an instrument, behind SYNCED and BOOK_ID, which is that of its depth
+TICKER_ID, TRADE_ID, TICKERS, TOPS = 2, 3, 4, 5
 # counters
 DUPLICATE, ORACLE_EQUAL, ORACLE_DIFFERENT, LEVELS_DROPPED, CROSSED_QUOTES = 0, 1, 2, 3, 4
 COUNTER_NAMES = ("duplicate", "oracle_equal", "oracle_different", "levels_dropped", "crossed_quotes")
@@ -67,7 +68,7 @@ class FeedState:
     Attributes
     ----------
     instruments : int64, shape (instruments, 6)
-        SYNCED, DEPTH_ID (last u of an unbroken chain, -1: none), TICKER_ID, TRADE_ID, and how many rows of
+        SYNCED, BOOK_ID (last u of an unbroken chain, -1: none), TICKER_ID, TRADE_ID, and how many rows of
         the two rings were ever written.
     feed : int64, shape (2,)
         CLOCK: the latest venue time seen on any stream, ns; FIRST_CLOCK: the first one; 0: none yet.
@@ -78,7 +79,7 @@ class FeedState:
 
     def __init__(self, instruments: int) -> None:
         self.instruments: NDArray[np.int64] = np.zeros((instruments, 6), dtype=np.int64)
-        self.instruments[:, [DEPTH_ID, TICKER_ID, TRADE_ID]] = -1
+        self.instruments[:, [BOOK_ID, TICKER_ID, TRADE_ID]] = -1
         self.feed: NDArray[np.int64] = np.zeros(2, dtype=np.int64)
         self.tickers: NDArray[np.int64] = np.zeros((instruments, TICKERS_KEPT, 5), dtype=np.int64)
         self.tops: NDArray[np.int64] = np.zeros((instruments, TOPS_KEPT, 5), dtype=np.int64)
@@ -184,7 +185,7 @@ def _apply(  # type: ignore[no-untyped-def]
         delta.price, delta.size, delta.side = level_price[i], level_size[i], level_side[i]
         delta.venue_id = message[FINAL_ID]
         out[DELTAS_OUT] += 1
-    state[DEPTH_ID] = message[FINAL_ID]
+    state[BOOK_ID] = message[FINAL_ID]
 
 
 @njit(cache=True, nogil=True)
@@ -239,7 +240,7 @@ def advance(  # type: ignore[no-untyped-def]
             trade.venue_id, trade.side, trade.condition = trade_id, (_SELL if message[SOLD] else _BUY), 0
             out[TRADES_OUT] += 1
         else:
-            last = state[DEPTH_ID]
+            last = state[BOOK_ID]
             if last >= 0:
                 if message[FINAL_ID] <= last:
                     counters[DUPLICATE] += 1

@@ -16,12 +16,10 @@ as it was last put out and the new one goes out as deltas, under the seq of the 
 
 from __future__ import annotations
 
-from collections import Counter, deque
-
 import numpy as np
 
 from ingest.capture import CaptureBatch, RecordKind
-from ingest.feeds import session_date
+from ingest.websocket.base import BOOK_ID, SYNCED, VenueDecoder
 from ingest.websocket.binance import advance as adv
 from ingest.websocket.binance.advance import FeedState, Stop
 from ingest.websocket.binance.messages import Kind, Line, levels, market_of, read_snapshot
@@ -38,14 +36,12 @@ from ingest.websocket.binance.scan import (
 )
 from ingest.websocket.binance.sync import BookSync, Levels, Outcome, PendingDepth, Snapshot
 from ingest.websocket.book import LevelBooks
-from ingest.websocket.links import Links
-from ingest.websocket.output import CLOCK, Output
-from tickloom.clock import NS_PER_DAY
-from tickloom.errors import PriceRangeError, SequenceGap
-from tickloom.events import EventBlock, GapReason, Side, StatusCode, SymbolTable, seq_base
+from ingest.websocket.output import CLOCK
+from tickloom.errors import PriceRangeError
+from tickloom.events import EventBlock, GapReason, Side
 from tickloom.instruments import Registry
 
-_KIND_COUNTERS = {
+_KIND_COUNTERS: dict[int, str] = {
     Kind.DEPTH: "depth",
     Kind.TICKER: "tickers",
     Kind.TRADE: "trades",
@@ -54,7 +50,6 @@ _KIND_COUNTERS = {
     Kind.MALFORMED: "malformed",
     Kind.REFUSED: "refused_price",
 }
-ODDITIES_MAX = 8  # a log line names so many; older ones go
 _READ = (Kind.DEPTH, Kind.TICKER, Kind.TRADE)
 
 
@@ -78,7 +73,7 @@ def warm_up(venue: str, registry: Registry | None = None) -> None:
     decoder.decode(CaptureBatch.of(records))
 
 
-class BinanceDecoder:
+class BinanceDecoder(VenueDecoder[FeedState]):
     """Decoder (see :class:`ingest.decoder.Decoder`) of one venue and session.
 
     Parameters
@@ -93,42 +88,20 @@ class BinanceDecoder:
 
     Attributes
     ----------
-    oddities : deque of str
-        What the latest odd inputs were, for a log that takes them out; the counters say how often.
     snapshots_wanted : list of str
         Venue's names of the instruments whose depth flows and waits for a REST snapshot.
     """
 
-    tells_books = True
+    pass_counters = adv.COUNTER_NAMES
 
     def __init__(
         self, venue: str, session: str, *, registry: Registry | None = None, lateness_ns: int = 0
     ) -> None:
         instruments = (registry or Registry.load()).of_venue(venue)
-        market = market_of(instruments)
-        self.venue, self.session = venue, session
-        self.counters: Counter[str] = Counter()
-        self.watermark_ns = 0
-        self.last_seq = 0
-        self.ended = False
-        self.oddities: deque[str] = deque(maxlen=ODDITIES_MAX)
-        self._market = market
-        self._lateness_ns = lateness_ns
-        self._seq_base = seq_base(session_date(session))
-        self._names = [item.venue_symbol for item in instruments]
-        self._index = {item.venue_symbol: position for position, item in enumerate(instruments)}
-        self.symbols = SymbolTable([item.symbol for item in instruments])
-        self._symbol = np.array([self.symbols.index(item.symbol) for item in instruments], dtype=np.int32)
-        self._scanner = Scanner(market, self._names)
-        self._state = FeedState(len(instruments))
-        self._sync = [BookSync(market) for _ in instruments]
-        self._output = Output(venue, session, self.symbols)
-        self._links = Links(self._names)
-
-    @property
-    def end_ns(self) -> int:
-        """UTC midnight behind the last event: the market never closes, and a session may be of many days."""
-        return (self.watermark_ns // NS_PER_DAY + 1) * NS_PER_DAY
+        super().__init__(venue, session, instruments, FeedState(len(instruments)), lateness_ns, {})
+        self._market = market_of(instruments)
+        self._scanner = Scanner(self._market, self._names)
+        self._sync = [BookSync(self._market) for _ in instruments]
 
     def decode(self, batch: CaptureBatch) -> EventBlock:
         """Events of the next records, each kind in seq order."""
@@ -137,7 +110,7 @@ class BinanceDecoder:
         on_wire = batch.kinds == RecordKind.DATA
         scanned, slow = self._scanner.scan(batch.data, batch.offsets, on_wire)
         kinds = np.bincount(scanned.rows[on_wire, KIND], minlength=len(Kind)).tolist()
-        self._count_kinds(kinds)
+        self._count_kinds(kinds, _KIND_COUNTERS, _READ)
         first_seq = self._seq_base + batch.first_number
         self._output.begin(kinds[Kind.TRADE], kinds[Kind.TICKER], scanned.levels, first_seq)
         record = 0
@@ -151,21 +124,9 @@ class BinanceDecoder:
         self._move_watermark()
         return block
 
-    def best(self, venue_symbol: str) -> tuple[int, int, int, int]:
-        """Best bid price, bid size, ask price, ask size of an instrument's book; nanos."""
-        return self._state.books.best(self._index[venue_symbol])
-
-    def book_levels(self, venue_symbol: str, side: Side) -> list[tuple[int, int]]:
-        """Price and size of each level of a side, best first; nanos."""
-        return self._state.books.levels(self._index[venue_symbol], side)
-
-    def is_synced(self, venue_symbol: str) -> bool:
-        """Whether the book of an instrument is trusted."""
-        return bool(self._state.instruments[self._index[venue_symbol], adv.SYNCED])
-
     def last_update_id(self, venue_symbol: str) -> int:
         """Final id of the last depth update of an unbroken chain; -1 where there is none."""
-        return int(self._state.instruments[self._index[venue_symbol], adv.DEPTH_ID])
+        return int(self._state.instruments[self._index[venue_symbol], BOOK_ID])
 
     @property
     def snapshots_wanted(self) -> list[str]:
@@ -173,7 +134,7 @@ class BinanceDecoder:
             name
             for position, name in enumerate(self._names)
             if position in self._links.followed
-            and not self._state.instruments[position, adv.SYNCED]
+            and not self._state.instruments[position, SYNCED]
             and self._sync[position].wants_snapshot
         ]
 
@@ -206,7 +167,6 @@ class BinanceDecoder:
             self._wait(which, row, scanned)
         elif why == Stop.CROSSED:
             self._crossed(which, int(row[FINAL_ID]))
-            self._lose_book(which)
         else:
             books.grow(int(books.counts[which].max() + row[LEVEL_HIGH] - row[LEVEL_LOW]))
         return int(after)
@@ -228,17 +188,9 @@ class BinanceDecoder:
     # the chain of depth updates
 
     def _depth_gap(self, which: int, row: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
-        expected = int(self._state.instruments[which, adv.DEPTH_ID]) + 1
-        last = int(row[PREVIOUS_ID] if self._market == "usdm" else row[FIRST_ID] - 1)
-        if last >= expected:
-            self._gap(which, expected, last, GapReason.SEQUENCE)
-            self.oddities.append(f"{self._names[which]}: {SequenceGap(self.venue, expected, last + 1)}")
-        else:  # the chain goes back: nothing is missing, and nothing fits
-            self._gap(which, int(row[FIRST_ID]), int(row[FIRST_ID]), GapReason.BOOK)
-            self.oddities.append(
-                f"{self._names[which]}: update {int(row[FINAL_ID])} does not follow {expected - 1}"
-            )
-        self._lose_book(which)
+        first_id, final_id = int(row[FIRST_ID]), int(row[FINAL_ID])
+        last_missing = int(row[PREVIOUS_ID]) if self._market == "usdm" else first_id - 1
+        self._break_chain(which, last_missing, first_id, final_id)
 
     def _wait(self, which: int, row: np.ndarray[tuple[int], np.dtype[np.int64]], scanned: Scanned) -> None:
         low, high = int(row[LEVEL_LOW]), int(row[LEVEL_HIGH])
@@ -247,7 +199,7 @@ class BinanceDecoder:
             scanned.level_price[low:high].copy(),
             scanned.level_size[low:high].copy(),
         )
-        self._state.instruments[which, adv.DEPTH_ID] = row[FINAL_ID]
+        self._state.instruments[which, BOOK_ID] = row[FINAL_ID]
         depth = PendingDepth(int(row[FIRST_ID]), int(row[FINAL_ID]), int(row[PREVIOUS_ID]), update)
         self.counters["pending_dropped"] += self._sync[which].add(depth)
         self._try_bridge(which)
@@ -266,7 +218,7 @@ class BinanceDecoder:
             self.counters["unknown_type"] += 1
             return
         self.counters["snapshots"] += 1
-        if self._state.instruments[which, adv.SYNCED]:
+        if self._state.instruments[which, SYNCED]:
             self.counters["snapshots_unneeded"] += 1
             return
         pairs = np.array([*bids, *asks], dtype=np.int64).reshape(-1, 2)
@@ -310,72 +262,14 @@ class BinanceDecoder:
         if crossed:
             self._crossed(which, final_id)
             return
-        state.instruments[which, adv.SYNCED] = 1
-        self.counters["books_synced"] += 1
-        self._output.put_status(int(self._symbol[which]), StatusCode.BOOK_SYNCED)
+        self._find_book(which)
 
     def _apply(self, which: int, update: Levels) -> int:
         return self._state.books.apply(which, update.sides, update.prices, update.sizes)
 
     def _crossed(self, which: int, final_id: int) -> None:
-        self.counters["crossed"] += 1
-        self.oddities.append(
-            f"{self._names[which]}: the book is crossed after update {final_id}; it is not trusted"
-        )
-        self._gap(which, final_id, final_id, GapReason.BOOK)
+        self._wrong_book(which, final_id, "crossed", "the book is crossed")
 
     def _lose_book(self, which: int) -> None:
-        """The chain begins anew, and so must the book."""
-        state = self._state.instruments[which]
-        if state[adv.SYNCED]:
-            self.counters["books_lost"] += 1
-            self._output.put_status(int(self._symbol[which]), StatusCode.BOOK_LOST)
-        state[adv.SYNCED], state[adv.DEPTH_ID] = 0, -1
+        super()._lose_book(which)
         self._sync[which].reset()
-
-    # the connection
-
-    def _control(self, payload: bytes) -> None:
-        turn = self._links.take(payload)
-        if turn.odd:
-            self.counters[turn.odd] += 1
-        for instruments in turn.lost:
-            self._disconnected(instruments)
-        self.counters["connections"] += turn.opened
-        if turn.ended and not self.ended:
-            self._output.put_status(0, StatusCode.SESSION_END)
-            self.ended = True
-
-    def _disconnected(self, instruments: list[int]) -> None:
-        """How much is missing is not known (0, 0); every book of the connection is lost."""
-        self.counters["disconnects"] += 1
-        for which in instruments if len(instruments) < len(self._names) else [-1]:
-            self._gap(which, 0, 0, GapReason.DISCONNECT)
-        for which in instruments:
-            self._lose_book(which)
-
-    def _gap(self, which: int, first: int, last: int, reason: GapReason) -> None:
-        self.counters["gaps"] += 1
-        if reason is GapReason.SEQUENCE:
-            self.counters["gap_messages"] += last - first + 1
-        self._output.put_gap(int(self._symbol[which]) if which >= 0 else 0, first, last, reason)
-
-    # counters and time
-
-    def _count_kinds(self, kinds: list[int]) -> None:
-        for kind, name in _KIND_COUNTERS.items():
-            if kinds[kind]:
-                self.counters[name] += kinds[kind]
-        self.counters["decoded"] += sum(kinds[kind] for kind in _READ)
-
-    def _collect_counts(self) -> None:
-        counts = self._state.counts.tolist()
-        if any(counts):
-            for name, count in zip(adv.COUNTER_NAMES, counts, strict=True):
-                self.counters[name] += count
-            self._state.counts[:] = 0
-
-    def _move_watermark(self) -> None:
-        clock = int(self._state.feed[CLOCK])
-        if clock:
-            self.watermark_ns = max(self.watermark_ns, clock - (0 if self.ended else self._lateness_ns))

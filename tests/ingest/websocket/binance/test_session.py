@@ -383,6 +383,6 @@ def test_odd_input_is_said_and_the_feed_goes_on(
     payloads = [record.payload for record in records(chosen, tmp_path)]
     assert [line for line in odd if line in payloads] == [odd[0], odd[2]]  # nobody asked for the kline
     assert any("no JSON" in line for line in said)
-    assert any("BTCUSDT: the book is crossed after update 3" in line for line in said)
+    assert any("BTCUSDT: the book is crossed after message 3" in line for line in said)
     reasons = sink.of("gaps")["reason"].tolist()  # and then the venue goes, sooner or later
     assert reasons[:2] == [GapReason.MALFORMED, GapReason.BOOK]
