@@ -270,7 +270,7 @@ class Reference:
 
     def events(self, ts: int, events: list[Any], number: int) -> None:
         order = {"gap": 0, "lost": 1, "synced": 1}
-        signs = ("trade", "quote", "delta", "halted")
+        signs = ("trade", "delta", "quote", "halted")  # as ingest.proof.rows_of has them
         events = sorted(
             events, key=lambda each: order.get(each[0], 2 + (signs.index(each[0]) if each[0] in signs else 0))
         )
