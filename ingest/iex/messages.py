@@ -8,10 +8,7 @@ in 1e-4 units; a timestamp is ns since 1970.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
-
-import numpy as np
+from ingest.layout import Layout, field, lengths
 
 PRICE_UNITS = 10_000  # in one unit of the currency
 LENGTH_BYTES = 2  # of the prefix before each message
@@ -21,74 +18,10 @@ EVENT_COMPLETE = 0x01
 SINGLE_PRICE_CROSS = 0x08
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One field. kind: ``u`` unsigned, ``i`` signed (a price or a time), ``a`` text."""
-
-    name: str
-    kind: str
-    size: int
-
-
-@dataclass(frozen=True)
-class Layout:
-    """One message type: its letter, name and fields in wire order, the type byte first."""
-
-    letter: str
-    name: str
-    fields: tuple[Field, ...]
-
-    @property
-    def length(self) -> int:
-        """Bytes of the message, type byte included."""
-        return sum(field.size for field in self.fields)
-
-    @cached_property
-    def offsets(self) -> dict[str, int]:
-        """Field name to its byte offset."""
-        found, at = {}, 0
-        for field in self.fields:
-            found[field.name] = at
-            at += field.size
-        return found
-
-    def pack(self, **values: int | str) -> bytes:
-        """The message's bytes. What is not given is 0 or blank."""
-        unknown = set(values) - set(self.offsets)
-        if unknown:
-            raise ValueError(f"{self.name} ({self.letter}) has no field {sorted(unknown)}")
-        out = bytearray(self.letter.encode())
-        for field in self.fields[1:]:
-            value = values.get(field.name, "" if field.kind == "a" else 0)
-            if isinstance(value, str):
-                out += value.encode("ascii").ljust(field.size)
-            else:
-                out += value.to_bytes(field.size, "little", signed=field.kind == "i")
-        if len(out) != self.length:
-            raise ValueError(f"{self.name} ({self.letter}): a text is too long for its field")
-        return bytes(out)
-
-    def unpack(self, raw: bytes) -> dict[str, int | str]:
-        """Field name to value: texts stripped, prices as the integers that they are on the wire."""
-        if len(raw) < self.length:
-            raise ValueError(f"{self.name} ({self.letter}) has {self.length} bytes, not {len(raw)}")
-        values: dict[str, int | str] = {}
-        for field in self.fields:
-            part = raw[self.offsets[field.name] :][: field.size]
-            if field.kind == "a":
-                values[field.name] = part.decode("ascii", "replace").rstrip()
-            else:
-                values[field.name] = int.from_bytes(part, "little", signed=field.kind == "i")
-        return values
-
-
 def _layout(letter: str, name: str, second: str, *fields: str) -> Layout:
-    """Fields are written ``name:kind+size``; each message begins with its type, one byte and the time."""
-    parsed = [Field("type", "a", 1)]
-    for text in (second, "timestamp:i8", *fields):
-        field, _, code = text.partition(":")
-        parsed.append(Field(field, code[0], int(code[1:])))
-    return Layout(letter, name, tuple(parsed))
+    """Each message begins with its type, one byte and the time."""
+    every = ("type:a1", second, "timestamp:i8")
+    return Layout(letter, name, tuple(map(field, (*every, *fields))), "little", may_grow=True)
 
 
 _TRADE = ("symbol:a8", "size:u4", "price:i8", "trade_id:i8")
@@ -146,9 +79,7 @@ _ALL = (
 LAYOUTS: dict[str, Layout] = {layout.letter: layout for layout in _ALL}
 
 #: Least length by type byte; 0: no such type. For kernels.
-LENGTHS = np.zeros(256, dtype=np.int64)
-for _item in _ALL:
-    LENGTHS[ord(_item.letter)] = _item.length
+LENGTHS = lengths(_ALL)
 
 
 def unpack(raw: bytes) -> dict[str, int | str]:

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from ingest.itch.fields import STRETCH_BITS, fill, width
 from ingest.itch.framing import TYPES, Framed, frame
-from ingest.itch.messages import LAYOUTS, LENGTH_BYTES, Field
+from ingest.itch.messages import LAYOUTS, LENGTH_BYTES
+from ingest.layout import Field
 from ingest.pcap import open_sound
 from tickloom.errors import DecodeError
 from tickloom.unowned import unowned

@@ -13,8 +13,9 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from ingest.itch.messages import LAYOUTS, LENGTH_BYTES, Field
+from ingest.itch.messages import LAYOUTS, LENGTH_BYTES
 from ingest.itch.wire import without_blanks
+from ingest.layout import Field
 
 #: Bits of what is noted of a message: below, its place in the stretch; above, the byte of its prefix.
 STRETCH_BITS = 12

@@ -8,105 +8,16 @@ venue's time zone, 48 bits.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
-
-import numpy as np
+from ingest.layout import Layout, field, lengths
 
 PRICE_4, PRICE_8 = 10_000, 100_000_000  # units of a price(4) and a price(8) in one unit of the currency
 LENGTH_BYTES = 2  # of the prefix before each message, in MoldUDP64 and in files
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One field. kind: ``u`` integer, ``a`` text, ``p`` price."""
-
-    name: str
-    kind: str
-    size: int
-
-
-@dataclass(frozen=True)
-class Layout:
-    """One message type: its letter, name and fields in wire order, the type byte first."""
-
-    letter: str
-    name: str
-    fields: tuple[Field, ...]
-
-    @property
-    def length(self) -> int:
-        """Bytes of the message, type byte included."""
-        return sum(field.size for field in self.fields)
-
-    @cached_property
-    def offsets(self) -> dict[str, int]:
-        """Field name to its byte offset."""
-        found, at = {}, 0
-        for field in self.fields:
-            found[field.name] = at
-            at += field.size
-        return found
-
-    @cached_property
-    def dtype(self) -> np.dtype[np.void]:
-        """The message as a packed big-endian numpy record.
-
-        The 48-bit timestamp is two fields, ``timestamp_high`` (16 bits) and ``timestamp_low`` (32).
-        """
-        parts: list[tuple[str, str]] = []
-        for field in self.fields:
-            if field.name == "timestamp":
-                parts += [("timestamp_high", ">u2"), ("timestamp_low", ">u4")]
-            elif field.kind == "a":
-                parts.append((field.name, f"S{field.size}"))
-            else:
-                parts.append((field.name, f">u{field.size}"))
-        return np.dtype(parts)
-
-    def pack(self, **values: int | str | bytes) -> bytes:
-        """The message's bytes. What is not given is 0 or blank."""
-        unknown = set(values) - set(self.offsets)
-        if unknown:
-            raise ValueError(f"{self.name} ({self.letter}) has no field {sorted(unknown)}")
-        out = bytearray(self.letter.encode())
-        for field in self.fields[1:]:
-            value = values.get(field.name, b"" if field.kind == "a" else 0)
-            if isinstance(value, int):
-                out += value.to_bytes(field.size, "big")
-            else:
-                text = value.encode() if isinstance(value, str) else value
-                if len(text) > field.size:
-                    raise ValueError(f"{self.name}.{field.name}: {text!r} is over {field.size} bytes")
-                out += text.ljust(field.size)
-        return bytes(out)
-
-    def unpack(self, raw: bytes) -> dict[str, int | str]:
-        """Field name to value: texts stripped, prices as the integers that they are on the wire."""
-        if len(raw) != self.length:
-            raise ValueError(f"{self.name} ({self.letter}) has {self.length} bytes, not {len(raw)}")
-        values: dict[str, int | str] = {}
-        for field in self.fields:
-            part = raw[self.offsets[field.name] :][: field.size]
-            if field.kind == "a":
-                values[field.name] = part.decode("ascii", "replace").rstrip()
-            else:
-                values[field.name] = int.from_bytes(part, "big")
-        return values
-
-
 def _layout(letter: str, name: str, *fields: str) -> Layout:
-    """Fields are written ``name:kind+size``; every message begins with the same four."""
-    parsed = [
-        Field("type", "a", 1),
-        Field("stock_locate", "u", 2),
-        Field("tracking_number", "u", 2),
-        Field("timestamp", "u", 6),
-    ]
-    for text in fields:
-        field, _, code = text.partition(":")
-        parsed.append(Field(field, code[0], int(code[1:])))
-    return Layout(letter, name, tuple(parsed))
+    """Every message begins with the same four fields."""
+    every = ("type:a1", "stock_locate:u2", "tracking_number:u2", "timestamp:u6")
+    return Layout(letter, name, tuple(map(field, (*every, *fields))), "big")
 
 
 _ALL = (
@@ -215,9 +126,7 @@ _ALL = (
 LAYOUTS: dict[str, Layout] = {layout.letter: layout for layout in _ALL}
 
 #: Length by type byte; 0: no such type. For kernels.
-LENGTHS = np.zeros(256, dtype=np.int64)
-for _item in _ALL:
-    LENGTHS[ord(_item.letter)] = _item.length
+LENGTHS = lengths(_ALL)
 
 
 def unpack(raw: bytes) -> dict[str, int | str]:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from ingest.itch import columns as columns_module
 from ingest.itch.columns import FRAME_BYTES_MAX, NUMBER, Columns, decode_columns, read_columns
-from ingest.itch.messages import LAYOUTS, LENGTHS, Field
+from ingest.itch.messages import LAYOUTS, LENGTHS
+from ingest.layout import Field
 from tickloom.errors import DecodeError
 
 SharedData = Callable[[str], Path]
