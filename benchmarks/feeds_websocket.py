@@ -5,8 +5,9 @@ python benchmarks/feeds_websocket.py [runs]
 Plays cryptofeed's recordings of ../shared/data/cryptofeed, and of Binance those of
 ../shared/data/binance_raw; a venue without its recording is left out, and says so. A recording is repeated
 until there are MESSAGES_MIN messages, each time by a fresh decoder, made before the clock starts, that begins
-with the venue's snapshots. ``parse`` makes Python objects of each message and lets them fall: orjson where
-it is installed, else msgspec. CPU time of one process, best of the runs; ``ratio`` is the median, over the
+with the venue's snapshots. ``kraken_v2``: Kraken's recording, which is of API v1, in the words of v2, which
+its ingester speaks. ``parse`` makes Python objects of each message and lets them fall: orjson where it is
+installed, else msgspec. CPU time of one process, best of the runs; ``ratio`` is the median, over the
 turns, of the rate to that of parsing in the same turn.
 """
 
@@ -35,6 +36,7 @@ from ingest.websocket.kraken.decoder import KrakenDecoder
 from ingest.websocket.links import control
 from ingest.websocket.okx.decoder import OkxDecoder
 from ingest.websocket.replay import RecordedLines, VenueLine
+from tests.ingest.websocket.kraken.conversion import Conversion
 from tickloom.errors import SettingsError
 from tickloom.instruments import Registry
 
@@ -42,6 +44,7 @@ DATA = Path(__file__).parent.parent.parent / "shared" / "data"
 SESSION = "20210417"
 BATCH_RECORDS = 4_096  # about what a reader of the capture takes at once
 MESSAGES_MIN = 20_000  # of a run: below, the clock's grain shows
+V2 = "KRAKEN_V2"
 Work = tuple[Callable[..., object], Callable[[], tuple[Any, ...]]]
 STREAMS: dict[str, type[Any]] = {
     "KRAKEN": KrakenDecoder,
@@ -58,8 +61,11 @@ def parser() -> tuple[str, Callable[[bytes], object]]:
     return "msgspec.json.decode", msgspec.json.decode
 
 
-def recording(venue: str) -> list[VenueLine]:
+def recording(venue: str, title: str) -> list[VenueLine]:
     """What was recorded of a venue, in order of receive time."""
+    if title == V2:
+        v1 = [(int(RecordKind.DATA), line.recv_ns, line.payload) for line in recording(venue, venue)]
+        return [VenueLine(recv_ns, payload) for _, recv_ns, payload in Conversion().records(v1)]
     if venue in STREAMS:
         return list(CryptofeedDump(DATA / "cryptofeed", venue).lines())
     return list(RecordedLines.of_directory(DATA / "binance_raw", venue).lines())
@@ -127,7 +133,7 @@ def checked(make: Callable[[], Decoder], batches: list[CaptureBatch]) -> None:
             )
 
 
-def measure(venue: str, lines: list[VenueLine], runs: int, registry: Registry) -> None:
+def measure(venue: str, title: str, lines: list[VenueLine], runs: int, registry: Registry) -> None:
     """Print a line each for parsing, without books and with."""
     parser_name, parse = parser()
     batches = batches_of(lines)
@@ -145,7 +151,7 @@ def measure(venue: str, lines: list[VenueLine], runs: int, registry: Registry) -
     spent = in_turn(works, runs)
     for name, seconds in spent.items():
         ratios = [plain / mine for plain, mine in zip(spent["parse"], seconds, strict=True)]
-        line = {"metric": f"feeds.websocket.{venue.lower()}.{name}", "value": round(messages / min(seconds))}
+        line = {"metric": f"feeds.websocket.{title.lower()}.{name}", "value": round(messages / min(seconds))}
         ratio = {"ratio": round(statistics.median(ratios), 2), "baseline": parser_name}
         more = {"parser": parser_name} if name == "parse" else ratio
         print(json.dumps({**line, "unit": "messages/s of CPU", "runs": runs, **more}), flush=True)
@@ -155,13 +161,14 @@ def main() -> None:
     """Print one JSON line a metric."""
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     registry = Registry.load()
-    for venue in (*STREAMS, "BINANCE", "BINANCEF"):
+    for title in (*STREAMS, V2, "BINANCE", "BINANCEF"):
+        venue = "KRAKEN" if title == V2 else title
         try:
-            lines = recording(venue)
+            lines = recording(venue, title)
         except SettingsError as missing:
-            print(json.dumps({"metric": f"feeds.websocket.{venue.lower()}", "left_out": str(missing)}))
+            print(json.dumps({"metric": f"feeds.websocket.{title.lower()}", "left_out": str(missing)}))
             continue
-        measure(venue, lines, runs, registry)
+        measure(venue, title, lines, runs, registry)
 
 
 if __name__ == "__main__":
