@@ -4,12 +4,13 @@ python -m benchmarks.feeds_publish [--messages N] [--runs N]
 
 A generated ITCH file is decoded before the clock starts, into the blocks that a bulk load hands on: book
 deltas mostly, quotes, trades. Then each sink takes them in a thread of its own, as an ingester's do, into
-fresh servers on this machine. The clock stops when the broker has acknowledged every record (``acks=all``,
-idempotent) and QuestDB every row, and the run counts only if QuestDB then shows just so many rows and the
-records on Kafka hold just so many events. ``value`` is events over the median of the runs' wall time, with
-both servers on the same cores; ``value_cpu`` over the CPU time of this process, which is what the sinks
-take. ``kafka_cpu_s`` and ``questdb_cpu_s`` are those of a sink alone. The baseline, on the first events of
-the same blocks, is the usual way: ``Sender.row`` and a JSON record an event.
+fresh servers on this machine; each time as the session of a later day, as history comes. The clock stops
+when the broker has acknowledged every record (``acks=all``, idempotent) and QuestDB every row, and the run
+counts only if QuestDB then shows just so many rows and the records on Kafka hold just so many events.
+``value`` is events over the median of the runs' wall time, with both servers on the same cores;
+``value_cpu`` over the CPU time of this process, which is what the sinks take. ``kafka_cpu_s`` and
+``questdb_cpu_s`` are those of a sink alone. The baseline, on the first events of the same blocks, is the
+usual way: ``Sender.row`` and a JSON record an event.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ from ingest.kafka_sink import KafkaSink
 from storage import QuestDbSink, schema, wait_applied
 from storage.connection import Connection
 from tickloom import codec, topics
-from tickloom.events import TRUST_DTYPE, EventBlock, empty
+from tickloom.clock import NS_PER_DAY
+from tickloom.events import TRUST_DTYPE, EventBlock, empty, seq_base
 from tickloom.settings import ItchSettings
 from tickloom.sinks import EventSink
 from tickloom.stack import kafka as kafka_server
@@ -101,12 +103,19 @@ def decoded(messages: int) -> Blocks:
     return kept.blocks
 
 
-def of_session(blocks: Blocks, venue: str, session: str) -> Blocks:
-    """The same events, another day's session."""
+def days_later(blocks: Blocks, days: int, venue: str) -> Blocks:
+    """The same events as another day's session, of another venue."""
+    later_ns, session = days * NS_PER_DAY, f"{DAY + timedelta(days):%Y%m%d}.B"
+    base = seq_base(DAY + timedelta(days)) - seq_base(DAY)
     out = []
     for block, watermark, last_seq in blocks:
-        kinds = (block.trades, block.quotes, block.deltas, block.statuses, block.gaps)
-        out.append((EventBlock(venue, session, block.symbols, *kinds), watermark, last_seq))
+        kinds = [records.copy() for records in block.kinds().values()]
+        for records in kinds:
+            records["ts_event"] += later_ns
+            records["ts_recv"] += later_ns
+            records["seq"] += base
+        moved = EventBlock(venue, session, block.symbols, *kinds)
+        out.append((moved, watermark + later_ns, last_seq + base))
     return out
 
 
@@ -218,10 +227,12 @@ def measured(configuration: StackConfiguration, blocks: Blocks, runs: int) -> di
         return [make[name]() for name in which]
 
     took: dict[tuple[str, ...], list[tuple[float, float]]] = {}
+    days = 0
     for run in range(runs + 1):
         for which in (("kafka", "questdb"), ("kafka",), ("questdb",)):
+            days += 1
             venue = f"V{run}{''.join(name[0] for name in which)}".upper()
-            own = of_session(blocks, venue, f"{DAY:%Y%m%d}.B")
+            own = days_later(blocks, days, venue)
             found = publish(sinks(venue, which), own)
             if "questdb" in which and stored(configuration, venue) != events:
                 raise SystemExit(f"QuestDB shows {stored(configuration, venue)} rows, not {events}")

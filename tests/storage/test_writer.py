@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from questdb import TimestampNanos
 
-from storage import QuestDbReader, QuestDbSink, wait_applied
-from storage.columns import LAYOUTS
+from storage import QuestDbReader, QuestDbSink, wait_applied, writer
+from storage.columns import LAYOUTS, Layout
 from storage.ilp import IlpSender
 from storage.writer import _cut
 from tickloom.errors import PriceRangeError, ServiceError, StorageError
@@ -38,8 +38,11 @@ def test_events_come_back_exactly(
     make_block: MakeBlock,
     plain_rows: PlainRows,
     seed: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Random events of all kinds are read back to the nanosecond and the last 1e-9 of a price."""
+    """Random events of all kinds are read back to the nanosecond and the last 1e-9 of a price, whether the
+    largest table has a connection of its own or not."""
+    monkeypatch.setattr(writer, "BESIDE_ROWS_MIN", 1 if seed % 2 else 10**9)
     block = make_block(venue, "20261120.A", seed)
     sink = QuestDbSink(tables, flush_rows_max=37)
     sink.write(block, 0, 0)
@@ -193,7 +196,6 @@ def test_refused_rows_fail_the_sink(
     tables: QuestDbSettings, venue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rows that QuestDB refuses are not retried for ever: the next call raises, with its message."""
-    from storage import writer
 
     def wrong_type(*args: object) -> object:
         frame = to_frame(*args)  # type: ignore[arg-type]
@@ -208,6 +210,41 @@ def test_refused_rows_fail_the_sink(
         sink.flush()
     with pytest.raises(StorageError, match="refuses rows"):
         sink.close()
+
+
+@pytest.mark.parametrize("refused", ["trades", "book_deltas"])
+def test_a_table_that_is_refused_keeps_no_other_from_being_stored(
+    tables: QuestDbSettings,
+    venue: str,
+    reader: QuestDbReader,
+    make_block: MakeBlock,
+    monkeypatch: pytest.MonkeyPatch,
+    refused: str,
+) -> None:
+    """The largest table and one beside it: either's refusal is raised, and the other is stored."""
+
+    def wrong_type(layout: Layout, *args: Any) -> Any:
+        frame = to_frame(layout, *args)
+        if layout.table == refused:
+            frame["seq"] = "text"
+        return frame
+
+    to_frame = writer.to_frame
+    monkeypatch.setattr(writer, "to_frame", wrong_type)
+    monkeypatch.setattr(writer, "BESIDE_ROWS_MIN", 1)
+    whole = make_block(venue, "S", seed=3)
+    block = EventBlock(venue, "S", whole.symbols, trades=whole.trades[:150], deltas=whole.deltas)
+    assert len(block.deltas) > len(block.trades)
+    sink = QuestDbSink(tables)
+    sink.write(block, 0, 0)
+    with pytest.raises(StorageError, match=f"refuses rows for {refused}"):
+        sink.flush()
+    with pytest.raises(StorageError, match="refuses rows"):
+        sink.close()
+    wait_applied(tables, KINDS)
+    stored = {kind: sum(reader.count_by_symbol(kind, venue, "S").values()) for kind in block.kinds()}
+    (other,) = {"trades", "book_deltas"} - {refused}
+    assert stored == {kind: len(block.kinds()[kind]) * (kind == other) for kind in stored}
 
 
 def test_table_that_is_not_there_is_named(tables: QuestDbSettings) -> None:

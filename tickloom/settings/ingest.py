@@ -31,7 +31,7 @@ class IngestSettings(ProcessSettings):
     lateness_ms: int = Field(0, ge=0)
     idle_ms: int = Field(5_000, ge=0)
     questdb_flush_ms: int = Field(200, ge=1)
-    questdb_flush_rows_max: int = Field(50_000, ge=1)
+    questdb_flush_rows_max: int = Field(100_000, ge=1)
     capture_segment_mb: int = Field(256, ge=1)
     session_date: str = Field("", pattern=r"^(\d{4}-\d{2}-\d{2})?$")
     metrics_port: Port = 0
