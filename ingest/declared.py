@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tickloom.errors import SettingsError
-from tickloom.settings import FileFeedSettings, IngestSettings
+from tickloom.settings import IngestSettings
 from tickloom.settings.feeds import FeedSettings, declare
 
 FILE = "declaration.py"
@@ -34,7 +34,7 @@ class Feed:
     """
 
     decoder: str
-    settings: type[IngestSettings] | type[FileFeedSettings]
+    settings: type[IngestSettings]
     files: str = ""
     session: str = ""
 

@@ -192,7 +192,7 @@ def check_venue(settings: IngestSettings, feed: str, venue: str, registry: Regis
     """Before an ingester starts: its venue is registered, and as one of its feed.
 
     ITCH names its stocks by itself and is decoded without: a venue that is not registered is only told, as
-    nothing but the ingester will read its capture.
+    nothing but the ingester will read its capture. DBN is of any venue.
 
     Raises
     ------
@@ -204,8 +204,9 @@ def check_venue(settings: IngestSettings, feed: str, venue: str, registry: Regis
     if found is None and feed == "itch":
         remedy = f"[venues.{venue}] in strategies/instruments.toml"
         log.warning("venue.not_registered", venue=venue, remedy=remedy)
-    elif found is None or found.feed != feed:
-        known = ", ".join(sorted(code for code, one in registry.venues.items() if one.feed == feed)) or "none"
+    elif found is None or feed not in (found.feed, "dbn"):
+        usable = (code for code, one in registry.venues.items() if feed in (one.feed, "dbn"))
+        known = ", ".join(sorted(usable)) or "none"
         wrong = "not in strategies/instruments.toml" if found is None else f"of feed {found.feed!r} there"
         raise SettingsError(
             f"{settings.section}.venue = {venue!r} is {wrong}; of feed {feed!r} it has {known}. Set one of "

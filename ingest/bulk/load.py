@@ -24,8 +24,6 @@ from tickloom.sinks import EventSink
 
 SNIFF_BYTES = 4_096
 _TEXT = frozenset(range(32, 127)) | {9, 10, 13}
-#: Venue of a Databento dataset's first part, where the registry has it by another code.
-DATASET_VENUES = {"GLBX": "XCME"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,10 +176,10 @@ def venue_of_dataset(path: Path, registry: Registry) -> str:
         The registry has none of that name: it has to be said.
     """
     from ingest.dbn.files import dataset_of
+    from ingest.dbn.metadata import dataset_venue
 
     dataset = dataset_of(path)
-    code = dataset.partition(".")[0]
-    venue = DATASET_VENUES.get(code, code)
+    venue = dataset_venue(dataset)
     if venue not in registry.venues:
         known = ", ".join(sorted(registry.venues))
         raise SettingsError(f"{path} is of dataset {dataset}; say with --venue which that is, one of {known}")

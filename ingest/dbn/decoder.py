@@ -62,6 +62,11 @@ def end_record() -> bytes:
     return json.dumps({"type": "end"}).encode()
 
 
+def open_record(lost: bool) -> bytes:
+    """Payload of the CONTROL record of a live connection. lost: what came since the last one is not had."""
+    return json.dumps({"type": "open", "lost": lost}).encode()
+
+
 class DbnDecoder:
     """Decodes one file or stream. See :class:`ingest.decoder.Decoder` for what all decoders offer.
 
@@ -82,7 +87,7 @@ class DbnDecoder:
         Records: decoded, malformed (a length that cannot be; the rest of its piece is lost), wrong_length,
         foreign_publisher, bad_timestamp (neither time), no_event_time, no_receive_time (the other was taken),
         late (behind the watermark), definitions, mappings, unnamed (instruments that are their number),
-        bad_metadata, unplaced_<type>. Each record is in one of decoded, malformed, wrong_length,
+        bad_metadata, disconnects, unplaced_<type>. Each record is in one of decoded, malformed, wrong_length,
         foreign_publisher, bad_timestamp, definitions, mappings and unplaced. Content: undefined_price,
         refused_price, refused_size, zero_size, bad_field, other_action, fills, unbooked, aggregated (levels
         among orders), unknown_order, duplicate_order, overfill, maybe_bad_book, crossed, locked. A record
@@ -157,6 +162,8 @@ class DbnDecoder:
             if code == st.DONE:
                 break
             if code == st.FULL:
+                if not self._output.used.any():  # one record needs more room than there is
+                    self._output = st.Output.empty(2 * len(self._output.deltas))
                 self._drain()
             elif code == st.NEW:
                 self._name(int(self._state.shared[st.AT_ID]), int(self._state.shared[st.AT_NS]))
@@ -176,10 +183,8 @@ class DbnDecoder:
         return self._block()
 
     def _drain(self) -> None:
-        """Take the kernel's rows over; where there are none, one record needs more room than there is."""
+        """Take the kernel's rows over."""
         used = self._output.used
-        if not used.any():
-            self._output = st.Output.empty(2 * len(self._output.deltas))
         for kind, rows in enumerate(self._output.kinds()):
             if used[kind]:
                 self._parts[kind].append(copied(rows[: used[kind]]))
@@ -331,7 +336,38 @@ class DbnDecoder:
             except DecodeError:
                 self._rare["bad_metadata"] += 1
             return
+        if batch.kinds[record] == RecordKind.CLOCK:
+            return
         try:
-            self.ended = self.ended or json.loads(payload)["type"] == "end"
-        except (ValueError, KeyError, TypeError, RecursionError):
+            said = json.loads(payload)
+            kind, lost = said["type"], said.get("lost", False)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            kind, lost = "", False
+        if kind == "end":
+            self.ended = True
+        elif kind != "open":
             self._rare["unknown_control"] += 1
+        elif lost is True:
+            self._disconnected(int(batch.ts_recv[record]))
+
+    def _disconnected(self, captured_ns: int) -> None:
+        """Records are missing between two connections, nobody knows how many (0, 0); so books are lost.
+
+        That takes a number of its own, as a record does.
+        """
+        self._drain()
+        self._rare["disconnects"] += 1
+        shared = self._state.shared
+        shared[st.NUMBERED] += 1
+        latest = int(shared[st.LATEST]) or max(captured_ns, 1)
+        self._put(st.GAPS, (latest, captured_ns, self.last_seq, 0, 0, 0, int(GapReason.DISCONNECT)))
+        for row in self._state.instruments[: self._count]:
+            if row[st.BOOK] == st.SYNCED:
+                if self._output.used[st.STATUSES] == len(self._output.statuses):
+                    self._drain()
+                lost = int(StatusCode.BOOK_LOST)
+                event = (latest, captured_ns, self.last_seq, int(row[st.SYMBOL]), lost, b"")
+                self._put(st.STATUSES, event)
+            if row[st.BOOK] != st.UNKNOWN:
+                row[st.BOOK] = st.LOST
+            st.forget_quote(row)

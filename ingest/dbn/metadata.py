@@ -14,6 +14,8 @@ from tickloom.errors import DecodeError
 
 METADATA_BYTES_MAX = 1 << 26  # a month of all US stocks has 20 MB; a capture's record takes no more
 FOREVER_NS = 2**63 - 1
+#: Venue of a dataset's first part, where the registry has it by another code.
+_VENUES = {"GLBX": "XCME"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,12 @@ class Head:
             if found.begin_ns <= ts_ns < found.end_ns:
                 return found
         return None
+
+
+def dataset_venue(dataset: str) -> str:
+    """Code of the venue that a dataset such as ``XNAS.ITCH`` is of."""
+    code = dataset.partition(".")[0]
+    return _VENUES.get(code, code)
 
 
 def metadata_bytes(prefix: bytes) -> int:

@@ -14,6 +14,7 @@ TARGETS = {
     "iex": "tests.fuzz.targets.iex:Iex",
     "mdp3": "tests.fuzz.targets.mdp3:Mdp3",
     "dbn": "tests.fuzz.targets.dbn:Dbn",
+    "dbn_live": "tests.fuzz.targets.dbn:DbnLive",
     "dbn_file": "tests.fuzz.targets.dbn:DbnFile",
     "news": "tests.fuzz.targets.news:Documents",
     "news_capture": "tests.fuzz.targets.news:Captured",

@@ -82,7 +82,9 @@ def test_venue_that_is_not_registered_is_refused(
         CliRunner().invoke(app, ["live", "template"], catch_exceptions=False)
 
 
-@pytest.mark.parametrize("name", ["iex", "mdp3", "binance", "kraken", "okx", "coinbase", "bybit", "news"])
+@pytest.mark.parametrize(
+    "name", ["iex", "mdp3", "dbn", "binance", "kraken", "okx", "coinbase", "bybit", "news"]
+)
 def test_unknown_venue_ends_every_ingester_that_needs_its_names(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

@@ -18,6 +18,7 @@ from tickloom.settings import (
     BinanceSettings,
     BybitSettings,
     CoinbaseSettings,
+    DbnSettings,
     IexSettings,
     IngestSettings,
     ItchSettings,
@@ -62,6 +63,14 @@ def mdp3() -> None:
     from ingest.sbe.mdp3.session import run
 
     _follow("mdp3", Mdp3Settings.load(), run)
+
+
+@app.command()
+def dbn() -> None:
+    """Capture and publish a dataset of Databento's live gateway, until SIGTERM or Ctrl-C."""
+    from ingest.dbn.session import run
+
+    _follow("dbn", DbnSettings.load(), run)
 
 
 @app.command()

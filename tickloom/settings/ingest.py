@@ -78,13 +78,6 @@ class ItchSettings(LineSettings):
     metrics_port: Port = 9401
 
 
-class FileFeedSettings(ProcessSettings):
-    """What feeds share that are read from files."""
-
-    lateness_ms: int = Field(0, ge=0)
-    capture_segment_mb: int = Field(256, ge=1)
-
-
 class IexSettings(LineSettings):
     """The IEX DEEP and TOPS ingester, and their files. IEX-TP has a heartbeat each second. Only messages of
     one type and symbol are in order of time: the ten seconds of lateness cover what the exchange's own sample
@@ -117,12 +110,32 @@ class Mdp3Settings(LineSettings):
     metrics_port: Port = 9412
 
 
-class DbnSettings(FileFeedSettings):
-    """Databento's files. Records are in the order in which they were received: the ten seconds cover what
-    venues' own times do in it."""
+class DbnSettings(IngestSettings):
+    """Databento's live gateway, one dataset, and its files. Records are in the order in which they were
+    received: the ten seconds of lateness cover what venues' own times do in it. The key is in a file, or in
+    the variable DATABENTO_API_KEY."""
 
     section: ClassVar[str] = "dbn"
+    venue: str = (
+        ""  # under which events are kept: any of the registry, such as XNAS, whatever its own feed is
+    )
+    dataset: str = Field("", pattern=r"^$|^[A-Z0-9]+\.[A-Z0-9]+$")
+    schemas: tuple[Annotated[str, Field(pattern=r"^[a-z0-9-]+$")], ...] = ("mbp-1",)
+    # empty: the venue's in the registry; ALL_SYMBOLS: every one of the dataset
+    symbols: tuple[Annotated[str, Field(pattern=r"^[^,|=\s]+$")], ...] = ()
+    stype_in: Literal["raw_symbol", "instrument_id", "parent", "continuous"] = "raw_symbol"
+    gateway: str = Field("", pattern=rf"^$|{HOST_PORT_PATTERN}")  # empty: Databento's own of the dataset
+    api_key_file: Path | None = None
+    # behind a lost connection, or a restart on the same day, ask for what came since; else that is a gap
+    replay: bool = True
+    snapshot: bool = True  # schema mbo begins with the orders that rest
+    heartbeat_s: int = Field(5, ge=5, le=1_800)
+    silence_ms_max: int = Field(20_000, ge=100)
+    line_stale_ms: int = Field(15_000, ge=0)
+    reconnect_ms: int = Field(200, ge=1)
+    reconnect_ms_max: int = Field(30_000, ge=1)
     lateness_ms: int = Field(10_000, ge=0)
+    metrics_port: Port = 9413
 
 
 class WebsocketSettings(IngestSettings):

@@ -13,6 +13,7 @@ from tickloom.settings import (
     BybitSettings,
     CoinbaseSettings,
     DagsterSettings,
+    DbnSettings,
     ExchangeSettings,
     ExecutionSettings,
     FlinkSettings,
@@ -49,6 +50,7 @@ class StackConfiguration:
     itch: ItchSettings
     iex: IexSettings
     mdp3: Mdp3Settings
+    dbn: DbnSettings
     binance: BinanceSettings
     kraken: KrakenSettings
     okx: OkxSettings

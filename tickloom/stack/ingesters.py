@@ -7,18 +7,18 @@ it is named (``stack.services``, or ``tickloom up NAME``).
 from __future__ import annotations
 
 from tickloom import topics
-from tickloom.settings import ItchSettings, LineSettings, NewsSettings, WebsocketSettings
+from tickloom.settings import DbnSettings, ItchSettings, LineSettings, NewsSettings, WebsocketSettings
 from tickloom.settings.feeds import LIVE, FeedSettings
 from tickloom.stack.configuration import StackConfiguration
 from tickloom.stack.ports import UDP_MARK
 from tickloom.stack.service import Service, own_process
 
 #: Settings of a live ingester: all have a venue.
-LiveSettings = LineSettings | WebsocketSettings | NewsSettings | FeedSettings
+LiveSettings = LineSettings | DbnSettings | WebsocketSettings | NewsSettings | FeedSettings
 
 ITCH = "itch"
 #: Those with a command and a section of their own, in the order in which they are shown.
-NAMES = (ITCH, "iex", "mdp3", "binance", "kraken", "okx", "coinbase", "bybit", "news")
+NAMES = (ITCH, "iex", "mdp3", "dbn", "binance", "kraken", "okx", "coinbase", "bybit", "news")
 
 
 def settings_of(configuration: StackConfiguration, name: str) -> LiveSettings:
@@ -80,6 +80,8 @@ def _address(settings: LiveSettings) -> str:
         return f"reads {settings.soup_address}"
     if isinstance(settings, LineSettings):
         return f"udp {settings.host}:{settings.port}"
+    if isinstance(settings, DbnSettings):
+        return f"reads {settings.dataset} of {settings.gateway or 'Databento'}"
     if isinstance(settings, WebsocketSettings):
         return f"reads {settings.websocket_url}"
     if isinstance(settings, NewsSettings):

@@ -19,9 +19,10 @@ import zstandard
 
 from ingest.bulk.load import Options, open_source
 from ingest.capture import CaptureBatch, RecordKind
-from ingest.dbn.decoder import DbnDecoder, end_record
+from ingest.dbn.decoder import DbnDecoder, end_record, open_record
 from ingest.dbn.files import load_file
 from ingest.dbn.kernel import TIME_MAX
+from ingest.dbn.live import LiveClient, Recent, RefusedError, Request
 from ingest.dbn.metadata import metadata_bytes
 from ingest.dbn.records import MBO, MBP_10, RType
 from ingest.dbn.state import SYMBOL
@@ -29,6 +30,7 @@ from ingest.pcap import open_plain
 from tests.fuzz.real import real
 from tests.fuzz.target import Arena, Target, check_block, cut
 from tests.fuzz.targets.files import FileTarget
+from tests.ingest.dbn.gateway import CHALLENGE
 from tests.ingest.dbn.test_decoder import DAY, DAY_NS, TICK, UNDEF, mbo, mbp, trade
 from tests.ingest.dbn_naive import NANOS, encoded
 from tickloom.errors import CaptureError, DecodeError, SettingsError
@@ -48,6 +50,7 @@ _BOOK = (StatusCode.BOOK_LOST, StatusCode.BOOK_SYNCED)
 #: Counters of which each record is in one, beside ``unplaced_...``.
 _RECORDS = (
     "decoded", "malformed", "wrong_length", "foreign_publisher", "bad_timestamp", "definitions", "mappings",
+    "disconnects",
 )  # fmt: skip
 _GAPS = ("malformed", "wrong_length", "bad_timestamp")
 
@@ -109,6 +112,8 @@ def genuine(seed: int, schema: str, pieces: int = PIECES) -> list[bytes]:
     if schema == "mbo":
         tape += [bytes(mbo("R", instrument_id=number)) for number in IDS[:3]]
     for _ in range(pieces):
+        if rng.random() < 0.005:
+            tape.append(open_record(lost=True))
         tape.append(b"".join(_record(rng, schema) for _ in range(rng.choice((1, 1, 2, 5)))))
     return [*tape, end_record()]
 
@@ -269,6 +274,7 @@ class Dbn(Target):
                 deltas[symbol][side, price] = size
         counters = decoder.counters
         numbered = sum(1 for kind, _, frame in records if kind == RecordKind.DATA for _ in lengths(frame))
+        numbered += counters["disconnects"]
         assert decoder.last_seq % 10**10 == numbered, f"{numbered} records, {decoder.last_seq} the last"
         unplaced = sum(count for name, count in counters.items() if name.startswith("unplaced_"))
         assert sum(counters[name] for name in _RECORDS) + unplaced == numbered, counters
@@ -294,6 +300,49 @@ def _kind(frame: bytes) -> int:
 def _real_files() -> list[Path]:
     folder = real("dbn")
     return sorted(folder.glob("*.dbn*")) if folder else []
+
+
+class DbnLive(Target):
+    """What a gateway sends to a client, cut anywhere; behind what is none a new connection begins."""
+
+    name = "dbn_live"
+    mutations = (odd_field,)
+
+    def seeds(self) -> list[list[bytes]]:
+        told = [f"lsg_version=0.6.3\ncram={CHALLENGE}\n".encode(), b"success=1|session_id=5\n"]
+        said = [
+            bytes(dbn.SystemMsg(1, "Heartbeat", dbn.SystemCode.HEARTBEAT)),
+            bytes(dbn.SystemMsg(1, "Slow", dbn.SystemCode.SLOW_READER_WARNING)),
+            bytes(dbn.ErrorMsg(1, "No")),
+        ]
+        tapes = []
+        for seed, schema in enumerate(_SCHEMAS):
+            metadata, *pieces = genuine(seed, schema, 60)[:-1]
+            tapes.append([*told, metadata, *said, *(piece for piece in pieces if piece[:1] != b"{")] * 20)
+        return tapes
+
+    def decode(self, frames: Sequence[bytes]) -> Counter[str]:
+        counts: Counter[str] = Counter()
+        request = Request("XNAS.ITCH", ["mbo"], ["ALFA"], "raw_symbol", 5)
+        client, recent = LiveClient("key", request), Recent()
+        for frame in frames:
+            if frame[:11] == b"lsg_version":
+                client = LiveClient("key", request)
+                recent.resume()
+                counts["connections"] += 1
+            middle = len(frame) // 3
+            try:
+                for part in (frame[:middle], frame[middle:]):
+                    for kind, payload in client.feed(part):
+                        counts[kind.name] += 1
+                        if kind == RecordKind.DATA:
+                            assert sum(lengths(payload)) == len(payload)
+                            recent.take(recent.new(payload))
+            except (DecodeError, RefusedError):
+                counts["refused"] += 1
+                client = LiveClient("key", request)
+            client.said.clear()
+        return counts
 
 
 class _Kept:

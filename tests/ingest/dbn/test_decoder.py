@@ -403,3 +403,14 @@ def test_orders_of_cleared_books_take_no_room() -> None:
     decoder, _ = decoded(encoded(messages))
     assert len(decoder._state.orders) == ORDERS_START
     assert decoder.side_levels(7, Side.BUY) == [(100 * TICK, 20_000)]
+
+
+def test_batches_without_events_take_no_memory() -> None:
+    """A live gateway's heartbeats, and files of what has no place among events."""
+    decoder = DbnDecoder("XNAS", f"{DAY:%Y%m%d}.DBN.X.1")
+    beat = bytes(dbn.SystemMsg(DAY_NS, "Heartbeat", dbn.SystemCode.HEARTBEAT))
+    room = len(decoder._output.deltas)
+    for number in range(40):
+        decoder.decode(CaptureBatch.of([(int(RecordKind.DATA), DAY_NS, beat)], 1 + number))
+    assert len(decoder._output.deltas) == room
+    assert decoder.counters == {"unplaced_system": 40}

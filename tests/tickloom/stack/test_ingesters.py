@@ -19,7 +19,7 @@ from tickloom.stack.applications import NAMES, catalogue, names
 from tickloom.stack.configuration import StackConfiguration
 from tickloom.stack.ports import taken
 
-OUTSIDE = ("iex", "mdp3", "binance", "kraken", "okx", "coinbase", "bybit", "news")
+OUTSIDE = ("iex", "mdp3", "dbn", "binance", "kraken", "okx", "coinbase", "bybit", "news")
 
 
 @pytest.fixture(autouse=True)
