@@ -1,4 +1,4 @@
-"""Databento Binary Encoding (DBN), versions 1 to 3: layouts, metadata, decoder, books, files.
+"""Databento Binary Encoding (DBN), versions 1 to 3: layouts, metadata, decoder, books, files, live gateway.
 
 What it is
 ----------
@@ -29,8 +29,9 @@ one publisher, the first: records of others are counted (``foreign_publisher``).
 
 Numbers
 -------
-``seq`` counts the file's records from 1: the venue's own numbers are those of its channel, of which a file
-has some symbols only. So holes are not seen here; Databento marks them by its flag.
+``seq`` counts the file's records from 1, or those of a live session's capture: the venue's own numbers are
+those of its channel, of which a file has some symbols only. So holes are not seen here; Databento marks them
+by its flag. Live, what is missing between two connections is known, and takes a number (:mod:`.session`).
 
 Sources: Databento, "Databento Binary Encoding" and "Common fields, enums and types"; layouts as in the
 package ``databento-dbn`` 0.72.
