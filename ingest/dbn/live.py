@@ -34,6 +34,7 @@ _BUCKET_CHARACTERS = 5  # of the key's end: they say which key answers
 _TEXT_AT = r.HEAD.itemsize  # of an error or a system record
 _TEXT_BYTES = {1: 64, 2: 302, 3: 302}
 _ERROR, _SYSTEM = int(r.RType.ERROR), int(r.RType.SYSTEM)
+_TOLD = (_ERROR, _SYSTEM)  # of a connection, not of the stream
 #: Where a record of a type has the time by which a gateway replays; the venue's where it has no other.
 _TIME_AT = np.full(256, 8, dtype=np.int64)
 _TIME_AT[list(TS_RECV)] = list(TS_RECV.values())
@@ -218,8 +219,10 @@ class Recent:
         return max(0, self._latest_ns - OVERLAP_NS)
 
     def take(self, piece: bytes) -> None:
-        """Whole records that were captured."""
+        """Whole records that were captured. Those without a time, such as heartbeats, are never replayed."""
         latest_ns = latest_time(np.frombuffer(piece, dtype=np.uint8), _TIME_AT)
+        if not latest_ns:
+            return
         self._latest_ns = max(self._latest_ns, latest_ns)
         self._pieces.append((latest_ns, piece))
         while self._pieces and self._pieces[0][0] < self.start_ns:
@@ -239,7 +242,7 @@ class Recent:
             return piece
         kept = []
         for record in cut_apart(piece):
-            if self._had[record] > 0:
+            if self._had[record] > 0 and record[1] not in _TOLD:
                 self._had[record] -= 1
             else:
                 kept.append(record)

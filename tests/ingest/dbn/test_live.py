@@ -110,14 +110,18 @@ def test_a_replay_gives_what_came_since(seed: int) -> None:
         stop = rng.randrange(stop, 91)
 
 
-def test_a_second_of_orders_without_times_is_not_kept_for_ever() -> None:
-    """What has no time that can be is taken, and goes with the rest."""
+def test_only_the_last_second_is_kept() -> None:
+    """However long it lasts, also while nothing comes but heartbeats; those always come through."""
     recent = Recent()
     for number in range(5_000):
         ts_ns = DAY_NS + number * 10_000_000
-        recent.take(bytes(mbo("A", ts_event=ts_ns, ts_recv=2**64 - 1 if number % 2 else ts_ns)))
+        order = bytes(mbo("A", ts_event=ts_ns, ts_recv=2**64 - 1 if number % 2 else ts_ns))
+        recent.take(order if number % 7 else heartbeat(1) + order)
+        recent.take(heartbeat(1))
     assert recent.start_ns == DAY_NS + 4_998 * 10_000_000 - 1_000_000_000
-    assert len(recent._pieces) < 250
+    assert len(recent._pieces) < 60
+    recent.resume()
+    assert recent.new(heartbeat(1) * 3) == heartbeat(1) * 3
 
 
 def test_settings_that_are_not_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
