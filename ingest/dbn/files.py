@@ -30,10 +30,6 @@ from tickloom.instruments import Registry
 READ_BYTES = 1 << 22
 PAYLOAD_BYTES = 1 << 16  # of a capture record
 _CUTS_MAX = READ_BYTES // PAYLOAD_BYTES + 2
-TS_RECV = {r.RType.MBO: r.TS_RECV_MBO} | dict.fromkeys(
-    (r.RType.MBP_0, r.RType.MBP_1, r.RType.MBP_10, r.RType.TBBO), r.TS_RECV
-)
-TS_RECV |= dict.fromkeys((r.RType.STATUS, r.RType.INSTRUMENT_DEF), r.HEAD.itemsize)
 
 
 def load_file(
@@ -171,7 +167,7 @@ class _Reader:
 
 def _ts_recv(piece: bytes) -> int:
     """When the first record of a piece was received, ns; its event time where that is not told."""
-    at = TS_RECV.get(piece[1], 8)  # type: ignore[call-overload]
+    at = int(r.TIME_AT[piece[1]])
     for place in (at, 8):
         ts = int.from_bytes(piece[place : place + 8], "little")
         if 0 < ts < TIME_MAX:

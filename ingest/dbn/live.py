@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from ingest.capture import RecordKind
 from ingest.dbn import records as r
-from ingest.dbn.files import PAYLOAD_BYTES, TS_RECV
+from ingest.dbn.files import PAYLOAD_BYTES
 from ingest.dbn.kernel import TIME_MAX, whole_records
 from ingest.dbn.metadata import metadata_bytes
+from ingest.dbn.records import TIME_AT
 from tickloom.clock import NS_PER_S
 from tickloom.errors import DecodeError, ServiceError
 
@@ -35,9 +36,6 @@ _TEXT_AT = r.HEAD.itemsize  # of an error or a system record
 _TEXT_BYTES = {1: 64, 2: 302, 3: 302}
 _ERROR, _SYSTEM = int(r.RType.ERROR), int(r.RType.SYSTEM)
 _TOLD = (_ERROR, _SYSTEM)  # of a connection, not of the stream
-#: Where a record of a type has the time by which a gateway replays; the venue's where it has no other.
-_TIME_AT = np.full(256, 8, dtype=np.int64)
-_TIME_AT[list(TS_RECV)] = list(TS_RECV.values())
 
 
 class RefusedError(ServiceError):
@@ -190,7 +188,7 @@ class LiveClient:
 
     def _listen(self, piece: bytes) -> None:
         """Take note of the time, and of what is said to the client itself."""
-        self.latest_ns = max(self.latest_ns, latest_time(np.frombuffer(piece, dtype=np.uint8), _TIME_AT))
+        self.latest_ns = max(self.latest_ns, latest_time(np.frombuffer(piece, dtype=np.uint8), TIME_AT))
         places = np.zeros(len(piece) // r.HEAD.itemsize + 1, dtype=np.int64)
         for at in places[: told(np.frombuffer(piece, dtype=np.uint8), places)].tolist():
             raw = piece[at + _TEXT_AT : at + piece[at] * r.WORD_BYTES][: _TEXT_BYTES[self._version]]
@@ -220,7 +218,7 @@ class Recent:
 
     def take(self, piece: bytes) -> None:
         """Whole records that were captured. Those without a time, such as heartbeats, are never replayed."""
-        latest_ns = latest_time(np.frombuffer(piece, dtype=np.uint8), _TIME_AT)
+        latest_ns = latest_time(np.frombuffer(piece, dtype=np.uint8), TIME_AT)
         if not latest_ns:
             return
         self._latest_ns = max(self._latest_ns, latest_ns)
@@ -246,7 +244,7 @@ class Recent:
                 self._had[record] -= 1
             else:
                 kept.append(record)
-        if latest_time(np.frombuffer(piece, dtype=np.uint8), _TIME_AT) > self._latest_ns:
+        if latest_time(np.frombuffer(piece, dtype=np.uint8), TIME_AT) > self._latest_ns:
             self._had.clear()
         return b"".join(kept)
 
@@ -294,4 +292,4 @@ def warm_up() -> None:
     """Compile what a session runs beside the decoder."""
     nothing: NDArray[np.uint8] = np.frombuffer(b"", dtype=np.uint8)
     told(nothing, np.zeros(1, dtype=np.int64))
-    latest_time(nothing, _TIME_AT)
+    latest_time(nothing, TIME_AT)

@@ -112,6 +112,11 @@ STATUS = np.dtype(
 #: Place of the receive time in a record; types without one go by ``ts_event``.
 TS_RECV = MBP_0.fields["ts_recv"][1]  # type: ignore[index]
 TS_RECV_MBO = MBO.fields["ts_recv"][1]  # type: ignore[index]
+#: By type: where a record has the time by which files and replays are ordered.
+TIME_AT = np.full(256, 8, dtype=np.int64)
+TIME_AT[[RType.MBP_0, RType.MBP_1, RType.TBBO, RType.MBP_10]] = TS_RECV
+TIME_AT[RType.MBO] = TS_RECV_MBO
+TIME_AT[[RType.STATUS, RType.INSTRUMENT_DEF]] = HEAD.itemsize
 LEVEL_BYTES = MBP_1.itemsize - MBP_0.itemsize
 
 #: How the kernel takes a type: bytes it needs; 0: it has no place among our events; -1: rare, for Python.

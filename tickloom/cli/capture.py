@@ -155,15 +155,17 @@ def replay(
     to: Annotated[
         str,
         typer.Option(
-            help="HOST:PORT of datagrams, of each line with commas. Default: where its ingester is."
+            help="HOST:PORT of datagrams, of each line with commas. Default: where its ingester is. Of a DBN "
+            "session: the port on which it is served; default: a free one."
         ),
     ] = "",
     into_sinks: Annotated[
         bool, typer.Option("--into-sinks", help="Decode here, and write to Kafka and QuestDB; no sockets.")
     ] = False,
 ) -> None:
-    """Play a session again: over UDP, as a local websocket venue, or straight into Kafka and QuestDB."""
-    from ingest.feeds import FEEDS
+    """Play a session again: over UDP, as a local websocket venue or gateway of Databento's, or straight into
+    Kafka and QuestDB."""
+    from ingest.feeds import FEEDS, is_dbn_session
     from tickloom.instruments import Registry
     from tickloom.telemetry import configure_logging
 
@@ -179,6 +181,8 @@ def replay(
         signal.signal(number, lambda *_: stop.set())
     if into_sinks:
         _into_sinks(path, venue, NewsSettings.load() if feed == "news" else ItchSettings.load())
+    elif is_dbn_session(path.name):
+        _as_gateway(path, venue, to, speed, stop, log)
     elif kind is not None and issubclass(kind, LineSettings):
         _over_udp(path, kind.load(), to, speed, stop)
     elif feed == "binance":
@@ -221,6 +225,22 @@ def _as_venue(path: Path, venue: str, speed: float, stop: threading.Event, log: 
         ),
         on_end=lambda: log.info("replay.ended", venue=venue, session=path.name),
     )  # fmt: skip
+
+
+def _as_gateway(path: Path, venue: str, to: str, speed: float, stop: threading.Event, log: Any) -> None:
+    from ingest.dbn.gateway import serve
+
+    port = to.rpartition(":")[2]
+    if to and not (port.isdecimal() and 0 < int(port) < 65_536):
+        raise SettingsError(f"--to {to!r}: give the port, such as 13000")
+    serve(
+        path,
+        stop,
+        port=int(port or 0),
+        speed=speed,
+        on_ready=lambda address: log.info("replay.ready", venue=venue, session=path.name, gateway=address),
+        on_end=lambda: log.info("replay.ended", venue=venue, session=path.name),
+    )
 
 
 def _into_sinks(path: Path, venue: str, settings: IngestSettings) -> None:

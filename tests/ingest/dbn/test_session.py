@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ingest.capture import CaptureReader, RecordKind, session_path
+from ingest.capture import CaptureReader, CaptureWriter, RecordKind, session_path
 from ingest.dbn import session
+from ingest.dbn.gateway import serve
 from ingest.dbn.live import cut_apart, warm_up
 from ingest.feeds import decoder_for
 from ingest.pipeline import count_events
@@ -22,7 +23,7 @@ from tests.ingest.dbn.gateway import KEY, Gateway, Turn
 from tests.ingest.dbn.test_decoder import DAY, DAY_NS, TICK, mbo
 from tests.ingest.dbn.test_live import METADATA, some_trades
 from tests.ingest.dbn_naive import encoded
-from tickloom.errors import SetupError, StorageError, TickloomError
+from tickloom.errors import CaptureError, SetupError, StorageError, TickloomError
 from tickloom.events import EventBlock, GapReason, Records, StatusCode
 from tickloom.instruments import Registry
 from tickloom.settings import DbnSettings
@@ -252,3 +253,48 @@ def test_address() -> None:
     """Databento's own gateways are named after their datasets."""
     assert session.address_of(DbnSettings(dataset="GLBX.MDP3")) == ("glbx-mdp3.lsg.databento.com", 13_000)
     assert session.address_of(DbnSettings(dataset="GLBX.MDP3", gateway="localhost:5")) == ("localhost", 5)
+
+
+def test_a_capture_is_a_gateway_again(ingest: Ingest, tmp_path: Path) -> None:
+    """Served over a socket, also from the middle on after a restart, a session gives the same events."""
+    records = some_trades(240, step_ns=200_000_000)
+    with Gateway(METADATA, records, [Turn(100), Turn(240, stays=True)]) as gateway:
+        first = ingest(gateway.port, lambda sink: sink.trades == 240)
+    (tmp_path / "capture").rename(tmp_path / "played")
+    stop, ended, address = threading.Event(), threading.Event(), list[str]()
+    path = tmp_path / "played" / "XNAS" / NAME
+    server = threading.Thread(
+        target=serve,
+        args=(path, stop),
+        kwargs={"port": 0, "speed": 0, "on_ready": address.append, "on_end": ended.set},
+    )
+    server.start()
+    while not address and server.is_alive():
+        time.sleep(0.01)
+    try:
+        port = int(address[0].rpartition(":")[2])
+        second = ingest(port, lambda sink: sink.trades == 240)
+        assert ended.wait(WAIT_S)
+        third = ingest(port, lambda sink: sink.trades == 240 and len(captured(tmp_path)) >= 240)
+    finally:
+        stop.set()
+        server.join(WAIT_S)
+    assert [one for one in captured(tmp_path) if one[1] == 0] == [raw for _, raw in records]
+    values = ["ts_event", "ts_recv", "price", "size", "side"]
+    for sink in (second, third):
+        assert sink.rows("trades")[values].tolist() == first.rows("trades")[values].tolist()
+        assert not len(sink.rows("gaps"))
+
+
+def test_what_cannot_be_served(tmp_path: Path) -> None:
+    """A capture of something else, and a port that is taken."""
+    with CaptureWriter(tmp_path / "other") as writer:
+        writer.append(RecordKind.DATA, 1, b"data")
+    with pytest.raises(CaptureError, match="no metadata of DBN"):
+        serve(tmp_path / "other", threading.Event(), port=0)
+    with CaptureWriter(tmp_path / "session") as writer:
+        writer.append(RecordKind.SNAPSHOT, 1, METADATA)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SetupError, match=f"port {port} cannot be opened"):
+            serve(tmp_path / "session", threading.Event(), port=port)
