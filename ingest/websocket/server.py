@@ -138,13 +138,13 @@ class VenueServer:
         self.ended.clear()
         self._playback.connect()
         self._pace.resume(self._clock.monotonic_ns())
-        drain = asyncio.create_task(_drain(client))
+        draining = asyncio.create_task(drain(client))
         try:
             await self._send_lines(client)
         except ConnectionClosed as error:
             log.info("client.gone", lines=self._playback.high, reason=str(error))
         finally:
-            drain.cancel()
+            draining.cancel()
             if self._client is client:
                 self._client = None
 
@@ -220,7 +220,7 @@ def _json(connection: ServerConnection, status: HTTPStatus, body: bytes) -> Resp
     return response
 
 
-async def _drain(client: ServerConnection) -> None:
+async def drain(client: ServerConnection) -> None:
     """Read what the client sends and let it fall: unread messages would hold up its pongs."""
     with contextlib.suppress(ConnectionClosed):
         async for _ in client:

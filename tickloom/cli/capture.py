@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -155,17 +155,17 @@ def replay(
     to: Annotated[
         str,
         typer.Option(
-            help="HOST:PORT of datagrams, of each line with commas. Default: where its ingester is. Of a DBN "
-            "session: the port on which it is served; default: a free one."
+            help="HOST:PORT of datagrams, of each line with commas. Default: where its ingester is. Of DBN, "
+            "and of Kraken, OKX, Coinbase and Bybit: the port on which to serve; default: a free one."
         ),
     ] = "",
     into_sinks: Annotated[
         bool, typer.Option("--into-sinks", help="Decode here, and write to Kafka and QuestDB; no sockets.")
     ] = False,
 ) -> None:
-    """Play a session again: over UDP, as a local websocket venue or gateway of Databento's, or straight into
+    """Play a session again: over UDP, as a local websocket venue or Databento's gateway, or straight into
     Kafka and QuestDB."""
-    from ingest.feeds import FEEDS, is_dbn_session
+    from ingest.feeds import FEEDS, STREAM_FEEDS, is_dbn_session
     from tickloom.instruments import Registry
     from tickloom.telemetry import configure_logging
 
@@ -182,11 +182,17 @@ def replay(
     if into_sinks:
         _into_sinks(path, venue, NewsSettings.load() if feed == "news" else ItchSettings.load())
     elif is_dbn_session(path.name):
-        _as_gateway(path, venue, to, speed, stop, log)
+        from ingest.dbn.gateway import serve as serve_gateway
+
+        _served(serve_gateway, path, venue, to, speed, stop, log)
     elif kind is not None and issubclass(kind, LineSettings):
         _over_udp(path, kind.load(), to, speed, stop)
     elif feed == "binance":
         _as_venue(path, venue, speed, stop, log)
+    elif feed in STREAM_FEEDS:
+        from ingest.websocket.stream_replay import serve as serve_stream
+
+        _served(serve_stream, path, venue, to, speed, stop, log)
     else:
         raise SettingsError(f"a capture of feed {feed} is replayed with --into-sinks alone")
 
@@ -227,9 +233,9 @@ def _as_venue(path: Path, venue: str, speed: float, stop: threading.Event, log: 
     )  # fmt: skip
 
 
-def _as_gateway(path: Path, venue: str, to: str, speed: float, stop: threading.Event, log: Any) -> None:
-    from ingest.dbn.gateway import serve
-
+def _served(
+    serve: Callable[..., None], path: Path, venue: str, to: str, speed: float, stop: threading.Event, log: Any
+) -> None:
     port = to.rpartition(":")[2]
     if to and not (port.isdecimal() and 0 < int(port) < 65_536):
         raise SettingsError(f"--to {to!r}: give the port, such as 13000")
@@ -238,7 +244,7 @@ def _as_gateway(path: Path, venue: str, to: str, speed: float, stop: threading.E
         stop,
         port=int(port or 0),
         speed=speed,
-        on_ready=lambda address: log.info("replay.ready", venue=venue, session=path.name, gateway=address),
+        on_ready=lambda address: log.info("replay.ready", venue=venue, session=path.name, address=address),
         on_end=lambda: log.info("replay.ended", venue=venue, session=path.name),
     )
 
