@@ -14,6 +14,9 @@ from tickloom.errors import DecodeError
 
 METADATA_BYTES_MAX = 1 << 26  # a month of all US stocks has 20 MB; a capture's record takes no more
 FOREVER_NS = 2**63 - 1
+_PANICS = (
+    "pyo3_runtime"  # of the package's compiled part, which gives up where a length cannot be: no Exception
+)
 #: Venue of a dataset's first part, where the registry has it by another code.
 _VENUES = {"GLBX": "XCME"}
 
@@ -51,6 +54,10 @@ class Head:
             found = Metadata.decode(raw)
             mappings = found.mappings  # made on asking: only here is a day seen that no calendar has
         except (DBNError, ValueError) as error:
+            raise DecodeError("DBN", f"the metadata cannot be read: {error}") from None
+        except BaseException as error:
+            if type(error).__module__ != _PANICS:
+                raise
             raise DecodeError("DBN", f"the metadata cannot be read: {error}") from None
         self.version = raw[3]
         self.dataset: str = found.dataset

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -414,3 +414,16 @@ def test_batches_without_events_take_no_memory() -> None:
         decoder.decode(CaptureBatch.of([(int(RecordKind.DATA), DAY_NS, beat)], 1 + number))
     assert len(decoder._output.deltas) == room
     assert decoder.counters == {"unplaced_system": 40}
+
+
+@pytest.mark.parametrize("size", [0, 92, 100, 101, 104, 200])
+def test_metadata_whose_length_cannot_be(size: int) -> None:
+    """Shorter than what it must have, or longer than what there is: refused, whatever the package does."""
+    plain = encoded([], "trades", [("ALFA", [(DAY, DAY + timedelta(days=1), 7)])])
+    damaged = plain[:4] + size.to_bytes(4, "little") + plain[8:]
+    for raw in (damaged, damaged[: 8 + size]):
+        with pytest.raises(DecodeError, match="cannot be read"):
+            Head(raw)
+    decoder = DbnDecoder("XNAS", f"{DAY:%Y%m%d}.DBN.X.1")
+    decoder.decode(CaptureBatch.of([(int(RecordKind.SNAPSHOT), DAY_NS, damaged[: 8 + size])]))
+    assert decoder.counters == {"bad_metadata": 1}
